@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The completion contract between a shard and the machine under it. Two complete backends stand
+// behind it: io_uring (uring_io.h) and the deterministic simulation (sim_io.h). A socket is a slot
+// of the backend's own descriptor table (a direct descriptor under io_uring), so it does not count
+// against RLIMIT_NOFILE, and the slot number is also the connection's slot in net.
+//
+// It does no protocol, no buffering and no retry: what a socket did not take is the caller's.
+//
+// Thread: shard (the thread that made the first poll), except Waker::wake, which is for any thread.
+// Owner: the shard owns its Io. Limits: IoLimits, all memory is taken in the constructor.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+
+#include "base/time.h"
+
+namespace tidegate::io {
+
+struct IoLimits {
+  uint32_t sockets = 1024;        // slots in the descriptor table
+  uint32_t buffers = 1024;        // receive buffers in the ring, a power of two
+  uint32_t buffer_bytes = 4096;   // size of one receive buffer
+  uint32_t queue_entries = 4096;  // submission entries, a power of two; completions get 4 x
+};
+
+enum class Event : uint8_t {
+  kAccepted,   // slot: a new socket. result < 0: -errno, slot invalid; accepting goes on by itself
+  kReceived,   // data/result bytes in buffer; call recycle(buffer) when done with them
+  kEnded,      // receive side over: result 0 = orderly end, < 0 = -errno. No more kReceived
+  kWritable,   // answer to watch_writable
+  kPeerName,   // answer to query_peer: peer is valid when result == 0
+  kClosed,     // last event of a socket; the slot may be given out again from here on
+  kWoken,      // another agent called wake; look at the inboxes
+};
+
+struct Completion {
+  Event event;
+  uint16_t buffer = 0;          // kReceived: id for recycle
+  uint32_t slot = UINT32_MAX;   // socket
+  uint32_t generation = 0;      // as given to start_receive and later calls; 0 for kAccepted
+  int32_t result = 0;           // bytes, or -errno
+  uint8_t* data = nullptr;      // kReceived: may be written to (unmasking in place)
+  const sockaddr_in6* peer = nullptr;  // kPeerName: IPv4 comes mapped; valid until the next poll
+};
+
+// A send the socket did not take whole in this turn. sent >= 0: bytes taken before it was full;
+// sent < 0: -errno, the connection is broken.
+struct ShortSend {
+  uint32_t slot;
+  uint32_t generation;
+  int32_t sent;
+};
+
+// Wakes one agent out of its wait. Cheap to copy. wake() may be called by any thread.
+class Waker {
+ public:
+  virtual ~Waker() = default;
+  // System call; for threads without a ring (control, host).
+  virtual void wake() = 0;
+};
+
+enum class IoStatus : uint8_t {
+  kOk,
+  kAddressInUse,      // bind: another process listens there without SO_REUSEPORT
+  kAddressDenied,     // bind: no permission or address not on this machine
+  kNoDescriptors,     // process or table limit reached
+  kKernelTooOld,      // a needed feature is missing; text() of the exception-free error says which
+  kFailed,            // anything else
+};
+
+// Where a shard listens. Every shard listens on the same address with SO_REUSEPORT.
+struct ListenSpec {
+  sockaddr_in6 address{};    // IPv4 as ::ffff:a.b.c.d
+  int backlog = 4096;
+};
+
+class Io {
+ public:
+  virtual ~Io() = default;
+
+  // Binds, listens and accepts from the next poll on. `port_out`: the bound port (for port 0).
+  [[nodiscard]] virtual IoStatus listen(const ListenSpec& spec, uint16_t* port_out) = 0;
+  // Ends accepting and closes the listener; accepted sockets stay.
+  virtual void stop_accepting() = 0;
+
+  // Receives from now on, until close or kEnded. `generation` (24 bits) comes back with events.
+  virtual void start_receive(uint32_t slot, uint32_t generation) = 0;
+  virtual void recycle(uint16_t buffer) = 0;
+
+  // Sends without waiting (MSG_DONTWAIT). data, parts and what they point at stay valid until
+  // finish_sends() returns. At most one send per socket between two finish_sends().
+  virtual void send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) = 0;
+  virtual void send(uint32_t slot, uint32_t generation, const iovec* parts, uint32_t count,
+                    uint32_t total) = 0;
+  // Submits, and returns when every send since the last call is over: the ones not taken whole.
+  // Valid until the next send. Other completions that arrive meanwhile wait for poll.
+  virtual std::span<const ShortSend> finish_sends() = 0;
+
+  // One kWritable when the socket takes bytes again.
+  virtual void watch_writable(uint32_t slot, uint32_t generation) = 0;
+  virtual void query_peer(uint32_t slot, uint32_t generation) = 0;
+  // Half-close: FIN after what was sent. The receive side goes on.
+  virtual void shut_down_send(uint32_t slot, uint32_t generation) = 0;
+  // Ends both directions; kClosed comes when nothing of the socket is in flight any more.
+  // Unsent kernel bytes are still delivered (no linger), kReceived may still come before kClosed
+  // and must be recycled.
+  virtual void close(uint32_t slot, uint32_t generation) = 0;
+
+  // Wakes another agent from the shard thread without a system call of its own (the wake leaves
+  // with the next submit). `target` must be a Waker made by the same backend.
+  virtual void wake(Waker& target) = 0;
+  virtual Waker& waker() = 0;
+
+  // Submits everything pending, waits until `deadline` (or not at all when it is past), until an
+  // event arrives or somebody wakes us. Returns at most `max` events; valid until the next poll.
+  virtual std::span<const Completion> poll(base::Instant deadline) = 0;
+
+  // Monotonic time of this backend (virtual in the simulation) and wall clock.
+  virtual base::Instant now() = 0;
+  virtual base::UnixMs unix_ms() = 0;
+};
+
+}  // namespace tidegate::io
