@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mailbox/mailboxes.h"
+
+namespace tidegate::mailbox {
+
+const char* name_of(MessageType type) {
+  switch (type) {
+    case MessageType::kSimulationDone: return "simulation_done";
+    case MessageType::kFrameDone: return "frame_done";
+    case MessageType::kPublication: return "publication";
+    case MessageType::kSubscribe: return "subscribe";
+    case MessageType::kInput: return "input";
+    case MessageType::kMoved: return "moved";
+    case MessageType::kTransfer: return "transfer";
+    case MessageType::kTransferNotice: return "transfer_notice";
+    case MessageType::kLogin: return "login";
+    case MessageType::kLogout: return "logout";
+    case MessageType::kSpawn: return "spawn";
+    case MessageType::kSpawnFailed: return "spawn_failed";
+    case MessageType::kWorldFull: return "world_full";
+    case MessageType::kDetach: return "detach";
+    case MessageType::kReplaced: return "replaced";
+    case MessageType::kGone: return "gone";
+    case MessageType::kAuthRequest: return "auth_request";
+    case MessageType::kAuthResult: return "auth_result";
+    case MessageType::kListConnections: return "list_connections";
+    case MessageType::kConnectionRow: return "connection_row";
+    case MessageType::kListEnd: return "list_end";
+    case MessageType::kCloseConnection: return "close_connection";
+    case MessageType::kDrain: return "drain";
+    case MessageType::kPadding:
+    case MessageType::kCount: break;
+  }
+  return "?";
+}
+
+Fabric::Fabric(const FabricLimits& limits)
+    : agents_(limits.shards + 1), sleep_flags_(std::make_unique<SleepFlag[]>(agents_)) {
+  TG_ASSERT(limits.shards >= 1 && limits.shards < 64);
+  rings_.reserve(size_t{agents_} * agents_);
+  for (AgentId from = 0; from < agents_; ++from) {
+    for (AgentId to = 0; to < agents_; ++to) {
+      const bool with_control = from == control() || to == control();
+      const uint32_t bytes = with_control ? limits.control_ring_bytes : limits.shard_ring_bytes;
+      rings_.push_back(std::make_unique<queue::ByteRing>(bytes));
+      memory_bytes_ += bytes;
+    }
+  }
+}
+
+Mailbox::Mailbox(Fabric& fabric, AgentId self) : fabric_(fabric), self_(self) {}
+
+void Mailbox::publish_all(WakeSink& wakes) {
+  uint64_t dirty = dirty_;
+  dirty_ = 0;
+  while (dirty != 0) {
+    const AgentId to = static_cast<AgentId>(__builtin_ctzll(dirty));
+    dirty &= dirty - 1;
+    fabric_.ring(self_, to).publish();
+    if (to == self_) continue;  // we look at our own ring before we sleep
+    // Pairs with the exchange in prepare_to_sleep: of the two read-modify-writes one is first, so
+    // either we see the flag or the sleeper sees the message.
+    if (fabric_.sleep_flag(to).asleep.exchange(false, std::memory_order_acq_rel)) {
+      wakes.wake_agent(to);
+    }
+  }
+}
+
+bool Mailbox::anything_waiting() {
+  queue::Record record;
+  for (AgentId from = 0; from < fabric_.agents(); ++from) {
+    if (fabric_.ring(from, self_).peek(&record)) return true;
+  }
+  return false;
+}
+
+bool Mailbox::prepare_to_sleep() {
+  fabric_.sleep_flag(self_).asleep.exchange(true, std::memory_order_acq_rel);  // see publish_all
+  if (!anything_waiting()) return true;
+  awake();
+  return false;
+}
+
+void Mailbox::awake() {
+  fabric_.sleep_flag(self_).asleep.store(false, std::memory_order_relaxed);
+}
+
+}  // namespace tidegate::mailbox

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every message that crosses from one agent to another, as a plain struct. A message may carry a
+// tail of bytes (a name, a token, a serialised entity) right behind the struct.
+//
+// The rule for a full ring stands beside each message:
+//   keep    it must arrive: the sender keeps it in order in front of the ring (shard/outbox.h)
+//   drop    newer data follows by itself; a counter moves
+//   refuse  what it was for is answered with an error at once
+//
+// Thread: any. Owner: values. Limits: kTailBytesMax for the tail.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "base/ids.h"
+
+namespace tidegate::mailbox {
+
+using base::ConnectionRef;
+using base::EntityId;
+
+inline constexpr uint32_t kTailBytesMax = 16 * 1024;  // a token of 8 KiB and claims fit well
+
+enum class MessageType : uint16_t {
+  kPadding = 0,  // reserved by the ring
+  kSimulationDone,
+  kFrameDone,
+  kPublication,
+  kSubscribe,
+  kInput,
+  kMoved,
+  kTransfer,
+  kTransferNotice,
+  kLogin,
+  kLogout,
+  kSpawn,
+  kSpawnFailed,
+  kWorldFull,
+  kDetach,
+  kReplaced,
+  kGone,
+  kAuthRequest,
+  kAuthResult,
+  kListConnections,
+  kConnectionRow,
+  kListEnd,
+  kCloseConnection,
+  kDrain,
+  kCount,
+};
+
+// Name for metrics and logs, "?" when unknown.
+const char* name_of(MessageType type);
+
+// Barrier, phase 1: the sender has simulated `tick`; its transfers and moves are posted. Keep.
+struct SimulationDone {
+  static constexpr MessageType kType = MessageType::kSimulationDone;
+  uint32_t tick;
+  uint32_t unused = 0;
+  int64_t started_ns;  // when the sender began the tick; all agree on the next due time from these
+};
+
+// Barrier, phase 2: the sender's publications for `tick` are posted. Keep.
+struct FrameDone {
+  static constexpr MessageType kType = MessageType::kFrameDone;
+  uint32_t tick;
+};
+
+// One cell's chunks of this tick, for a shard with watchers. The tail is a world::Publication; the
+// bytes it points at live until the receiver has posted its next SimulationDone. Keep.
+struct PublicationPosted {
+  static constexpr MessageType kType = MessageType::kPublication;
+  uint32_t tick;
+  uint32_t unused = 0;
+};
+
+// Interest of the sending shard in a cell of the receiver. Keep.
+struct SubscribeCell {
+  static constexpr MessageType kType = MessageType::kSubscribe;
+  int16_t cell_x;
+  int16_t cell_z;
+  uint8_t packed_wanted;    // 1 while the sender has watchers with this encoding
+  uint8_t protobuf_wanted;
+  uint8_t requests;         // world::Request bits, answered in this tick's publication
+  uint8_t unused = 0;
+};
+
+// A player's input on its way to the shard that owns the entity. Drop (the client sends on).
+// The tail is a world::Input.
+struct InputPosted {
+  static constexpr MessageType kType = MessageType::kInput;
+  EntityId entity;
+  uint32_t hops;  // forwarded so many times after hand-overs
+};
+
+// What became of inputs, and where the entity lives: owner to the connection's shard. The tail is
+// a world::MoveResult. Keep.
+struct Moved {
+  static constexpr MessageType kType = MessageType::kMoved;
+  ConnectionRef connection;
+};
+
+// An entity changes its owner. The tail is world's own serialisation. Refuse (the crossing waits a tick).
+struct Transfer {
+  static constexpr MessageType kType = MessageType::kTransfer;
+  uint32_t tick;
+};
+
+// New owner to the home shard of the player: where the entity lives now. The tail is the player
+// id. Keep.
+struct TransferNotice {
+  static constexpr MessageType kType = MessageType::kTransferNotice;
+  EntityId entity;
+};
+
+// A player came in: the connection's shard to the player's home shard. Tail: player id. Keep.
+struct Login {
+  static constexpr MessageType kType = MessageType::kLogin;
+  ConnectionRef connection;
+};
+
+// The connection is gone. Connection's shard to the home shard. Tail: player id. Keep.
+struct Logout {
+  static constexpr MessageType kType = MessageType::kLogout;
+  ConnectionRef connection;
+};
+
+// Home shard to the owner of the place: make the entity, or give the one that is there a new
+// connection. Tail: player id. Keep.
+struct Spawn {
+  static constexpr MessageType kType = MessageType::kSpawn;
+  EntityId entity;
+  ConnectionRef connection;
+  uint16_t connection_shard;
+  uint16_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
+  int32_t position[3];   // steps
+};
+
+// Owner to the home shard: an entity to attach to was gone, or there is no room. Tail: player id.
+struct SpawnFailed {
+  static constexpr MessageType kType = MessageType::kSpawnFailed;
+  EntityId entity;
+  ConnectionRef connection;
+  uint16_t connection_shard;
+  uint16_t full;  // 1: the entity limit is reached, do not try again
+};
+
+// Home shard to the connection's shard: no room for the player; close 1013. Keep.
+struct WorldFull {
+  static constexpr MessageType kType = MessageType::kWorldFull;
+  ConnectionRef connection;
+};
+
+// Connection's shard to the owner: the connection is lost, the entity lingers. Keep.
+struct Detach {
+  static constexpr MessageType kType = MessageType::kDetach;
+  EntityId entity;
+  ConnectionRef connection;
+  uint16_t connection_shard;
+  uint16_t hops;
+};
+
+// Home shard to the old connection's shard: the same player came in elsewhere (4015). Keep.
+struct Replaced {
+  static constexpr MessageType kType = MessageType::kReplaced;
+  ConnectionRef connection;
+};
+
+// Owner to the home shard: the entity left the world, here it stood. Tail: player id. Keep.
+struct Gone {
+  static constexpr MessageType kType = MessageType::kGone;
+  EntityId entity;
+  int32_t position[3];
+};
+
+// Shard to control: check this token. Tail: the token. Refuse (503 overloaded).
+struct AuthRequest {
+  static constexpr MessageType kType = MessageType::kAuthRequest;
+  ConnectionRef connection;
+  int64_t asked_ns;
+};
+
+// Control to the shard. Tail: an AuthAnswer record (see auth_answer.h). Keep.
+struct AuthResult {
+  static constexpr MessageType kType = MessageType::kAuthResult;
+  ConnectionRef connection;
+  int64_t asked_ns;
+  int64_t expires_at;     // Unix seconds, 0 when the token has no expiry
+  uint16_t http_status;   // 0 when accepted
+  uint16_t user_bytes;    // the tail: user id, player id, permissions (space separated) when
+  uint16_t player_bytes;  // accepted; error code, message, nothing when refused
+  uint16_t rest_bytes;
+};
+
+// Admin: rows of the connection table from `offset`. Control to shard. Keep.
+struct ListConnections {
+  static constexpr MessageType kType = MessageType::kListConnections;
+  uint32_t request;
+  uint32_t offset;
+  uint32_t limit;
+};
+
+// One row. Tail: user id, player id. Shard to control. Keep.
+struct ConnectionRow {
+  static constexpr MessageType kType = MessageType::kConnectionRow;
+  uint32_t request;
+  ConnectionRef connection;
+  EntityId entity;
+  uint64_t session;
+  uint64_t bytes_in, bytes_out;
+  uint32_t messages_in, messages_out;
+  uint32_t rtt_us;
+  uint32_t age_ms;
+  uint32_t backlog_bytes;
+  uint8_t peer[16];
+  uint16_t peer_port;
+  uint8_t state;
+  uint8_t encoding;
+  uint16_t user_bytes, player_bytes;
+};
+
+struct ListEnd {
+  static constexpr MessageType kType = MessageType::kListEnd;
+  uint32_t request;
+  uint32_t total;  // connections on this shard
+};
+
+// Control to a shard: close one connection with this code (kick). Keep.
+struct CloseConnection {
+  static constexpr MessageType kType = MessageType::kCloseConnection;
+  ConnectionRef connection;
+  uint16_t code;
+  uint16_t unused = 0;
+};
+
+// Control to every shard: stop accepting, tell clients, close. Keep.
+struct Drain {
+  static constexpr MessageType kType = MessageType::kDrain;
+  int64_t deadline_ns;
+};
+
+template <class M>
+concept Message = std::is_trivially_copyable_v<M> && requires { M::kType; };
+
+}  // namespace tidegate::mailbox

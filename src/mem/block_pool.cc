@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mem/block_pool.h"
+
+namespace tidegate::mem {
+
+uint32_t BlockPool::allocate() {
+  uint32_t block;
+  if (free_ != kNone) {
+    block = free_;
+    free_ = next_[block];
+  } else if (used_ < count_) {
+    block = used_++;
+  } else {
+    return kNone;
+  }
+  ++in_use_;
+  return block;
+}
+
+void BlockPool::free(uint32_t block) {
+  TG_ASSERT(block < used_ && in_use_ > 0);
+  next_[block] = free_;
+  free_ = block;
+  --in_use_;
+}
+
+}  // namespace tidegate::mem

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one list of metrics: code, exposition and docs are made from it.
+// Thread: any. Owner: none. Limits: kFamilyValuesMax values of a labelled family.
+#pragma once
+
+#include <cstdint>
+
+// enumerator, Prometheus name, help
+#define TIDEGATE_COUNTERS(X)                                                                      \
+  X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")              \
+  X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                  \
+  X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                            \
+  X(kSends, "tidegate_sends_total", "Send operations")                                            \
+  X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")          \
+  X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                          \
+    "Connections ended because they read too slowly")                                             \
+  X(kWsProtocolErrors, "tidegate_websocket_errors_total", "Connections ended by a WebSocket error") \
+  X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")       \
+  X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")       \
+  X(kReceiveBuffersEmpty, "tidegate_receive_buffers_empty_total",                                 \
+    "Times the receive buffers of a shard ran out")                                               \
+  X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                   \
+  X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                             \
+  X(kTicks, "tidegate_ticks_total", "World ticks run")                                            \
+  X(kTickOverruns, "tidegate_tick_overruns_total",                                                \
+    "Ticks that began more than a period late on some shard")                                     \
+  X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                 \
+  X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity") \
+  X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")        \
+  X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds") \
+  X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")             \
+  X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")             \
+  X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                \
+  X(kCellFramesPacked, "tidegate_cell_frames_packed_total", "Packed cell frames encoded")         \
+  X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")  \
+  X(kCellFramesProtobuf, "tidegate_cell_frames_protobuf_total", "Protobuf cell updates encoded")  \
+  X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                     \
+    "Bytes of protobuf cell updates encoded")                                                     \
+  X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                       \
+    "Cells left for the next tick because the tick's memory was full")                            \
+  X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
+  X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kSlowHandlers, "tidegate_slow_handlers_total", "Handlers that passed their time limit")       \
+  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
+
+#define TIDEGATE_GAUGES(X)                                                                  \
+  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
+  X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
+  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
+  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
+  X(kTick, "tidegate_tick", "Last tick that ended")
+
+// enumerator, name, help; seconds
+#define TIDEGATE_TIMINGS(X)                                                                   \
+  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                            \
+  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")                  \
+  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                        \
+  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")          \
+  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")          \
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")
+
+// enumerator, name, help, label name; the label's values come from the module that owns them
+#define TIDEGATE_FAMILIES(X)                                                                      \
+  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                  \
+  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code") \
+  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                   \
+  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                         \
+  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")
+
+namespace tidegate::metrics {
+
+#define X(name, ...) name,
+enum class Counter : uint32_t { TIDEGATE_COUNTERS(X) kCount };
+enum class Gauge : uint32_t { TIDEGATE_GAUGES(X) kCount };
+enum class Timing : uint32_t { TIDEGATE_TIMINGS(X) kCount };
+enum class Family : uint32_t { TIDEGATE_FAMILIES(X) kCount };
+#undef X
+
+inline constexpr uint32_t kFamilyValuesMax = 64;
+
+}  // namespace tidegate::metrics

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session knows apart from sockets: its state, the acknowledged messages that came in, the
+// limits on what a client may send. Sans-IO: messages and time in, decisions out.
+// It does not store messages for resume; the server offers no resume token yet (docs/protocol.md).
+// Thread: shard. Owner: shard::Player holds one of each. Limits: named at each class.
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.h"
+
+namespace tidegate::session {
+
+// States of systems.md G3. Each change is an event with a metric.
+enum class State : uint8_t {
+  kConnecting,      // socket accepted, head not whole
+  kAuthenticating,  // token is being checked
+  kAuthenticated,   // token accepted, messages flow, entity not there yet
+  kConnected,       // entity in the world, state flows
+  kReconnecting,    // connection lost, entity lingers
+  kDisconnected,
+  kCount,
+};
+const char* name_of(State state);
+
+// Whether a session may go from one state to the other.
+bool may_change(State from, State to);
+
+// Receiving side of acknowledged delivery: sequences start at 1 and rise by one.
+class InboundSequence {
+ public:
+  enum class Verdict : uint8_t {
+    kDeliver,    // next in order, hand it to the handler
+    kDuplicate,  // seen before; acknowledge again, do not deliver
+    kGap,        // one before it is missing: a protocol violation on an ordered transport
+  };
+
+  Verdict accept(uint64_t sequence, base::Instant now);
+  uint64_t received() const { return received_; }
+  // True when an acknowledgement is owed and no later than `now`.
+  bool ack_due(base::Instant now) const { return owed_ && now >= due_; }
+  bool ack_owed() const { return owed_; }
+  // Call when `received()` was sent in any message.
+  void acknowledged() { owed_ = false; }
+
+  // The peer may wait this long for an acknowledgement (protocol.md says 100 ms; half leaves time
+  // for the tick and the way back).
+  static constexpr base::Duration kAckDelay = base::milliseconds(50);
+
+ private:
+  uint64_t received_ = 0;
+  base::Instant due_{};
+  bool owed_ = false;
+};
+
+// Token bucket in 1/1000 of a message. 8 bytes, one for each connection.
+// Limits: rate up to 4 million a second.
+class RateLimit {
+ public:
+  // Takes one message; false when the bucket is empty. `now_ms` may wrap.
+  bool take(uint32_t now_ms, uint32_t per_second, uint32_t burst);
+
+ private:
+  uint32_t level_ = UINT32_MAX;  // thousandths; UINT32_MAX: not begun
+  uint32_t at_ms_ = 0;
+};
+
+// Counts violations in a window of one minute; the connection ends when the limit is passed.
+class ViolationCounter {
+ public:
+  // Returns true when the count passed `per_minute`.
+  bool add(uint32_t now_ms, uint32_t per_minute);
+  uint32_t count() const { return count_; }
+
+ private:
+  uint32_t window_ms_ = 0;
+  uint32_t count_ = 0;
+};
+
+}  // namespace tidegate::session
