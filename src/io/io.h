@@ -25,6 +25,7 @@ struct IoLimits {
   uint32_t buffers = 1024;        // receive buffers in the ring, a power of two
   uint32_t buffer_bytes = 4096;   // size of one receive buffer
   uint32_t queue_entries = 4096;  // submission entries, a power of two; completions get 4 x
+  bool poll_wait = false;         // wait in poll(2) on the ring: for tools that count instructions
 };
 
 enum class Event : uint8_t {
@@ -71,6 +72,20 @@ enum class IoStatus : uint8_t {
   kKernelTooOld,      // a needed feature is missing; text() of the exception-free error says which
   kFailed,            // anything else
 };
+
+// What it means and what to do, for people.
+inline const char* describe(IoStatus status) {
+  switch (status) {
+    case IoStatus::kOk: return "ok";
+    case IoStatus::kAddressInUse: return "another process listens there; stop it or choose another port";
+    case IoStatus::kAddressDenied:
+      return "the address is not on this machine, or the port needs more rights";
+    case IoStatus::kNoDescriptors: return "no descriptors left; raise the limit of open files";
+    case IoStatus::kKernelTooOld: return "the kernel lacks a needed feature; Linux 6.1 or newer";
+    case IoStatus::kFailed: break;
+  }
+  return "the system refused";
+}
 
 // Where a shard listens. Every shard listens on the same address with SO_REUSEPORT.
 struct ListenSpec {

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/client.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "protocol/http_upgrade.h"
+
+namespace tidegate::client {
+
+using protocol::Opcode;
+using wire::MessageType;
+
+Client::Client(ClientConfig config, ClientEvents& events, uint64_t seed)
+    : config_(std::move(config)), events_(events), prng_(seed), picture_({}, *this) {}
+
+void Client::set_state(ClientState state) {
+  if (state_ == state) return;
+  state_ = state;
+  events_.on_state(state);
+}
+
+void Client::fail(std::string problem) {
+  if (problem_.empty()) problem_ = std::move(problem);
+  set_state(ClientState::kClosed);
+}
+
+void Client::start() {
+  uint8_t nonce[16];
+  for (uint8_t& b : nonce) b = static_cast<uint8_t>(prng_.next());
+  protocol::encode_websocket_key(nonce, key_);
+  offer_.host = config_.host;
+  offer_.target = config_.path;
+  offer_.key = {key_, sizeof key_};
+  if (!config_.echo) offer_.subprotocols = "tidegate.v1.proto";
+  offer_.bearer = config_.token;
+  out_.resize(config_.token.size() + config_.path.size() + config_.host.size() + 512);
+  out_.resize(protocol::write_upgrade_request(out_, offer_));
+  set_state(ClientState::kUpgrading);
+}
+
+void Client::sent(size_t bytes) {
+  out_sent_ += bytes;
+  if (out_sent_ == out_.size()) {
+    out_.clear();
+    out_sent_ = 0;
+  }
+}
+
+void Client::on_disconnected() {
+  fail(state_ == ClientState::kUpgrading ? "the server ended the connection before the upgrade"
+                                         : "the connection was lost");
+}
+
+void Client::on_bytes(base::Instant now, base::MutableBytes bytes) {
+  now_ = now;
+  if (state_ == ClientState::kClosed) return;
+  const bool stored = !in_.empty();
+  if (stored) {
+    in_.insert(in_.end(), bytes.begin(), bytes.end());
+    bytes = in_;
+  }
+  size_t used = 0;
+  while (used < bytes.size() && state_ != ClientState::kClosed) {
+    const size_t step = state_ == ClientState::kUpgrading
+                            ? consume_answer(bytes.subspan(used))
+                            : consume_frames(now, bytes.subspan(used));
+    if (step == 0) break;
+    used += step;
+  }
+  if (stored) {
+    in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(used));
+  } else {
+    in_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(used), bytes.end());
+  }
+  if (in_.size() > kMessageBytesMax) fail("the server sent a message that is too large");
+}
+
+size_t Client::consume_answer(base::MutableBytes bytes) {
+  const size_t head = protocol::find_head_end(bytes, 0);
+  if (head == 0) return 0;
+  protocol::UpgradeAnswer answer;
+  const protocol::ConnectStatus status =
+      protocol::parse_upgrade_answer(bytes.first(head), offer_, answer);
+  http_status_ = answer.status;
+  if (status == protocol::ConnectStatus::kRefused) {
+    const size_t body = std::min<size_t>(answer.content_length, bytes.size() - head);
+    fail("refused with HTTP " + std::to_string(answer.status) + ": " +
+         std::string(base::as_text(bytes.subspan(head, body))));
+    return bytes.size();
+  }
+  if (status != protocol::ConnectStatus::kOk) {
+    fail("the answer to the upgrade is not a valid one");
+    return bytes.size();
+  }
+  set_state(ClientState::kOpen);
+  return head;
+}
+
+size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
+  protocol::FrameView frame;
+  const protocol::ParseStatus status = protocol::parse_frame(
+      bytes, protocol::Role::kClient, kMessageBytesMax - fragments_.size(), frame);
+  if (status == protocol::ParseStatus::kNeedMore) return 0;
+  if (status != protocol::ParseStatus::kFrame) {
+    fail("WebSocket error: " + std::string(protocol::text_of(status)));
+    return bytes.size();
+  }
+  const protocol::Received received = receiver_.on_frame(frame);
+  switch (received.event) {
+    case protocol::ReceiveEvent::kMessage: on_message(now, frame.payload); break;
+    case protocol::ReceiveEvent::kFirstFragment:
+    case protocol::ReceiveEvent::kNextFragment:
+    case protocol::ReceiveEvent::kLastFragment:
+      fragments_.insert(fragments_.end(), frame.payload.begin(), frame.payload.end());
+      if (received.event == protocol::ReceiveEvent::kLastFragment) {
+        on_message(now, fragments_);
+        fragments_.clear();
+      }
+      break;
+    case protocol::ReceiveEvent::kPing: send_frame(Opcode::kPong, frame.payload); break;
+    case protocol::ReceiveEvent::kPong: break;
+    case protocol::ReceiveEvent::kClose:
+      close_code_ = received.close_code;
+      close(received.close_code);
+      fail("closed by the server with " + std::to_string(received.close_code) + " " +
+           std::string(protocol::close_reason_of(frame.payload)));
+      break;
+    case protocol::ReceiveEvent::kError:
+      fail("WebSocket error: " + std::string(protocol::text_of(received.status)));
+      break;
+  }
+  return frame.consumed;
+}
+
+void Client::on_message(base::Instant now, base::MutableBytes message) {
+  ++messages_received_;
+  if (config_.echo) {
+    events_.on_message(now, message);
+    return;
+  }
+  wire::FrameReader frames(message);
+  base::Bytes payload;
+  for (;;) {
+    const wire::FrameStatus status = frames.next(&payload);
+    if (status == wire::FrameStatus::kEnd) break;
+    wire::Envelope envelope;
+    if (status != wire::FrameStatus::kFrame || !wire::decode_envelope(payload, &envelope)) {
+      fail("the server sent something that is no tidegate message");
+      return;
+    }
+    on_envelope(now, envelope);
+  }
+}
+
+void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
+  switch (static_cast<MessageType>(message.type)) {
+    case MessageType::kConnectionEstablished: {
+      wire::ConnectionEstablished m;
+      if (wire::decode(message.payload, &m)) tick_rate_ = m.tick_rate;
+      break;
+    }
+    case MessageType::kAuthenticationResult: {
+      wire::AuthenticationResult m;
+      if (!wire::decode(message.payload, &m) || !m.success) {
+        fail("the login was refused");
+        break;
+      }
+      player_id_ = m.character_id.empty() ? m.user_id : m.character_id;
+      picture_.set_own_name(player_id_);
+      set_state(ClientState::kAuthenticated);
+      wire::ClientHello hello;
+      hello.client_version = "tidegate-client/1";
+      hello.state_encoding = static_cast<uint32_t>(config_.encoding);
+      hello.view_distance = config_.view_distance;
+      send(MessageType::kClientHello, hello);
+      break;
+    }
+    case MessageType::kWorldState:
+      picture_.apply_world_state(message.payload);
+      set_state(ClientState::kInWorld);
+      break;
+    case MessageType::kZoneUpdate: picture_.apply_zone_update(message.payload); break;
+    case MessageType::kCellFrame:
+      picture_.apply_cell_frame(message.payload);
+      if (state_ == ClientState::kAuthenticated) set_state(ClientState::kInWorld);
+      break;
+    case MessageType::kMoveAck: {
+      wire::MoveAck m;
+      if (!wire::decode(message.payload, &m)) break;
+      own_position_ = m.position;
+      has_own_position_ = true;
+      events_.on_move_ack(now, m);
+      break;
+    }
+    case MessageType::kError: {
+      wire::ErrorNotification m;
+      if (wire::decode(message.payload, &m)) events_.on_error(m);
+      break;
+    }
+    case MessageType::kHeartbeat: {
+      uint8_t buffer[256];
+      wire::EnvelopeHead head;
+      head.type = MessageType::kPong;
+      wire::MessageWriter writer(buffer, head);
+      writer.payload().raw(message.payload.data(), message.payload.size());
+      if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer, size});
+      break;
+    }
+    case MessageType::kDisconnect: {
+      wire::Disconnect m;
+      if (wire::decode(message.payload, &m)) problem_ = "disconnected: " + std::string(m.reason);
+      break;
+    }
+    default: break;
+  }
+}
+
+void Client::on_entity_changed(std::string_view name, uint32_t flags) {
+  events_.on_entity_changed(now_, name, flags);
+}
+
+template <class Payload>
+void Client::send(wire::MessageType type, const Payload& payload) {
+  uint8_t buffer[512];
+  wire::EnvelopeHead head;
+  head.type = type;
+  wire::MessageWriter writer(buffer, head);
+  wire::encode(writer.payload(), payload);
+  if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer, size});
+}
+
+bool Client::send_move(const wire::PlayerMovement& move) {
+  if (state_ != ClientState::kInWorld) return false;
+  send(MessageType::kPlayerMove, move);
+  return true;
+}
+
+void Client::send_heartbeat(base::Bytes payload) {
+  uint8_t buffer[256];
+  wire::EnvelopeHead head;
+  head.type = MessageType::kHeartbeat;
+  wire::MessageWriter writer(buffer, head);
+  writer.payload().raw(payload.data(), payload.size());
+  if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer, size});
+}
+
+void Client::send_binary(base::Bytes payload) { send_frame(Opcode::kBinary, payload); }
+
+void Client::close(uint16_t code) {
+  const size_t at = out_.size();
+  out_.resize(at + protocol::kControlFrameMax);
+  out_.resize(at + protocol::write_masked_close(out_.data() + at, code, {},
+                                                static_cast<uint32_t>(prng_.next())));
+}
+
+void Client::send_frame(Opcode opcode, base::Bytes payload) {
+  const size_t at = out_.size();
+  out_.resize(at + protocol::kHeaderMax + payload.size());
+  out_.resize(at + protocol::write_masked_frame(out_.data() + at, opcode, true, payload,
+                                                static_cast<uint32_t>(prng_.next())));
+}
+
+}  // namespace tidegate::client

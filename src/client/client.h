@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// A game client as a pure machine: bytes and time in, bytes and events out. The load tool and the
+// simulation drive it; it opens no socket and knows no clock.
+//
+// Order: start() -> the upgrade request stands in outgoing(); on_bytes() for whatever arrives;
+// after each call send outgoing() and say so with sent(). CLIENT_HELLO goes out by itself after the
+// login.
+//
+// Thread: one. Owner: the driver. Limits: messages of kMessageBytesMax.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/prng.h"
+#include "base/time.h"
+#include "client/world_picture.h"
+#include "protocol/http_connect.h"
+#include "protocol/ws.h"
+#include "wire/envelope.h"
+#include "wire/messages.h"
+
+namespace tidegate::client {
+
+inline constexpr uint32_t kMessageBytesMax = 1 << 20;
+
+enum class ClientState : uint8_t {
+  kIdle,
+  kUpgrading,      // request sent
+  kOpen,           // 101 came
+  kAuthenticated,  // AUTHENTICATION_RESULT came
+  kInWorld,        // first state came
+  kClosed,
+};
+
+struct ClientConfig {
+  std::string host = "localhost";
+  std::string path = "/ws";
+  std::string token;
+  wire::StateEncoding encoding = wire::StateEncoding::kPacked;
+  float view_distance = 0;  // metres, 0: the server's
+  bool echo = false;        // plain WebSocket: no tidegate messages are spoken
+};
+
+class ClientEvents {
+ public:
+  virtual ~ClientEvents() = default;
+  virtual void on_state(ClientState) {}
+  virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
+  virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
+  virtual void on_error(const wire::ErrorNotification&) {}
+  // Plain messages in echo mode.
+  virtual void on_message(base::Instant, base::Bytes) {}
+};
+
+class Client final : PictureEvents {
+ public:
+  Client(ClientConfig config, ClientEvents& events, uint64_t seed);
+
+  void start();
+  // Bytes from the socket; changed in place.
+  void on_bytes(base::Instant now, base::MutableBytes bytes);
+  // The socket is gone.
+  void on_disconnected();
+
+  base::Bytes outgoing() const { return {out_.data() + out_sent_, out_.size() - out_sent_}; }
+  void sent(size_t bytes);
+
+  // In world only; false otherwise.
+  bool send_move(const wire::PlayerMovement& move);
+  void send_heartbeat(base::Bytes payload);
+  void send_binary(base::Bytes payload);
+  void close(uint16_t code);
+
+  ClientState state() const { return state_; }
+  uint16_t close_code() const { return close_code_; }           // 0: none came
+  int http_status() const { return http_status_; }              // of a refused upgrade
+  const std::string& problem() const { return problem_; }       // why it closed, for people
+  const std::string& player_id() const { return player_id_; }
+  uint32_t server_tick_rate() const { return tick_rate_; }
+  const WorldPicture& picture() const { return picture_; }
+  // Where the server last said the player stands, from MOVE_ACK or the first state.
+  const wire::Vector3& own_position() const { return own_position_; }
+  bool has_own_position() const { return has_own_position_; }
+  uint64_t messages_received() const { return messages_received_; }
+
+ private:
+  void on_entity_changed(std::string_view name, uint32_t flags) override;
+  size_t consume_answer(base::MutableBytes bytes);
+  size_t consume_frames(base::Instant now, base::MutableBytes bytes);
+  void on_message(base::Instant now, base::MutableBytes message);
+  void on_envelope(base::Instant now, const wire::Envelope& message);
+  void send_frame(protocol::Opcode opcode, base::Bytes payload);
+  template <class Payload>
+  void send(wire::MessageType type, const Payload& payload);
+  void set_state(ClientState state);
+  void fail(std::string problem);
+
+  ClientConfig config_;
+  ClientEvents& events_;
+  base::Prng prng_;
+  WorldPicture picture_;
+  ClientState state_ = ClientState::kIdle;
+  protocol::WsReceiver receiver_;
+  protocol::UpgradeOffer offer_;
+  char key_[protocol::kKeyChars] = {};
+  std::vector<uint8_t> in_;        // incomplete head or frame
+  std::vector<uint8_t> fragments_;
+  std::vector<uint8_t> out_;
+  size_t out_sent_ = 0;
+  base::Instant now_{};
+  std::string player_id_;
+  std::string problem_;
+  wire::Vector3 own_position_;
+  bool has_own_position_ = false;
+  uint16_t close_code_ = 0;
+  int http_status_ = 0;
+  uint32_t tick_rate_ = 0;
+  uint64_t messages_received_ = 0;
+};
+
+}  // namespace tidegate::client

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client's picture of the world around it, from either state encoding, and the check that it is
+// the server's: checksums of packed cells, exactness of protobuf view events (nothing enters twice,
+// nothing unknown changes or leaves).
+// Thread: the client's. Owner: Client. Limits: grows with what the server shows.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/bytes.h"
+#include "wire/cell_codec.h"
+#include "wire/messages.h"
+
+namespace tidegate::client {
+
+struct PictureCounters {
+  uint64_t frames = 0;               // cell frames or zone updates applied
+  uint64_t updates = 0;              // entity changes in them
+  uint64_t enters = 0, leaves = 0;
+  uint64_t checksums = 0;            // checked
+  uint64_t checksum_mismatches = 0;
+  uint64_t chain_gaps = 0;           // deltas without their reference
+  uint64_t malformed = 0;
+  uint64_t violations = 0;           // protobuf: entered twice, or changed or left while unknown
+};
+
+class PictureEvents {
+ public:
+  // `flags` of an entity that is not the client's own, as just received.
+  virtual void on_entity_changed(std::string_view name, uint32_t flags) = 0;
+
+ protected:
+  ~PictureEvents() = default;
+};
+
+struct SeenEntity {
+  wire::Vector3 position;
+  uint32_t flags = 0;
+};
+
+class WorldPicture final : wire::CellImage::Listener {
+ public:
+  WorldPicture(std::string own_name, PictureEvents& events)
+      : own_name_(std::move(own_name)), events_(events) {}
+
+  void set_own_name(std::string_view name) { own_name_ = name; }
+  void apply_cell_frame(base::Bytes payload);
+  void apply_world_state(base::Bytes payload);
+  void apply_zone_update(base::Bytes payload);
+  void clear();
+
+  const PictureCounters& counters() const { return counters_; }
+  // Entities in view: packed cells' members, or protobuf entities.
+  size_t entity_count() const;
+  const std::unordered_map<std::string, SeenEntity>& entities() const { return entities_; }
+  const std::unordered_map<uint32_t, wire::CellImage>& cells() const { return cells_; }
+
+ private:
+  void on_enter(const wire::CellImage::Member& member) override;
+  void on_leave(const wire::CellImage::Member& member, const wire::CellLeave&) override;
+  void on_change(const wire::CellImage::Member& member) override;
+  void enter(const wire::PlayerStateUpdate& state, bool in_snapshot);
+  bool apply_spawn(base::Bytes bytes);
+  bool apply_update(base::Bytes bytes);
+
+  std::string own_name_;
+  PictureEvents& events_;
+  PictureCounters counters_;
+  std::unordered_map<uint32_t, wire::CellImage> cells_;          // by packed cell key
+  std::unordered_map<std::string, SeenEntity> entities_;         // protobuf
+  std::string key_;                                              // scratch
+};
+
+}  // namespace tidegate::client

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The admin HTTP server: health, metrics and read-only JSON about the running server.
+//
+//   /livez /readyz /healthz      never ask for the token
+//   /metrics                     Prometheus text
+//   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
+//   /api/v1/shards /api/v1/config
+//
+// With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
+// Errors are JSON: {"error": "<code>", "message": "..."}. One request for each connection: an idle
+// client must not hold one of the few threads.
+//
+// Thread: start and stop by the host; AdminSource is called from the server's own threads.
+// Owner: server. Limits: kAdminThreads at work, kAdminWaiting more accepted and waiting.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "control/address.h"
+
+namespace tidegate::control {
+
+inline constexpr uint32_t kAdminThreads = 3;
+inline constexpr uint32_t kAdminWaiting = 64;
+inline constexpr uint32_t kConnectionsPageMax = 1000;
+
+struct Health {
+  bool ok = false;
+  std::string reason;  // why not; empty when ok
+};
+
+struct ConnectionsQuery {
+  uint32_t offset = 0;
+  uint32_t limit = 100;  // 1..kConnectionsPageMax
+  std::string user;      // exact user id; empty: all
+  std::string player;    // exact player id; empty: all
+  int32_t shard = -1;    // -1: all
+};
+
+// What the admin server shows. Called from several threads at once; may block for a second or two.
+class AdminSource {
+ public:
+  virtual ~AdminSource() = default;
+  virtual Health livez() = 0;   // is the process worth keeping
+  virtual Health readyz() = 0;  // may new connections be sent here
+  virtual std::string metrics_text() = 0;
+  // Each a whole JSON document.
+  virtual std::string connections_json(const ConnectionsQuery& query) = 0;
+  virtual std::string shards_json() = 0;
+  virtual std::string config_json() = 0;
+};
+
+struct AdminHttpOptions {
+  Address listen;     // port 0: any free one
+  std::string token;  // empty: no token asked for
+};
+
+class AdminHttp {
+ public:
+  // `source` outlives this.
+  AdminHttp(AdminSource& source, AdminHttpOptions options);
+  ~AdminHttp();  // stops
+  AdminHttp(const AdminHttp&) = delete;
+  AdminHttp& operator=(const AdminHttp&) = delete;
+
+  // Binds and serves. False with text in `error`: the address is in use, not of this machine, ...
+  [[nodiscard]] bool start(std::string* error);
+  // Waits for requests at work (at most a few seconds). Idempotent.
+  void stop();
+  // The bound port; 0 when not started.
+  uint16_t port() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tidegate::control

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who a token is: keys from the configuration, the check of crypto/jwt.h, and its outcome in the
+// terms of protocol.md.
+// Thread: control (verify and reload share scratch memory and are not for several threads).
+// Owner: server. Limits: those of crypto/jwt.h; key files of at most kKeyFileBytesMax.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/config.h"
+#include "crypto/jwt.h"
+
+namespace tidegate::control {
+
+inline constexpr size_t kKeyFileBytesMax = 256 * 1024;
+
+struct AuthOutcome {
+  bool ok = false;
+  int http_status = 401;     // for the answer when not ok
+  std::string_view code;     // static: "invalid_token", ...; "ok"
+  std::string_view message;  // static, for people
+  std::string user_id;       // sub
+  std::string player_id;     // character_id, or user_id when the token has none
+  std::vector<std::string> permissions;  // no spaces inside one
+  int64_t expires_at = 0;    // Unix seconds; 0: never
+};
+
+class AuthService {
+ public:
+  // Null with text in `error` when a key cannot be read or is too weak, or none is configured.
+  [[nodiscard]] static std::unique_ptr<AuthService> make(const Config::Auth& config,
+                                                         std::string* error);
+
+  // `unix_now` in seconds.
+  AuthOutcome verify(std::string_view token, int64_t unix_now);
+
+  // Reads the key files again. On an error the keys stay as they are.
+  [[nodiscard]] bool reload_blocking(std::string* error);
+
+  // "HS256", "RS256 kid=a", ...
+  std::vector<std::string> describe_keys() const { return verifier_.keys().describe(); }
+
+ private:
+  AuthService(const Config::Auth& config, crypto::JwtVerifier verifier)
+      : config_(config), verifier_(std::move(verifier)) {}
+
+  Config::Auth config_;
+  crypto::JwtVerifier verifier_;
+  crypto::Claims claims_;  // scratch
+};
+
+// The HS256 secret that `tidegate token` signs with: auth.hs256_secret or the file's content.
+// False with text in `error` when there is none.
+[[nodiscard]] bool read_hs256_secret_blocking(const Config::Auth& config, std::string* secret,
+                                              std::string* error);
+
+}  // namespace tidegate::control

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration: every key in one struct, read from one TOML file, then the environment, then
+// flags, each over the one before. One table (config_table.h) holds name, type, range, default and
+// text of each key; parser, environment, flags, suggestions for misspelt keys, `check-config` and
+// docs/configuration.md are all driven by it.
+//
+// Reading never stops at the first error: all are reported, each with the key, the value, where it
+// came from and what is allowed. Secrets are in no text made here.
+//
+// Thread: setup (values afterwards). Owner: the program. Limits: kConfigBytesMax for the file.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+#include "control/address.h"
+
+namespace tidegate::control {
+
+inline constexpr size_t kConfigBytesMax = 1 << 20;
+
+using Vector3 = std::array<float, 3>;  // x, y (up), z
+
+// Units and ranges of every field: docs/configuration.md, or the table.
+struct Config {
+  struct Listen {
+    Address websocket{"127.0.0.1", 7400};
+  } listen;
+  struct Admin {
+    Address listen{"127.0.0.1", 7401};  // not set: no admin server
+    std::string token;                  // empty: none asked for; loopback only
+  } admin;
+  struct Shards {
+    uint32_t count = 0;          // 0: see shard_count()
+    std::vector<uint32_t> cpus;  // shard i runs on cpus[i]; empty: those the process may use, in order
+  } shards;
+  struct Auth {
+    std::string hs256_secret;
+    std::string hs256_secret_file;  // paths are resolved already
+    std::string public_key_file;
+    std::string jwks_file;
+    std::string issuer;
+    std::string audience;
+    base::Duration leeway = base::seconds(5);
+    bool expiry_required = true;
+  } auth;
+  struct Limits {
+    uint32_t connections = 10'000;
+    uint32_t message_bytes = 64 * 1024;
+    uint32_t head_bytes = 8 * 1024;
+    uint32_t backlog_bytes = 64 * 1024;
+    uint32_t messages_per_second = 2000;
+    uint32_t messages_burst = 4000;
+    uint32_t violations_per_minute = 100;
+    base::Duration handshake_timeout = base::seconds(10);
+  } limits;
+  struct Heartbeat {
+    base::Duration interval = base::seconds(15);
+    base::Duration timeout = base::seconds(40);
+  } heartbeat;
+  struct World {
+    std::string zone = "main";
+    uint32_t tick_rate = 60;      // Hz
+    float cell_size = 64.0F;      // metres
+    float view_distance = 100.0F; // metres
+    float max_speed = 12.0F;      // metres a second
+    Vector3 bounds_min{-2048.0F, -512.0F, -2048.0F};
+    Vector3 bounds_max{2048.0F, 512.0F, 2048.0F};
+    Vector3 spawn{0.0F, 0.0F, 0.0F};
+    float spawn_radius = 0.0F;    // metres
+    base::Duration linger = base::seconds(10);
+  } world;
+
+  // shards.count, or the number of shards.cpus, or one for each CPU the process may use.
+  uint32_t shard_count(uint32_t cpus_available) const;
+};
+
+// Where a value came from.
+struct Source {
+  enum class Kind : uint8_t { kDefault, kFile, kEnvironment, kFlag };
+  Kind kind = Kind::kDefault;
+  uint32_t line = 0;  // kFile
+  std::string name;   // kFile: name of the file; kEnvironment: the variable; kFlag: the flag
+};
+
+struct ConfigInput {
+  std::string file_name;  // for messages, and its folder for relative paths; empty: no file
+  std::string file_text;
+  // All of the process's variables or a part; those that do not begin with TIDEGATE_ are ignored.
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> flags;  // "--limits.connections=100"
+};
+
+struct LoadedConfig {
+  Config config;                 // complete only when there are no errors
+  std::vector<Source> sources;   // by index of the table
+  std::vector<std::string> errors;
+  bool ok() const { return errors.empty(); }
+};
+
+[[nodiscard]] LoadedConfig load_config(const ConfigInput& input);
+
+// Reads a whole file of at most `bytes_max`; false with text in `error`.
+[[nodiscard]] bool read_file_blocking(const std::string& path, size_t bytes_max, std::string* out,
+                                      std::string* error);
+
+// True for an argument that is meant for load_config: "--section.key=value".
+bool is_config_flag(std::string_view argument);
+
+// One line for each key: value and where it came from (`check-config --explain`); valid TOML.
+std::string describe(const Config& config, const std::vector<Source>& sources);
+// The same as a JSON object {"limits": {"connections": 100, ...}, ...} for the admin API.
+std::string to_json(const Config& config);
+// The text of docs/configuration.md.
+std::string reference_markdown();
+
+}  // namespace tidegate::control

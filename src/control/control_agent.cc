@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control_agent.h"
+
+#include <chrono>
+#include <cstring>
+
+namespace tidegate::control {
+
+using mailbox::AgentId;
+using mailbox::MessageType;
+using mailbox::read_message;
+
+ControlAgent::ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters)
+    : mailbox_(fabric, fabric.control()), auth_(auth), counters_(counters) {}
+
+bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
+  run_requests();
+  while (!unsent_.empty()) {
+    const auto& [to, bytes] = unsent_.front();
+    if (!mailbox_.post_raw(to, static_cast<uint16_t>(MessageType::kAuthResult), bytes)) break;
+    unsent_.pop_front();
+  }
+  constexpr uint32_t kPerTurn = 256;
+  const uint32_t seen =
+      mailbox_.drain(kPerTurn, [&](AgentId from, MessageType type, base::Bytes bytes) {
+        switch (type) {
+          case MessageType::kAuthRequest: on_auth_request(from, bytes, unix_ms); break;
+          case MessageType::kConnectionRow: on_row(from, bytes); break;
+          case MessageType::kListEnd: on_list_end(bytes); break;
+          default: TG_ASSERT(!"not a message for control");
+        }
+      });
+  mailbox_.publish_all(wakes);
+  return seen != 0 || !unsent_.empty();
+}
+
+void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
+  base::Bytes token;
+  const auto request = read_message<mailbox::AuthRequest>(bytes, &token);
+  const AuthOutcome outcome = auth_.verify(base::as_text(token), unix_ms / 1000);
+  mailbox::AuthResult result{};
+  result.connection = request.connection;
+  result.asked_ns = request.asked_ns;
+  std::string tail;
+  std::string rest;
+  if (outcome.ok) {
+    counters_.add(metrics::Counter::kAuthAccepted, 1);
+    result.expires_at = outcome.expires_at;
+    for (const std::string& permission : outcome.permissions) {
+      if (!rest.empty()) rest += ' ';
+      rest += permission;
+    }
+    tail = outcome.user_id + outcome.player_id + rest;
+    result.user_bytes = static_cast<uint16_t>(outcome.user_id.size());
+    result.player_bytes = static_cast<uint16_t>(outcome.player_id.size());
+  } else {
+    result.http_status = static_cast<uint16_t>(outcome.http_status);
+    tail = std::string(outcome.code) + std::string(outcome.message);
+    result.user_bytes = static_cast<uint16_t>(outcome.code.size());
+    result.player_bytes = static_cast<uint16_t>(outcome.message.size());
+  }
+  result.rest_bytes = static_cast<uint16_t>(rest.size());
+  if (unsent_.empty() && mailbox_.post(from, result, base::as_bytes(tail))) return;
+  std::vector<uint8_t> kept(sizeof result + tail.size());
+  std::memcpy(kept.data(), &result, sizeof result);
+  if (!tail.empty()) std::memcpy(kept.data() + sizeof result, tail.data(), tail.size());
+  unsent_.emplace_back(from, std::move(kept));
+}
+
+void ControlAgent::on_row(AgentId from, base::Bytes bytes) {
+  base::Bytes tail;
+  ConnectionInfo info;
+  info.row = read_message<mailbox::ConnectionRow>(bytes, &tail);
+  info.shard = from;
+  const std::string_view text = base::as_text(tail);
+  info.user = text.substr(0, info.row.user_bytes);
+  info.player = text.substr(info.row.user_bytes, info.row.player_bytes);
+  const std::lock_guard lock(mutex_);
+  const auto it = listings_.find(info.row.request);
+  if (it != listings_.end()) it->second.page.rows.push_back(std::move(info));
+}
+
+void ControlAgent::on_list_end(base::Bytes bytes) {
+  const auto end = read_message<mailbox::ListEnd>(bytes);
+  const std::lock_guard lock(mutex_);
+  const auto it = listings_.find(end.request);
+  if (it == listings_.end()) return;
+  it->second.page.total += end.total;
+  if (--it->second.shards_left == 0) changed_.notify_all();
+}
+
+bool ControlAgent::has_requests() {
+  const std::lock_guard lock(mutex_);
+  return !requests_.empty();
+}
+
+void ControlAgent::enqueue(Request request, const std::function<void()>& wake) {
+  {
+    const std::lock_guard lock(mutex_);
+    requests_.push_back(std::move(request));
+  }
+  wake();
+}
+
+void ControlAgent::run_requests() {
+  for (;;) {
+    Request request;
+    {
+      const std::lock_guard lock(mutex_);
+      if (requests_.empty()) return;
+      request = std::move(requests_.front());
+      requests_.pop_front();
+    }
+    if (!request()) {
+      const std::lock_guard lock(mutex_);
+      requests_.push_front(std::move(request));
+      return;
+    }
+  }
+}
+
+ConnectionPage ControlAgent::list_connections_blocking(uint32_t offset, uint32_t limit,
+                                                       const std::function<void()>& wake) {
+  uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = next_listing_++;
+    listings_[number] = {{}, mailbox_.shards()};
+  }
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    enqueue([this, shard, number, offset,
+             limit] { return mailbox_.post(shard, mailbox::ListConnections{number, offset, limit}); },
+            wake);
+  }
+  std::unique_lock lock(mutex_);
+  const bool complete = changed_.wait_for(lock, std::chrono::seconds(2), [&] {
+    return listings_[number].shards_left == 0;
+  });
+  ConnectionPage page = std::move(listings_[number].page);
+  listings_.erase(number);
+  page.complete = complete;
+  return page;
+}
+
+bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
+                                    const std::function<void()>& wake) {
+  if (shard >= mailbox_.shards()) return false;
+  enqueue([this, shard, connection,
+           code] { return mailbox_.post(shard, mailbox::CloseConnection{connection, code}); },
+          wake);
+  return true;
+}
+
+void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wake) {
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    enqueue([this, shard,
+             deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
+            wake);
+  }
+}
+
+}  // namespace tidegate::control

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control agent: answers what shards ask of the slow side. It checks tokens, and collects rows
+// of the connection tables for the admin API. It may block and allocate; shards never wait for it.
+//
+// Thread: control, except the *_blocking functions, which any host thread may call.
+// Owner: server. Limits: one ring for each shard and direction (mailbox::FabricLimits).
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "control/auth_service.h"
+#include "mailbox/mailboxes.h"
+#include "metrics/metrics.h"
+
+namespace tidegate::control {
+
+// One connection as the admin API shows it.
+struct ConnectionInfo {
+  uint32_t shard;
+  mailbox::ConnectionRow row;
+  std::string user;
+  std::string player;
+};
+
+struct ConnectionPage {
+  std::vector<ConnectionInfo> rows;
+  uint64_t total = 0;     // connections on all shards
+  bool complete = false;  // false: a shard did not answer in time
+};
+
+class ControlAgent {
+ public:
+  ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
+
+  // Handles what waits in the rings. True when there was anything.
+  bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
+  // Around a wait of the control thread; see Mailbox.
+  bool prepare_to_sleep() { return mailbox_.prepare_to_sleep() && !has_requests(); }
+  void awake() { mailbox_.awake(); }
+
+  // --- from host threads; `wake` makes the control thread call work() ---
+  // Rows offset..offset+limit of every shard.
+  ConnectionPage list_connections_blocking(uint32_t offset, uint32_t limit,
+                                           const std::function<void()>& wake);
+  // Closes one connection; false when the shard does not exist.
+  bool close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
+                        const std::function<void()>& wake);
+  // Tells every shard to stop accepting and to close its connections by `deadline`.
+  void drain(base::Instant deadline, const std::function<void()>& wake);
+
+ private:
+  struct Listing {
+    ConnectionPage page;
+    uint32_t shards_left;
+  };
+  using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
+
+  void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
+  void on_row(mailbox::AgentId from, base::Bytes bytes);
+  void on_list_end(base::Bytes bytes);
+  bool has_requests();
+  void enqueue(Request request, const std::function<void()>& wake);
+  void run_requests();
+
+  mailbox::Mailbox mailbox_;
+  AuthService& auth_;
+  metrics::Counters& counters_;
+  std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>> unsent_;  // answers a full ring held up
+
+  std::mutex mutex_;  // everything below
+  std::condition_variable changed_;
+  std::deque<Request> requests_;
+  std::map<uint32_t, Listing> listings_;
+  uint32_t next_listing_ = 1;
+};
+
+}  // namespace tidegate::control

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// All WebSocket connections of one shard: from accept through the HTTP upgrade to messages both
+// ways, close handshakes, heartbeats and limits. It turns io completions into calls of a
+// ConnectionHandler and the handler's output into at most one send for each connection and turn.
+// It knows nothing of sessions, tokens or the world.
+//
+// A turn: on_completions(), anything else the owner does (which may append output), run_timers(),
+// flush(). Received bytes are unmasked and handed out in place; output is gathered in one arena that
+// lives for the turn, shared bytes are referenced; what a socket does not take is copied into a
+// bounded backlog of its own.
+//
+// Thread: shard. Owner: Shard or the echo server. Limits: EndpointConfig; memory at construction.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "io/io.h"
+#include "io/timer_wheel.h"
+#include "mem/arena.h"
+#include "mem/block_pool.h"
+#include "metrics/metrics.h"
+#include "net/buffers.h"
+#include "net/connection.h"
+#include "protocol/http_upgrade.h"
+#include "protocol/ws.h"
+
+namespace tidegate::net {
+
+// Rows beyond the connection limit, for sockets that are only told so.
+inline constexpr uint32_t kRefusalRows = 64;
+
+struct EndpointConfig {
+  uint32_t connections = 1024;          // rows; further sockets are refused with 429
+  uint32_t message_bytes = 64 * 1024;   // larger closes with 1009
+  uint32_t head_bytes = 8 * 1024;       // larger is answered with 431
+  uint32_t backlog_bytes = 64 * 1024;   // per connection; more closes with 1013
+  uint32_t backlog_pool_bytes = 16 << 20;
+  uint32_t turn_bytes = 4 << 20;        // output made in one turn before it is sent early
+  uint32_t big_inputs = 256;            // connections that may be in the middle of a big message
+  base::Duration handshake_timeout = base::seconds(10);  // whole head and decision
+  base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none
+  base::Duration heartbeat_timeout = base::seconds(40);   // silence that ends a connection
+  base::Duration close_timeout = base::seconds(2);        // for the peer's half of a close
+  uint32_t receive_buffers = 1024;      // of the Io; so many may be held in a turn
+  bool query_peers = true;              // ask io for peer addresses
+  protocol::UpgradeRules rules;         // path and subprotocols; views outlive the endpoint
+};
+
+// What a handler says to an upgrade request.
+enum class UpgradeDecision : uint8_t {
+  kAccept,  // 101 now
+  kLater,   // the handler calls accept_upgrade or refuse_upgrade in a later turn
+  kRefused, // the handler has called refuse_upgrade
+};
+
+class ConnectionHandler {
+ public:
+  virtual ~ConnectionHandler() = default;
+  // `request` is borrowed for the call.
+  virtual UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) = 0;
+  // The 101 is in the output; messages may follow.
+  virtual void on_open(uint32_t slot) = 0;
+  // One whole message, unmasked, borrowed and writable for the call.
+  virtual void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) = 0;
+  // Last call for this connection; only after on_upgrade was called for it.
+  virtual void on_closed(uint32_t slot, CloseCause cause, uint16_t code) = 0;
+};
+
+class Endpoint {
+ public:
+  Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& handler,
+           metrics::Counters& counters);
+
+  // --- the turn ---
+  void begin_turn(base::Instant now);
+  void on_completion(const io::Completion& completion);
+  void run_timers();
+  // Sends everything appended since the last flush and returns receive buffers to io.
+  void flush();
+  base::Instant next_deadline() const { return timers_.next_deadline(); }
+
+  // --- output; slot must be open (or deciding, for the upgrade calls) ---
+  void accept_upgrade(uint32_t slot);
+  void refuse_upgrade(uint32_t slot, int status, std::string_view code, std::string_view message);
+  // Room for a message payload of up to `size` bytes; write it, then commit_message. Null when
+  // the connection is no longer open; the turn's arena never runs out (it is sent early instead).
+  uint8_t* reserve_message(uint32_t slot, uint32_t size);
+  void commit_message(uint32_t slot, protocol::Opcode opcode, uint32_t size);
+  void send_message(uint32_t slot, protocol::Opcode opcode, base::Bytes payload);
+  // One message made of own bytes followed by shared parts (in that order). The parts stay
+  // valid until flush() returns. `total` is the sum of all sizes.
+  void send_gathered(uint32_t slot, protocol::Opcode opcode, base::Bytes own, const iovec* parts,
+                     uint32_t count, uint32_t total);
+  // Shared bytes that already carry a WebSocket header.
+  void send_framed(uint32_t slot, const uint8_t* data, uint32_t size, uint32_t messages);
+
+  // Sends a close frame and ends the connection when the peer answers or the time is over.
+  void close(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
+  // Closes everything, spreading nothing: used by drain.
+  void close_all(uint16_t code, std::string_view reason);
+
+  // --- looking at it ---
+  bool is_open(uint32_t slot) const {
+    return slot < rows_.size() && rows_[slot].phase == Phase::kOpen;
+  }
+  const Hot& hot(uint32_t slot) const { return rows_[slot]; }
+  const Cold& cold(uint32_t slot) const { return cold_[slot]; }
+  base::ConnectionRef ref(uint32_t slot) const { return {slot, rows_[slot].generation}; }
+  // The slot when the ref is still the same connection and it is open or deciding, else kNone.
+  uint32_t find(base::ConnectionRef ref) const;
+  uint32_t open_count() const { return open_count_; }
+  uint32_t slots() const { return static_cast<uint32_t>(rows_.size()); }
+  base::Instant now() const { return now_; }
+  uint32_t now_ms() const { return now_ms_; }
+  uint64_t memory_bytes() const;
+
+ private:
+  // receive.cc
+  void on_accepted(const io::Completion& c);
+  void on_received(const io::Completion& c);
+  void consume(uint32_t slot, base::MutableBytes bytes);
+  size_t consume_head(uint32_t slot, base::MutableBytes bytes);
+  size_t consume_frames(uint32_t slot, base::MutableBytes bytes, size_t* need);
+  void on_other_frame(uint32_t slot, const protocol::FrameView& frame,
+                      const protocol::Received& received);
+  void fail_frame(uint32_t slot, protocol::ParseStatus status);
+  void fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
+
+  // send.cc
+  uint8_t* reserve(uint32_t size);
+  void commit(uint32_t slot, uint32_t size);
+  void append_segment(uint32_t slot, const uint8_t* data, uint32_t size);
+  void send_output(uint32_t slot);
+  void on_short_send(const io::ShortSend& shortage);
+  bool push_backlog(uint32_t slot, const uint8_t* data, uint32_t size);
+  void keep_output(uint32_t slot, uint32_t already_sent);
+  void drain_backlog(uint32_t slot);
+  void free_backlog(uint32_t slot);
+  void clear_output(uint32_t slot);
+
+  // lifecycle.cc
+  void on_ended(const io::Completion& c);
+  void on_closed(const io::Completion& c);
+  void begin_close(uint32_t slot);
+  void finish_close(uint32_t slot);
+  void deliver_closed(uint32_t slot);
+  void on_timer(uint32_t slot);
+  void schedule(uint32_t slot, base::Duration after);
+  void free_inputs(uint32_t slot);
+  bool matches(const io::Completion& c) const {
+    return c.slot < rows_.size() && rows_[c.slot].generation == c.generation &&
+           rows_[c.slot].phase != Phase::kFree;
+  }
+
+  struct Segment {
+    const uint8_t* data;
+    uint32_t size;
+    uint32_t next;
+  };
+
+  EndpointConfig config_;
+  io::Io& io_;
+  ConnectionHandler& handler_;
+  metrics::Counters& counters_;
+  base::Instant now_{};
+  uint32_t now_ms_ = 0;
+  uint32_t open_count_ = 0;
+
+  mem::MappedArray<Hot> rows_;
+  mem::MappedArray<Cold> cold_;
+  io::TimerWheel timers_;
+  InputBuffers inputs_;
+  mem::BlockPool backlog_blocks_;
+  mem::MappedArray<uint32_t> backlog_next_;
+
+  mem::Arena turn_arena_;
+  uint32_t reserved_header_ = 0;
+  mem::MappedArray<Segment> segments_;
+  uint32_t segment_count_ = 0;
+  mem::MappedArray<uint32_t> dirty_;
+  uint32_t dirty_count_ = 0;
+  mem::MappedArray<iovec> vectors_;
+  uint32_t vector_count_ = 0;
+  mem::MappedArray<uint16_t> held_buffers_;
+  uint32_t held_count_ = 0;
+};
+
+}  // namespace tidegate::net

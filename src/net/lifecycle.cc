@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// Endpoint: construction, the way of a connection from accept to its end, timers.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "net/endpoint.h"
+#include "net/refusals.h"
+
+namespace tidegate::net {
+namespace {
+
+constexpr uint32_t kTimerBytes = 24;
+constexpr uint32_t kBacklogBlockBytes = 4096;
+constexpr uint32_t kSegmentsPerTurn = 64 * 1024;
+constexpr uint32_t kInputSlack = 4096;  // a receive buffer's worth behind what is incomplete
+
+}  // namespace
+
+const char* name_of(CloseCause cause) {
+  switch (cause) {
+    case CloseCause::kPeerClosed: return "peer_closed";
+    case CloseCause::kPeerLost: return "peer_lost";
+    case CloseCause::kServerClosed: return "server_closed";
+    case CloseCause::kRefused: return "refused";
+    case CloseCause::kHandshakeTimeout: return "handshake_timeout";
+    case CloseCause::kHeartbeatTimeout: return "heartbeat_timeout";
+    case CloseCause::kProtocolError: return "protocol_error";
+    case CloseCause::kTooBig: return "too_big";
+    case CloseCause::kSlowConsumer: return "slow_consumer";
+    case CloseCause::kOverloaded: return "overloaded";
+    case CloseCause::kCount: break;
+  }
+  return "?";
+}
+
+Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& handler,
+                   metrics::Counters& counters)
+    : config_(config),
+      io_(io),
+      handler_(handler),
+      counters_(counters),
+      rows_(config.connections + kRefusalRows),
+      cold_(config.connections + kRefusalRows),
+      timers_(config.connections + kRefusalRows, base::milliseconds(16), io.now()),
+      inputs_({config.connections + kRefusalRows, config.connections / 4 + 64,
+               config.head_bytes + kInputSlack, config.big_inputs,
+               config.message_bytes + kInputSlack}),
+      backlog_blocks_(config.backlog_pool_bytes / kBacklogBlockBytes, kBacklogBlockBytes),
+      backlog_next_(config.backlog_pool_bytes / kBacklogBlockBytes),
+      turn_arena_(config.turn_bytes),
+      segments_(kSegmentsPerTurn),
+      dirty_(config.connections + kRefusalRows),
+      vectors_(kSegmentsPerTurn),
+      held_buffers_(config.receive_buffers) {
+  TG_ASSERT(config.message_bytes + 256 < config.turn_bytes);
+}
+
+uint64_t Endpoint::memory_bytes() const {
+  return rows_.bytes() + cold_.bytes() + rows_.size() * kTimerBytes + inputs_.memory_bytes() +
+         backlog_blocks_.memory_bytes() + backlog_next_.bytes() + config_.turn_bytes +
+         segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes();
+}
+
+void Endpoint::begin_turn(base::Instant now) {
+  now_ = now;
+  now_ms_ = static_cast<uint32_t>(now.ns / 1000000);
+}
+
+void Endpoint::on_completion(const io::Completion& c) {
+  switch (c.event) {
+    case io::Event::kAccepted: on_accepted(c); break;
+    case io::Event::kReceived: on_received(c); break;
+    case io::Event::kEnded: on_ended(c); break;
+    case io::Event::kWritable:
+      if (matches(c)) {
+        rows_[c.slot].flags &= static_cast<uint8_t>(~kFlagWatching);
+        if (rows_[c.slot].phase != Phase::kClosed) drain_backlog(c.slot);
+      }
+      break;
+    case io::Event::kPeerName:
+      if (matches(c) && c.result == 0) {
+        std::memcpy(cold_[c.slot].peer, &c.peer->sin6_addr, 16);
+        cold_[c.slot].peer_port = ntohs(c.peer->sin6_port);
+      }
+      break;
+    case io::Event::kClosed: on_closed(c); break;
+    case io::Event::kWoken: break;
+  }
+}
+
+void Endpoint::on_accepted(const io::Completion& c) {
+  if (c.result < 0 || c.slot >= rows_.size()) return;  // io goes on by itself
+  counters_.add(metrics::Counter::kConnectionsAccepted, 1);
+  Hot& row = rows_[c.slot];
+  TG_ASSERT(row.phase == Phase::kFree);
+  const uint32_t generation = (row.generation + 1) & 0xffffff;
+  row = Hot{};
+  row.generation = generation == 0 ? 1 : generation;
+  row.phase = Phase::kHead;
+  row.received_ms = now_ms_;
+  cold_[c.slot] = Cold{};
+  cold_[c.slot].accepted_ms = now_ms_;
+  ++open_count_;
+  row.flags = kFlagReceiving;
+  io_.start_receive(c.slot, row.generation);
+  if (config_.query_peers) io_.query_peer(c.slot, row.generation);
+  schedule(c.slot, config_.handshake_timeout);
+  if (open_count_ > config_.connections) {
+    refuse_upgrade(c.slot, 429, "too_many_connections", "the server is full; try again later");
+  }
+}
+
+void Endpoint::accept_upgrade(uint32_t slot) {
+  Hot& row = rows_[slot];
+  if (row.phase != Phase::kDeciding) return;
+  uint8_t* at = reserve(protocol::kAnswerBytesMax);
+  const std::string_view subprotocol =
+      row.subprotocol == protocol::kNoSubprotocol ? std::string_view{}
+                                                  : config_.rules.subprotocols[row.subprotocol];
+  const size_t size = protocol::write_switching_protocols(
+      {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key}, subprotocol);
+  commit(slot, static_cast<uint32_t>(size));
+  row.phase = Phase::kOpen;
+  schedule(slot, config_.heartbeat_interval);
+  handler_.on_open(slot);
+  // Frames that came right behind the head.
+  if (row.input != kNone && (row.flags & kFlagDispatching) == 0) consume(slot, {});
+}
+
+void Endpoint::refuse_upgrade(uint32_t slot, int status, std::string_view code,
+                              std::string_view message) {
+  Hot& row = rows_[slot];
+  if (row.phase != Phase::kHead && row.phase != Phase::kDeciding) return;
+  uint8_t* at = reserve(protocol::kAnswerBytesMax);
+  const size_t size = protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code, message);
+  commit(slot, static_cast<uint32_t>(size));
+  if (row.cause != CloseCause::kHandshakeTimeout) row.cause = CloseCause::kRefused;
+  row.close_code = static_cast<uint16_t>(status);
+  counters_.add(metrics::Family::kRefusals, refusal_index(code));
+  begin_close(slot);
+}
+
+void Endpoint::on_ended(const io::Completion& c) {
+  if (!matches(c)) return;
+  Hot& row = rows_[c.slot];
+  row.flags &= static_cast<uint8_t>(~kFlagReceiving);
+  // Orderly or not, nothing more comes; a peer that half-closes without a close frame is lost.
+  finish_close(c.slot);
+}
+
+void Endpoint::close(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause) {
+  Hot& row = rows_[slot];
+  if (row.phase != Phase::kOpen) return;
+  uint8_t* at = reserve(protocol::kControlFrameMax);
+  commit(slot, static_cast<uint32_t>(protocol::write_close(at, code, reason)));
+  row.cause = cause;
+  row.close_code = code;
+  begin_close(slot);
+}
+
+void Endpoint::fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause) {
+  if (cause == CloseCause::kProtocolError || cause == CloseCause::kTooBig) {
+    counters_.add(metrics::Counter::kWsProtocolErrors, 1);
+  }
+  if (rows_[slot].phase == Phase::kOpen) {
+    close(slot, code, reason, cause);
+  } else if (rows_[slot].phase == Phase::kHead || rows_[slot].phase == Phase::kDeciding) {
+    rows_[slot].cause = cause;
+    finish_close(slot);
+  }
+}
+
+void Endpoint::close_all(uint16_t code, std::string_view reason) {
+  for (uint32_t slot = 0; slot < rows_.size(); ++slot) {
+    close(slot, code, reason, CloseCause::kServerClosed);
+  }
+}
+
+// Our last bytes are in the output; behind them goes our end of the stream (flush), and the peer
+// gets close_timeout to end its side.
+void Endpoint::begin_close(uint32_t slot) {
+  Hot& row = rows_[slot];
+  row.phase = Phase::kClosing;
+  row.flags |= kFlagCloseAfter;
+  schedule(slot, config_.close_timeout);
+  deliver_closed(slot);
+}
+
+// Ends the socket now; on_closed of io frees the row.
+void Endpoint::finish_close(uint32_t slot) {
+  Hot& row = rows_[slot];
+  if (row.phase == Phase::kClosed || row.phase == Phase::kFree) return;
+  row.phase = Phase::kClosed;
+  timers_.cancel(slot);
+  deliver_closed(slot);
+  free_backlog(slot);
+  io_.close(slot, row.generation);
+}
+
+void Endpoint::deliver_closed(uint32_t slot) {
+  Hot& row = rows_[slot];
+  if (row.flags & kFlagGone) return;
+  row.flags |= kFlagGone;
+  counters_.add(metrics::Family::kCloses, static_cast<uint32_t>(row.cause));
+  if (row.flags & kFlagAsked) handler_.on_closed(slot, row.cause, row.close_code);
+}
+
+void Endpoint::on_closed(const io::Completion& c) {
+  if (!matches(c)) return;
+  Hot& row = rows_[c.slot];
+  free_inputs(c.slot);
+  free_backlog(c.slot);
+  timers_.cancel(c.slot);
+  row.phase = Phase::kFree;
+  --open_count_;
+}
+
+void Endpoint::free_inputs(uint32_t slot) {
+  Hot& row = rows_[slot];
+  inputs_.free(row.input);
+  inputs_.free(row.message);
+  row.input = row.message = kNone;
+  row.input_bytes = row.message_bytes = 0;
+}
+
+void Endpoint::schedule(uint32_t slot, base::Duration after) {
+  timers_.cancel(slot);
+  if (after.ns > 0) timers_.schedule(slot, now_ + after);
+}
+
+void Endpoint::run_timers() {
+  timers_.advance(now_, [this](uint32_t slot) { on_timer(slot); });
+}
+
+void Endpoint::on_timer(uint32_t slot) {
+  Hot& row = rows_[slot];
+  switch (row.phase) {
+    case Phase::kHead:
+    case Phase::kDeciding:
+      counters_.add(metrics::Counter::kHandshakeTimeouts, 1);
+      row.cause = CloseCause::kHandshakeTimeout;
+      refuse_upgrade(slot, protocol::handshake_too_slow().status,
+                     protocol::handshake_too_slow().code, protocol::handshake_too_slow().message);
+      break;
+    case Phase::kOpen: {
+      const int64_t silent_ms = now_ms_ - row.received_ms;
+      const int64_t interval_ms = config_.heartbeat_interval.ns / 1000000;
+      const int64_t timeout_ms = config_.heartbeat_timeout.ns / 1000000;
+      if (silent_ms >= timeout_ms) {
+        counters_.add(metrics::Counter::kHeartbeatTimeouts, 1);
+        close(slot, 1008, "heartbeat timeout: nothing came from this peer",
+              CloseCause::kHeartbeatTimeout);
+        break;
+      }
+      if (silent_ms >= interval_ms) {
+        uint8_t stamp[8];
+        base::store_le<int64_t>(stamp, now_.ns);
+        send_message(slot, protocol::Opcode::kPing, {stamp, sizeof stamp});
+        row.flags |= kFlagPinged;
+        // A silent peer gets its next ping, or its last word, when that is due.
+        schedule(slot, base::milliseconds(std::min(interval_ms, timeout_ms - silent_ms)));
+      } else {
+        schedule(slot, base::milliseconds(interval_ms - silent_ms));
+      }
+      break;
+    }
+    case Phase::kClosing: finish_close(slot); break;
+    case Phase::kClosed:
+    case Phase::kFree: break;
+  }
+}
+
+uint32_t Endpoint::find(base::ConnectionRef ref) const {
+  if (ref.slot >= rows_.size()) return kNone;
+  const Hot& row = rows_[ref.slot];
+  if (row.generation != ref.generation) return kNone;
+  return row.phase == Phase::kOpen || row.phase == Phase::kDeciding ? ref.slot : kNone;
+}
+
+}  // namespace tidegate::net

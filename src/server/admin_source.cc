@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the admin server and status lines show of a running server.
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+#include "control/json_writer.h"
+#include "net/refusals.h"
+#include "server/agent.h"
+#include "server/server.h"
+#include "wire/message_types.h"
+
+namespace tidegate::server {
+namespace {
+
+// A shard or control that has not turned for so long is stuck.
+constexpr base::Duration kStuckAfter = base::seconds(2);
+
+base::Instant monotonic_now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return {int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
+}
+
+const char* close_label(uint32_t v) {
+  return v < static_cast<uint32_t>(net::CloseCause::kCount)
+             ? net::name_of(static_cast<net::CloseCause>(v))
+             : nullptr;
+}
+const char* refusal_label(uint32_t v) {
+  return v < net::kRefusalCodeCount ? net::kRefusalCodes[v] : nullptr;
+}
+const char* message_label(uint32_t v) {
+  if (v == wire::kTypeCount) return "unknown";
+  return wire::name_of_type_index(v);
+}
+const char* error_label(uint32_t v) {
+  static thread_local char number[8];
+  if (v >= wire::kErrorCodeCount) return nullptr;
+  std::snprintf(number, sizeof number, "%u", wire::kErrorCodeFirst + v);
+  return number;
+}
+const char* state_label(uint32_t v) {
+  return v < static_cast<uint32_t>(session::State::kCount)
+             ? session::name_of(static_cast<session::State>(v))
+             : nullptr;
+}
+
+metrics::Labels labels() {
+  metrics::Labels l;
+  l.of[static_cast<uint32_t>(metrics::Family::kCloses)] = close_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kRefusals)] = refusal_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  return l;
+}
+
+std::string peer_text(const mailbox::ConnectionRow& row) {
+  static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  char host[INET6_ADDRSTRLEN] = {};
+  if (std::memcmp(row.peer, kMapped, sizeof kMapped) == 0) {
+    inet_ntop(AF_INET, row.peer + 12, host, sizeof host);
+    return std::string(host) + ':' + std::to_string(row.peer_port);
+  }
+  inet_ntop(AF_INET6, row.peer, host, sizeof host);
+  return '[' + std::string(host) + "]:" + std::to_string(row.peer_port);
+}
+
+}  // namespace
+
+control::Health Server::livez() {
+  const base::Instant now = monotonic_now();
+  for (size_t i = 0; i < agents_.size(); ++i) {
+    const base::Instant last = agents_[i]->shard->last_turn();
+    if (last.ns != 0 && now - last > kStuckAfter) {
+      return {false, "shard " + std::to_string(i) + " has not turned for " +
+                         std::to_string((now - last).ns / 1'000'000) + " ms"};
+    }
+  }
+  const int64_t control = control_turn_ns_.load(std::memory_order_relaxed);
+  if (control != 0 && now.ns - control > kStuckAfter.ns) {
+    return {false, "the control thread does not turn"};
+  }
+  return {true, {}};
+}
+
+control::Health Server::readyz() {
+  if (draining_.load(std::memory_order_relaxed)) return {false, "draining"};
+  for (const auto& agent : agents_) {
+    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
+  }
+  return livez();
+}
+
+std::string Server::metrics_text() {
+  std::vector<metrics::Block> blocks;
+  for (size_t i = 0; i < agents_.size(); ++i) {
+    blocks.push_back({std::to_string(i), &agents_[i]->counters});
+  }
+  blocks.push_back({"control", control_counters_.get()});
+  return metrics::to_text(blocks, labels());
+}
+
+std::string Server::connections_json(const control::ConnectionsQuery& query) {
+  const bool filtered = !query.user.empty() || !query.player.empty() || query.shard >= 0;
+  const uint32_t limit = filtered ? config_.limits.connections : query.offset + query.limit;
+  control::ConnectionPage page =
+      control_->list_connections_blocking(0, limit, [this] { control_waker_->wake(); });
+  std::vector<control::ConnectionInfo>& rows = page.rows;
+  std::erase_if(rows, [&](const control::ConnectionInfo& c) {
+    return (!query.user.empty() && c.user != query.user) ||
+           (!query.player.empty() && c.player != query.player) ||
+           (query.shard >= 0 && c.shard != static_cast<uint32_t>(query.shard));
+  });
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return a.shard != b.shard ? a.shard < b.shard
+                              : a.row.connection.slot < b.row.connection.slot;
+  });
+  control::JsonWriter json;
+  json.begin_object().key("total").unsigned_integer(filtered ? rows.size() : page.total);
+  json.key("complete").boolean(page.complete);
+  json.key("connections").begin_array();
+  for (size_t i = query.offset; i < rows.size() && i < query.offset + query.limit; ++i) {
+    const control::ConnectionInfo& c = rows[i];
+    char session[17];
+    std::snprintf(session, sizeof session, "%016llx",
+                  static_cast<unsigned long long>(c.row.session));
+    json.begin_object();
+    json.key("shard").unsigned_integer(c.shard);
+    json.key("slot").unsigned_integer(c.row.connection.slot);
+    json.key("generation").unsigned_integer(c.row.connection.generation);
+    json.key("session_id").text(session);
+    json.key("user_id").text(c.user);
+    json.key("player_id").text(c.player);
+    json.key("state").text(session::name_of(static_cast<session::State>(c.row.state)));
+    json.key("state_encoding").text(c.row.encoding == 1 ? "packed" : "protobuf");
+    json.key("address").text(peer_text(c.row));
+    json.key("age_ms").unsigned_integer(c.row.age_ms);
+    json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    json.key("messages_in").unsigned_integer(c.row.messages_in);
+    json.key("messages_out").unsigned_integer(c.row.messages_out);
+    json.key("bytes_in").unsigned_integer(c.row.bytes_in);
+    json.key("bytes_out").unsigned_integer(c.row.bytes_out);
+    json.key("backlog_bytes").unsigned_integer(c.row.backlog_bytes);
+    json.end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+std::string Server::shards_json() {
+  control::JsonWriter json;
+  json.begin_object().key("shards").begin_array();
+  for (size_t i = 0; i < agents_.size(); ++i) {
+    const Agent& agent = *agents_[i];
+    const metrics::Counters& c = agent.counters;
+    const auto ms = [&](metrics::Timing t, double q) {
+      return static_cast<double>(c.timing(t).percentile(q)) / 1e6;
+    };
+    json.begin_object();
+    json.key("shard").unsigned_integer(i);
+    json.key("cpu").unsigned_integer(agent.cpu);
+    json.key("tick").unsigned_integer(agent.shard->current_tick());
+    json.key("connections").unsigned_integer(c.get(metrics::Gauge::kConnectionsOpen));
+    json.key("players").unsigned_integer(c.get(metrics::Gauge::kPlayers));
+    json.key("entities").unsigned_integer(c.get(metrics::Gauge::kEntities));
+    json.key("tick_ms_p50").number(ms(metrics::Timing::kTick, 0.5));
+    json.key("tick_ms_p99").number(ms(metrics::Timing::kTick, 0.99));
+    json.key("flush_ms_p99").number(ms(metrics::Timing::kFlush, 0.99));
+    json.key("memory_reserved_bytes").unsigned_integer(c.get(metrics::Gauge::kMemoryReserved));
+    json.end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+std::string Server::config_json() { return control::to_json(config_); }
+
+uint64_t Server::memory_reserved() const {
+  uint64_t sum = fabric_->memory_bytes();
+  for (const auto& agent : agents_) sum += agent->shard->memory_bytes();
+  return sum;
+}
+
+void Server::read_figures(Figures* out) const {
+  *out = Figures{};
+  for (const auto& agent : agents_) {
+    const metrics::Counters& c = agent->counters;
+    out->connections += c.get(metrics::Gauge::kConnectionsOpen);
+    out->players += c.get(metrics::Gauge::kPlayers);
+    out->entities += c.get(metrics::Gauge::kEntities);
+    out->ticks = std::max<uint64_t>(out->ticks, c.get(metrics::Counter::kTicks));
+    out->tick_overruns =
+        std::max<uint64_t>(out->tick_overruns, c.get(metrics::Counter::kTickOverruns));
+    out->entity_updates_sent += c.get(metrics::Counter::kEntityUpdatesSent);
+    out->bytes_received += c.get(metrics::Counter::kBytesReceived);
+    out->bytes_sent += c.get(metrics::Counter::kBytesSent);
+    out->handovers += c.get(metrics::Counter::kHandovers);
+    out->moves_applied += c.get(metrics::Counter::kInputsApplied);
+    out->ticks_by_shard.push_back(&c.timing(metrics::Timing::kTick));
+  }
+}
+
+}  // namespace tidegate::server

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// One shard with what the server holds around it.
+// Thread: host (set-up, join), shard (the rest). Owner: Server. Limits: none of its own.
+#pragma once
+
+#include <memory>
+#include <thread>
+
+#include "io/uring_io.h"
+#include "metrics/metrics.h"
+#include "server/server.h"
+#include "shard/shard.h"
+
+namespace tidegate::server {
+
+struct Server::Agent {
+  metrics::Counters counters;
+  std::unique_ptr<io::UringIo> io;
+  std::unique_ptr<shard::Shard> shard;
+  std::thread thread;
+  uint32_t cpu = 0;
+  uint32_t buffers = 0;
+};
+
+}  // namespace tidegate::server

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/server.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/log.h"
+#include "crypto/random.h"
+#include "io/event_waker.h"
+#include "server/agent.h"
+
+namespace tidegate::server {
+namespace {
+
+constexpr uint32_t kShardRingBytes = 1 << 20;
+constexpr uint32_t kControlRingBytes = 1 << 20;
+constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
+
+base::Instant monotonic_now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return {int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
+}
+
+base::UnixMs unix_now_ms() {
+  timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return int64_t{t.tv_sec} * 1000 + t.tv_nsec / 1'000'000;
+}
+
+// CPUs this process may run on, in order.
+std::vector<uint32_t> allowed_cpus() {
+  cpu_set_t set;
+  std::vector<uint32_t> cpus;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return {0};
+  for (uint32_t cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+bool pin_this_thread(uint32_t cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
+}
+
+world::WorldConfig world_config(const control::Config& config, uint32_t shards) {
+  world::WorldConfig w;
+  w.tick_rate = config.world.tick_rate;
+  w.cell_size = config.world.cell_size;
+  w.view_distance = config.world.view_distance;
+  w.max_speed = config.world.max_speed;
+  for (int i = 0; i < 3; ++i) {
+    w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
+    w.bounds_max[i] = config.world.bounds_max[static_cast<size_t>(i)];
+    w.spawn[i] = config.world.spawn[static_cast<size_t>(i)];
+  }
+  w.spawn_radius = config.world.spawn_radius;
+  w.linger_ms = static_cast<uint32_t>(config.world.linger.ns / 1'000'000);
+  // A player's entity lingers when its connection is gone: room for both.
+  w.entities = config.limits.connections + config.limits.connections / 4 + 64;
+  w.shard_count = shards;
+  w.zone_id = config.world.zone;
+  return w;
+}
+
+}  // namespace
+
+std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error) {
+  std::unique_ptr<Server> server(new Server(config));
+  if (!server->set_up(error)) return nullptr;
+  return server;
+}
+
+Server::Server(const control::Config& config) : config_(config) {}
+
+Server::~Server() { stop(base::Duration{0}); }
+
+bool Server::set_up(std::string* error) {
+  const std::vector<uint32_t> cpus = allowed_cpus();
+  const uint32_t shards = config_.shard_count(static_cast<uint32_t>(cpus.size()));
+  if (shards > 62) {
+    *error = "shards.count: " + std::to_string(shards) + " is more than 62";
+    return false;
+  }
+  auth_ = control::AuthService::make(config_.auth, error);
+  if (!auth_) return false;
+  const world::WorldConfig world = world_config(config_, shards);
+  if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
+    *error = std::string("world: ") + world::describe(status);
+    return false;
+  }
+  // A ring's table of sockets may not be larger than the limit of open files.
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  const uint32_t table_max = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 65'536));
+  const uint32_t wanted = config_.limits.connections;
+  if (wanted + net::kRefusalRows > table_max * uint64_t{shards}) {
+    *error = "limits.connections: " + std::to_string(wanted) + " connections on " +
+             std::to_string(shards) + " shards need a limit of open files of at least " +
+             std::to_string(wanted / shards + net::kRefusalRows) + "; it is " +
+             std::to_string(files.rlim_cur) + " (ulimit -n, LimitNOFILE= in systemd)";
+    return false;
+  }
+  // The kernel spreads connections by hash, not evenly: each shard has room for all of them where
+  // the table allows it.
+  const uint32_t rows = std::min(wanted, table_max - net::kRefusalRows);
+
+  mailbox::FabricLimits fabric_limits;
+  fabric_limits.shards = shards;
+  fabric_limits.shard_ring_bytes = kShardRingBytes;
+  fabric_limits.control_ring_bytes = kControlRingBytes;
+  fabric_ = std::make_unique<mailbox::Fabric>(fabric_limits);
+  control_waker_ = std::make_unique<io::EventWaker>();
+  control_counters_ = std::make_unique<metrics::Counters>();
+  control_ = std::make_unique<control::ControlAgent>(*fabric_, *auth_, *control_counters_);
+
+  io::ListenSpec listen;
+  listen.address = config_.listen.websocket.to_sockaddr();
+  std::vector<io::Waker*> wakers;
+  for (uint32_t i = 0; i < shards; ++i) {
+    auto agent = std::make_unique<Agent>();
+    io::IoLimits limits;
+    limits.sockets = rows + net::kRefusalRows;
+    io::SetupError setup_error;
+    auto made = io::UringIo::make(limits, &setup_error);
+    if (!made.ok()) {
+      *error = std::string("io_uring: ") + setup_error.text;
+      return false;
+    }
+    agent->io = std::move(made).value();
+    agent->buffers = limits.buffers;
+    const io::IoStatus status = agent->io->listen(listen, &websocket_port_);
+    if (status != io::IoStatus::kOk) {
+      *error = "listen.websocket: cannot listen on " + config_.listen.websocket.text() + ": " +
+               io::describe(status);
+      return false;
+    }
+    listen.address.sin6_port = htons(websocket_port_);
+    agent->cpu = config_.shards.cpus.empty() ? cpus[i % cpus.size()]
+                                             : config_.shards.cpus[i % config_.shards.cpus.size()];
+    wakers.push_back(&agent->io->waker());
+    agents_.push_back(std::move(agent));
+  }
+  wakers.push_back(control_waker_.get());
+
+  shard::ShardConfig shard;
+  shard.count = shards;
+  shard.world = world;
+  shard.endpoint.connections = rows;
+  shard.endpoint.message_bytes = config_.limits.message_bytes;
+  shard.endpoint.head_bytes = config_.limits.head_bytes;
+  shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
+  shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
+  shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
+  shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
+  shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.messages_per_second = config_.limits.messages_per_second;
+  shard.messages_burst = config_.limits.messages_burst;
+  shard.violations_per_minute = config_.limits.violations_per_minute;
+  shard.server_version = TIDEGATE_VERSION;
+  shard.first_tick = monotonic_now() + base::milliseconds(50);
+  if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
+    *error = "the system gives no random bytes (getrandom)";
+    return false;
+  }
+  for (uint32_t i = 0; i < shards; ++i) {
+    shard.index = i;
+    shard.endpoint.receive_buffers = agents_[i]->buffers;
+    agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
+                                                       agents_[i]->counters);
+    agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
+  }
+  return true;
+}
+
+bool Server::start(std::string* error) {
+  if (config_.admin.listen.is_set()) {
+    admin_ = std::make_unique<control::AdminHttp>(
+        static_cast<control::AdminSource&>(*this), control::AdminHttpOptions{config_.admin.listen, config_.admin.token});
+    if (!admin_->start(error)) return false;
+    admin_port_ = admin_->port();
+  }
+  running_ = true;
+  control_thread_ = std::thread([this] { run_control(); });
+  for (uint32_t i = 0; i < agents_.size(); ++i) {
+    agents_[i]->thread = std::thread([this, i] { run_shard(i); });
+  }
+  return true;
+}
+
+void Server::run_shard(uint32_t index) {
+  Agent& agent = *agents_[index];
+  char name[16];
+  std::snprintf(name, sizeof name, "tg-shard-%u", index);
+  pthread_setname_np(pthread_self(), name);
+  if (!pin_this_thread(agent.cpu)) {
+    base::log(base::LogLevel::kWarn, "shards.cpus: a shard could not be pinned; it runs unpinned");
+  }
+  while (!stop_shards_.load(std::memory_order_relaxed)) agent.shard->turn(shard::Shard::Wait::kYes);
+}
+
+void Server::run_control() {
+  pthread_setname_np(pthread_self(), "tg-control");
+  struct Wakes final : mailbox::WakeSink {
+    explicit Wakes(Server& s) : server(s) {}
+    void wake_agent(mailbox::AgentId agent) override { server.agents_[agent]->io->waker().wake(); }
+    Server& server;
+  } wakes(*this);
+  while (!stop_control_.load(std::memory_order_relaxed)) {
+    control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
+    if (control_->work(unix_now_ms(), wakes)) continue;
+    if (control_->prepare_to_sleep()) {
+      pollfd wait{control_waker_->fd(), POLLIN, 0};
+      ::poll(&wait, 1, 250);
+      control_waker_->drain();
+    }
+    control_->awake();
+  }
+}
+
+void Server::stop(base::Duration grace) {
+  if (!running_) return;
+  running_ = false;
+  draining_.store(true, std::memory_order_relaxed);
+  control_->drain(monotonic_now() + grace, [this] { control_waker_->wake(); });
+  const base::Instant deadline = monotonic_now() + grace;
+  while (monotonic_now() < deadline) {
+    uint64_t open = 0;
+    for (const auto& agent : agents_) open += agent->counters.get(metrics::Gauge::kConnectionsOpen);
+    if (open == 0) break;
+    ::poll(nullptr, 0, 10);
+  }
+  stop_shards_.store(true, std::memory_order_relaxed);
+  for (const auto& agent : agents_) agent->io->waker().wake();
+  for (const auto& agent : agents_) agent->thread.join();
+  stop_control_.store(true, std::memory_order_relaxed);
+  control_waker_->wake();
+  control_thread_.join();
+  if (admin_) admin_->stop();
+}
+
+}  // namespace tidegate::server

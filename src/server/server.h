@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// The composition root: from options to memory, agents and threads, and back down again. Programs
+// and embedders use this; nothing below knows it.
+//
+// Life: make() takes memory, sets up rings and binds sockets, so every error of the environment
+// comes from it, with text; start() makes one thread for each shard and one for control; stop()
+// drains and joins. The functions of AdminSource answer from any thread.
+//
+// Thread: host (make, start, stop), any (the rest). Owner: the program. Limits: ServerOptions.
+#pragma once
+
+#include <netinet/in.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/time.h"
+#include "control/admin_http.h"
+#include "control/auth_service.h"
+#include "control/config.h"
+#include "control/control_agent.h"
+#include "io/uring_io.h"
+#include "mailbox/mailboxes.h"
+#include "metrics/exposition.h"
+#include "shard/shard.h"
+
+namespace tidegate::server {
+
+// Sum over all shards, for status lines.
+struct Figures {
+  uint64_t connections = 0;
+  uint64_t players = 0;
+  uint64_t entities = 0;
+  uint64_t ticks = 0;  // of shard 0
+  uint64_t tick_overruns = 0;
+  uint64_t entity_updates_sent = 0;
+  uint64_t bytes_received = 0;
+  uint64_t bytes_sent = 0;
+  uint64_t handovers = 0;
+  uint64_t moves_applied = 0;
+  std::vector<const metrics::Histogram*> ticks_by_shard;  // since the start; live
+};
+
+class Server final : control::AdminSource {
+ public:
+  // `error` says what was wrong and what to do when nullptr is returned.
+  static std::unique_ptr<Server> make(const control::Config& config, std::string* error);
+  ~Server() override;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // False with `error` when the admin port cannot be taken.
+  bool start(std::string* error);
+  // Stops accepting, tells clients, closes within `grace`, joins all threads. Idempotent.
+  void stop(base::Duration grace);
+
+  uint16_t websocket_port() const { return websocket_port_; }
+  uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
+  uint64_t memory_reserved() const;
+  void read_figures(Figures* out) const;
+
+ private:
+  struct Agent;
+  explicit Server(const control::Config& config);
+
+  bool set_up(std::string* error);
+  void run_shard(uint32_t index);
+  void run_control();
+
+  // control::AdminSource
+  control::Health livez() override;
+  control::Health readyz() override;
+  std::string metrics_text() override;
+  std::string connections_json(const control::ConnectionsQuery& query) override;
+  std::string shards_json() override;
+  std::string config_json() override;
+
+  control::Config config_;
+  std::unique_ptr<control::AuthService> auth_;
+  std::unique_ptr<mailbox::Fabric> fabric_;
+  std::unique_ptr<io::EventWaker> control_waker_;
+  std::unique_ptr<metrics::Counters> control_counters_;
+  std::unique_ptr<control::ControlAgent> control_;
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
+  std::unique_ptr<control::AdminHttp> admin_;
+  std::thread control_thread_;
+  std::atomic<bool> stop_shards_{false};
+  std::atomic<bool> stop_control_{false};
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> control_turn_ns_{0};
+  bool running_ = false;
+  uint16_t websocket_port_ = 0;
+  uint16_t admin_port_ = 0;
+};
+
+}  // namespace tidegate::server

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What control asks of a shard: rows of its connection table, closing one connection, drain.
+#include <algorithm>
+#include <cstring>
+
+#include "shard/shard.h"
+#include "wire/message_types.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+
+void Shard::on_list(base::Bytes bytes) {
+  const auto list = read_message<mailbox::ListConnections>(bytes);
+  uint32_t seen = 0;
+  for (uint32_t slot = 0; slot < players_end_ && seen < list.offset + list.limit; ++slot) {
+    const Player& player = players_[slot];
+    if (player.session == 0 || seen++ < list.offset) continue;
+    const net::Cold& cold = endpoint_.cold(slot);
+    const IdentityView identity = identities_.view(player.identity);
+    mailbox::ConnectionRow row{};
+    row.request = list.request;
+    row.connection = endpoint_.ref(slot);
+    row.entity = player.entity;
+    row.session = player.session;
+    row.bytes_in = cold.bytes_in;
+    row.bytes_out = cold.bytes_out;
+    row.messages_in = cold.messages_in;
+    row.messages_out = cold.messages_out;
+    row.rtt_us = cold.rtt_us;
+    row.age_ms = endpoint_.now_ms() - cold.accepted_ms;
+    row.backlog_bytes = endpoint_.hot(slot).backlog_bytes;
+    std::memcpy(row.peer, cold.peer, sizeof row.peer);
+    row.peer_port = cold.peer_port;
+    row.state = static_cast<uint8_t>(player.state);
+    row.encoding = player.flags & kPacked ? 1 : 0;
+    row.user_bytes = static_cast<uint16_t>(identity.user.size());
+    row.player_bytes = static_cast<uint16_t>(identity.player.size());
+    uint8_t names[2 * world::kPlayerIdBytesMax];
+    TG_ASSERT(identity.user.size() + identity.player.size() <= sizeof names);
+    std::memcpy(names, identity.user.data(), identity.user.size());
+    std::memcpy(names + identity.user.size(), identity.player.data(), identity.player.size());
+    outbox_.post(mailbox_.control(), row,
+                 {names, identity.user.size() + identity.player.size()});
+  }
+  outbox_.post(mailbox_.control(), mailbox::ListEnd{list.request, live_players_});
+}
+
+void Shard::on_close_request(base::Bytes bytes) {
+  const auto request = read_message<mailbox::CloseConnection>(bytes);
+  const uint32_t slot = endpoint_.find(request.connection);
+  if (slot == net::kNone) return;
+  endpoint_.close(slot, request.code, "closed by an administrator",
+                  net::CloseCause::kServerClosed);
+}
+
+// Refuses new connections, tells the clients why and closes them. The server ends the shard when
+// the last one has gone or its grace is over.
+void Shard::on_drain() {
+  draining_ = true;
+  io_.stop_accepting();
+  for (uint32_t slot = 0; slot < players_end_; ++slot) {
+    if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+    send_disconnect(slot, wire::kErrorDraining, "the server is shutting down");
+  }
+  endpoint_.close_all(1001, "the server is shutting down");
+}
+
+}  // namespace tidegate::shard

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way of a connection from the upgrade request to an entity in the world, and out again:
+//   on_upgrade       token to control, answer later           state authenticating
+//   on_auth_result   101, CONNECTION_ESTABLISHED, AUTHENTICATION_RESULT    authenticated
+//   CLIENT_HELLO or hello_wait -> begin_login -> home shard -> owner -> Moved
+//   enter_world      interest begins; the next flush carries WORLD_STATE    connected
+//   on_closed        Detach to the owner, Logout to the home shard
+#include <cstdio>
+#include <cstring>
+
+#include "shard/shard.h"
+#include "wire/envelope.h"
+#include "wire/messages.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+using metrics::Counter;
+using session::State;
+
+net::UpgradeDecision Shard::on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) {
+  Player& player = players_[slot];
+  player = Player{};
+  player.state = State::kConnecting;
+  set_state(slot, State::kAuthenticating);
+  if (draining_) {
+    endpoint_.refuse_upgrade(slot, 503, "draining",
+                             "this server is shutting down; connect to another one");
+    return net::UpgradeDecision::kRefused;
+  }
+  if (outbox_.strained()) {
+    endpoint_.refuse_upgrade(slot, 503, "overloaded", "too many logins at once; try again later");
+    return net::UpgradeDecision::kRefused;
+  }
+  if (request.credential().empty()) {
+    endpoint_.refuse_upgrade(slot, 401, "no_token",
+                             "send a JWT as Authorization: Bearer, as ?token= or as the cookie "
+                             "auth_token");
+    return net::UpgradeDecision::kRefused;
+  }
+  if (!request.resume.empty()) player.flags |= kResumeAsked;
+  counters_.add(Counter::kAuthRequests, 1);
+  const mailbox::AuthRequest ask{endpoint_.ref(slot), now_.ns};
+  if (!mailbox_.post(mailbox_.control(), ask, base::as_bytes(request.credential()))) {
+    endpoint_.refuse_upgrade(slot, 503, "overloaded", "too many logins at once; try again later");
+    return net::UpgradeDecision::kRefused;
+  }
+  return net::UpgradeDecision::kLater;
+}
+
+void Shard::on_auth_result(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto result = read_message<mailbox::AuthResult>(bytes, &tail);
+  counters_.record(metrics::Timing::kAuth, now_ - base::Instant{result.asked_ns});
+  const uint32_t slot = endpoint_.find(result.connection);
+  if (slot == net::kNone) return;  // it did not wait
+  const std::string_view text = base::as_text(tail);
+  const std::string_view first = text.substr(0, result.user_bytes);
+  const std::string_view second = text.substr(result.user_bytes, result.player_bytes);
+  if (result.http_status != 0) {
+    endpoint_.refuse_upgrade(slot, result.http_status, first, second);
+    return;
+  }
+  Player& player = players_[slot];
+  player.identity =
+      identities_.store({first, second, text.substr(result.user_bytes + result.player_bytes)});
+  if (player.identity == Identities::kNone) {
+    endpoint_.refuse_upgrade(slot, 503, "overloaded", "no room for the claims of this token");
+    return;
+  }
+  player.expires_at = result.expires_at;
+  do {
+    player.session = prng_.next();
+  } while (player.session == 0);
+  players_end_ = std::max(players_end_, slot + 1);
+  ++live_players_;
+  set_state(slot, State::kAuthenticated);
+  endpoint_.accept_upgrade(slot);
+}
+
+void Shard::on_open(uint32_t slot) {
+  write_welcome(slot);
+  if (hello_count_ == hello_waits_.size()) pop_hello();  // a churn of logins: the oldest goes early
+  const uint32_t at = (hello_head_ + hello_count_++) % hello_waits_.size();
+  hello_waits_[at] = {endpoint_.ref(slot), now_ + config_.hello_wait};
+}
+
+void Shard::run_timers() {
+  endpoint_.run_timers();
+  send_due_acks();
+  while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
+}
+
+void Shard::pop_hello() {
+  const uint32_t slot = endpoint_.find(hello_waits_[hello_head_].connection);
+  hello_head_ = (hello_head_ + 1) % static_cast<uint32_t>(hello_waits_.size());
+  --hello_count_;
+  if (slot != net::kNone) begin_login(slot);
+}
+
+void Shard::begin_login(uint32_t slot) {
+  Player& player = players_[slot];
+  if (player.session == 0 || (player.flags & kLoginPosted)) return;
+  player.flags |= kLoginPosted;
+  const std::string_view name = player_id(slot);
+  outbox_.post(world::home_of(name, config_.count).value,
+               mailbox::Login{endpoint_.ref(slot)}, base::as_bytes(name));
+}
+
+// The home shard says that there is no room for the player.
+void Shard::on_world_full(base::Bytes bytes) {
+  const uint32_t slot = endpoint_.find(read_message<mailbox::WorldFull>(bytes).connection);
+  if (slot == net::kNone) return;
+  endpoint_.close(slot, 1013, "the world is full; try again later", net::CloseCause::kOverloaded);
+}
+
+// The player came in over another connection.
+void Shard::on_replaced(base::Bytes bytes) {
+  const uint32_t slot = endpoint_.find(read_message<mailbox::Replaced>(bytes).connection);
+  if (slot == net::kNone || players_[slot].session == 0) return;
+  Player& player = players_[slot];
+  player.flags |= kReplacedFlag;
+  send_error(slot, wire::kErrorReplaced, "the same player logged in again", true);
+  endpoint_.close(slot, 4015, "replaced by another connection", net::CloseCause::kServerClosed);
+}
+
+void Shard::enter_world(uint32_t slot) {
+  Player& player = players_[slot];
+  const world::Encoding encoding =
+      player.flags & kPacked ? world::Encoding::kPacked : world::Encoding::kProtobuf;
+  interest_.add(slot, encoding, player.view_distance, player.position);
+  if (encoding == world::Encoding::kPacked) set_state(slot, State::kConnected);
+}
+
+void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
+  Player& player = players_[slot];
+  if (player.session != 0) {
+    leave_world(slot);
+    identities_.free(player.identity);
+    --live_players_;
+  }
+  set_state(slot, State::kDisconnected);
+  player = Player{};
+}
+
+void Shard::leave_world(uint32_t slot) {
+  Player& player = players_[slot];
+  if (interest_.watching(slot)) interest_.remove(slot);
+  const base::ConnectionRef connection = endpoint_.ref(slot);
+  if (player.entity.valid()) {
+    mailbox::Detach detach{};
+    detach.entity = player.entity;
+    detach.connection = connection;
+    detach.connection_shard = static_cast<uint16_t>(config_.index);
+    outbox_.post(player.owner, detach);
+  }
+  if ((player.flags & kLoginPosted) && !(player.flags & kReplacedFlag)) {
+    const std::string_view name = player_id(slot);
+    outbox_.post(world::home_of(name, config_.count).value, mailbox::Logout{connection},
+                 base::as_bytes(name));
+  }
+}
+
+void Shard::set_state(uint32_t slot, State state) {
+  Player& player = players_[slot];
+  if (player.state == state) return;
+  TG_ASSERT(session::may_change(player.state, state));
+  counters_.add(metrics::Family::kStates, static_cast<uint32_t>(state));
+  player.state = state;
+}
+
+}  // namespace tidegate::shard

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// What clients send: frames to envelopes to routes, and the built-in routes.
+#include <algorithm>
+#include <cstring>
+
+#include "shard/shard.h"
+#include "wire/envelope.h"
+#include "wire/messages.h"
+#include "wire/quantise.h"
+
+namespace tidegate::shard {
+
+using metrics::Counter;
+using wire::Envelope;
+
+// A friend of Shard, so that handlers are plain functions with one signature.
+struct ClientMessages {
+  static Handled heartbeat(Shard& s, uint32_t slot, const Envelope& m) {
+    if (m.payload.size() > wire::kHeartbeatBytesMax) return Handled::kInvalid;
+    s.send_pong(slot, m.payload);
+    return Handled::kOk;
+  }
+
+  static Handled ignore(Shard&, uint32_t, const Envelope&) { return Handled::kOk; }
+
+  static Handled not_available(Shard&, uint32_t, const Envelope&) {
+    return Handled::kNotAvailable;
+  }
+
+  static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::Disconnect disconnect;
+    if (!wire::decode(m.payload, &disconnect)) return Handled::kMalformed;
+    s.endpoint_.close(slot, 1000, {}, net::CloseCause::kPeerClosed);
+    return Handled::kOk;
+  }
+
+  static Handled client_hello(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::ClientHello hello;
+    if (!wire::decode(m.payload, &hello)) return Handled::kMalformed;
+    if (hello.state_encoding > 1 || !std::isfinite(hello.view_distance) ||
+        hello.view_distance < 0) {
+      return Handled::kInvalid;
+    }
+    Player& player = s.players_[slot];
+    // Only the first one, and only before the state began, decides.
+    if (player.flags & (kHasHello | kLoginPosted)) return Handled::kNotPermitted;
+    player.flags |= kHasHello;
+    if (hello.state_encoding == 1) player.flags |= kPacked;
+    player.view_distance = hello.view_distance;
+    s.begin_login(slot);
+    return Handled::kOk;
+  }
+
+  static Handled time_sync(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::TimeSync asked;
+    if (!wire::decode(m.payload, &asked)) return Handled::kMalformed;
+    s.send_time_sync(slot, asked);
+    return Handled::kOk;
+  }
+
+  static Handled player_move(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::PlayerMovement move;
+    if (!wire::decode(m.payload, &move)) return Handled::kMalformed;
+    return s.on_move(slot, move);
+  }
+
+  static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::PlayerStateUpdate state;
+    if (!wire::decode(m.payload, &state)) return Handled::kMalformed;
+    wire::PlayerMovement move;
+    move.position = state.position;
+    move.rotation = state.rotation;
+    move.velocity = state.velocity;
+    move.has_position = state.has_position;
+    move.has_rotation = state.has_rotation;
+    move.has_velocity = state.has_velocity;
+    move.movement_flags = state.state_flags;
+    move.client_tick = state.tick;
+    return s.on_move(slot, move);
+  }
+};
+
+void Shard::add_routes() {
+  using wire::MessageType;
+  const auto add = [this](MessageType type, Handler handler) {
+    const bool added = router_.add(static_cast<uint32_t>(type), handler);
+    TG_ASSERT(added);
+  };
+  add(MessageType::kHeartbeat, ClientMessages::heartbeat);
+  add(MessageType::kPong, ClientMessages::ignore);
+  add(MessageType::kAck, ClientMessages::ignore);  // the envelope's ack was read before
+  add(MessageType::kDisconnect, ClientMessages::disconnect);
+  add(MessageType::kClientHello, ClientMessages::client_hello);
+  add(MessageType::kTimeSync, ClientMessages::time_sync);
+  add(MessageType::kPlayerMove, ClientMessages::player_move);
+  add(MessageType::kPlayerState, ClientMessages::player_state);
+  // Known numbers without a handler here.
+  for (const MessageType type :
+       {MessageType::kSubscribe, MessageType::kUnsubscribe, MessageType::kPublish,
+        MessageType::kPlayerAction, MessageType::kPlayerStatusChange, MessageType::kPresenceUpdate,
+        MessageType::kPresenceSubscribe}) {
+    add(type, ClientMessages::not_available);
+  }
+}
+
+void Shard::on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) {
+  if (opcode != protocol::Opcode::kBinary) {
+    endpoint_.close(slot, 1003, "this subprotocol takes binary messages only",
+                    net::CloseCause::kProtocolError);
+    return;
+  }
+  wire::FrameReader frames(payload);
+  base::Bytes frame;
+  for (;;) {
+    const wire::FrameStatus status = frames.next(&frame);
+    if (status == wire::FrameStatus::kEnd) return;
+    if (status != wire::FrameStatus::kFrame) {
+      const bool version = status == wire::FrameStatus::kVersion;
+      send_error(slot, version ? wire::kErrorUnsupportedVersion : wire::kErrorMalformedFrame,
+                 version ? "only frame version 1 is spoken here"
+                         : "a frame is magic 4d4d, version 0001, payload length, payload",
+                 true);
+      endpoint_.close(slot, 1002, "malformed frame", net::CloseCause::kProtocolError);
+      return;
+    }
+    on_client_frame(slot, frame);
+    if (!endpoint_.is_open(slot)) return;
+  }
+}
+
+void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
+  Player& player = players_[slot];
+  if (!player.rate.take(endpoint_.now_ms(), config_.messages_per_second, config_.messages_burst)) {
+    violation(slot, wire::kErrorRateLimited, "send fewer messages a second");
+    return;
+  }
+  Envelope message;
+  if (!wire::decode_envelope(frame, &message)) {
+    violation(slot, wire::kErrorMalformedMessage, "the frame's payload is not a NetworkMessage");
+    return;
+  }
+  counters_.add(metrics::Family::kMessages, wire::index_of_type(message.type));
+  if (message.requires_ack) {
+    switch (player.inbound.accept(message.sequence, now_)) {
+      case session::InboundSequence::Verdict::kDeliver: note_ack(slot); break;
+      case session::InboundSequence::Verdict::kDuplicate: note_ack(slot); return;
+      case session::InboundSequence::Verdict::kGap:
+        violation(slot, wire::kErrorMalformedMessage,
+                  "sequence of an acknowledged message is not the next one");
+        return;
+    }
+  }
+  if (message.compression != 0) {
+    violation(slot, wire::kErrorDecompression, "compressed payloads are not taken here");
+    return;
+  }
+  const Handler handler = router_.find(message.type);
+  if (handler == nullptr) {
+    violation(slot, wire::kErrorUnknownType, "no message type of this number from a client");
+    return;
+  }
+  switch (handler(*this, slot, message)) {
+    case Handled::kOk: break;
+    case Handled::kInvalid: violation(slot, wire::kErrorInvalidPayload, {}); break;
+    case Handled::kMalformed: violation(slot, wire::kErrorMalformedMessage, {}); break;
+    case Handled::kNotPermitted: violation(slot, wire::kErrorNotPermitted, {}); break;
+    case Handled::kNotAvailable:
+      violation(slot, wire::kErrorUnknownType, "nobody serves this message type here");
+      break;
+    case Handled::kFailed: violation(slot, wire::kErrorHandlerFailed, {}); break;
+  }
+}
+
+void Shard::violation(uint32_t slot, uint16_t code, std::string_view details) {
+  counters_.add(Counter::kViolations, 1);
+  Player& player = players_[slot];
+  const bool last = player.violations.add(endpoint_.now_ms(), config_.violations_per_minute);
+  send_error(slot, code, details, last);
+  if (last) {
+    endpoint_.close(slot, 1008, "too many rejected messages", net::CloseCause::kServerClosed);
+  }
+}
+
+// An acknowledgement is owed; it goes with the next message or, at the latest, by run_timers().
+void Shard::note_ack(uint32_t slot) {
+  if (players_[slot].flags & kAckQueued) return;
+  if (ack_count_ == ack_queue_.size()) send_due_acks();  // drops entries of closed connections
+  players_[slot].flags |= kAckQueued;
+  ack_queue_[ack_count_++] = endpoint_.ref(slot);
+}
+
+void Shard::send_due_acks() {
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < ack_count_; ++i) {
+    const uint32_t slot = endpoint_.find(ack_queue_[i]);
+    if (slot == net::kNone) continue;
+    Player& player = players_[slot];
+    if (player.inbound.ack_owed() && !player.inbound.ack_due(now_)) {
+      ack_queue_[kept++] = ack_queue_[i];
+      continue;
+    }
+    player.flags &= static_cast<uint16_t>(~kAckQueued);
+    if (player.inbound.ack_owed()) send_ack(slot);
+  }
+  ack_count_ = kept;
+}
+
+Handled Shard::on_move(uint32_t slot, const wire::PlayerMovement& move) {
+  if ((move.has_position && !move.position.finite()) ||
+      (move.has_rotation && !move.rotation.finite()) ||
+      (move.has_velocity && !move.velocity.finite())) {
+    return Handled::kInvalid;
+  }
+  Player& player = players_[slot];
+  if (!player.entity.valid()) return Handled::kNotPermitted;  // the state has not begun
+  world::Input input{};
+  const float step = config_.world.position_step;
+  if (move.has_position) {
+    input.has |= world::Input::kPosition;
+    input.position = {wire::to_steps(move.position.x, step), wire::to_steps(move.position.y, step),
+                      wire::to_steps(move.position.z, step)};
+  }
+  if (move.has_rotation) {
+    input.has |= world::Input::kYaw;
+    input.yaw = wire::to_yaw(move.rotation);
+  }
+  if (move.has_velocity) {
+    input.has |= world::Input::kVelocity;
+    input.velocity[0] = wire::to_velocity(move.velocity.x);
+    input.velocity[1] = wire::to_velocity(move.velocity.y);
+    input.velocity[2] = wire::to_velocity(move.velocity.z);
+  }
+  input.flags = move.movement_flags;
+  input.client_tick = move.client_tick;
+  // Inputs may be lost to a full ring: the client sends the next one anyway.
+  if (!mailbox_.post(player.owner, mailbox::InputPosted{player.entity, 0},
+                     {reinterpret_cast<const uint8_t*>(&input), sizeof input})) {
+    counters_.add(Counter::kInputsDropped, 1);
+  }
+  return Handled::kOk;
+}
+
+}  // namespace tidegate::shard

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a shard knows of one logged-in connection beyond its socket: session, identity, entity and
+// what is owed to the client at the next flush. The row number is the connection's slot.
+// Thread: shard. Owner: Shard. Limits: one row for each connection; identity in blocks of 64 or
+// 2,048 bytes.
+#pragma once
+
+#include <cstdint>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "session/session.h"
+#include "world/world_slice.h"
+
+namespace tidegate::shard {
+
+struct Player {
+  uint64_t session = 0;            // random; 0: no session in this row
+  int64_t expires_at = 0;          // Unix seconds, 0: the token does not expire
+  base::EntityId entity;           // none until the home shard has answered
+  uint16_t owner = 0;              // shard that owns the entity, as last heard
+  session::State state = session::State::kDisconnected;
+  uint16_t flags = 0;              // PlayerFlag bits
+  uint32_t identity = UINT32_MAX;  // block of Identities
+  float view_distance = 0;         // metres, 0: the configured one
+  world::Steps3 position{};        // as last heard
+  uint32_t client_tick = 0;        // highest the client has sent
+  session::InboundSequence inbound;
+  session::RateLimit rate;
+  session::ViolationCounter violations;
+  world::MoveResult answer{};      // MOVE_ACK due at the next flush when kAnswerDue
+};
+static_assert(sizeof(Player) <= 192, "idle memory is measured against 1 KiB a connection");
+
+enum PlayerFlag : uint16_t {
+  kHasHello = 1,       // CLIENT_HELLO came
+  kPacked = 2,         // state_encoding packed
+  kLoginPosted = 4,    // home shard was asked for the entity
+  kAnswerDue = 8,
+  kResumeAsked = 16,   // the upgrade carried resume=
+  kReplacedFlag = 32,  // another connection has the player now; the home shard knows
+  kMoved = 64,         // position changed since interest was decided
+  kAckQueued = 128,    // in the shard's queue of owed acknowledgements
+};
+
+}  // namespace tidegate::shard

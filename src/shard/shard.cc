@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Construction and the order of a turn.
+#include "shard/shard.h"
+
+#include <algorithm>
+
+namespace tidegate::shard {
+
+namespace {
+// Messages taken from each sender in a turn before others get theirs.
+constexpr uint32_t kMailPerTurn = 4096;
+constexpr uint32_t kOutboxBytes = 4 << 20;
+constexpr uint32_t kChunksMax = 1024;  // of one connection and tick
+constexpr uint32_t kPersonalBytes = 4096;
+}  // namespace
+
+Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
+             std::vector<io::Waker*> wakers, metrics::Counters& counters)
+    : config_(config),
+      io_(io),
+      counters_(counters),
+      wakers_(std::move(wakers)),
+      prng_(config.seed * 0x9e3779b97f4a7c15u + config.index),
+      mailbox_(fabric, config.index),
+      outbox_(mailbox_, kOutboxBytes),
+      endpoint_(config.endpoint, io, *this, counters),
+      slice_(config.world, {static_cast<uint16_t>(config.index)}),
+      interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
+      directory_(config.world.entities),
+      identities_(endpoint_.slots()),
+      players_(endpoint_.slots()),
+      barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
+               config.first_tick),
+      hello_waits_(endpoint_.slots() * 2),
+      ack_queue_(endpoint_.slots() * 2),
+      moved_players_(endpoint_.slots()),
+      chunks_(kChunksMax),
+      world_chunks_(kChunksMax),
+      parts_(kChunksMax * 2),
+      personal_(kPersonalBytes) {
+  add_routes();
+}
+
+void Shard::turn(Wait wait) {
+  base::Instant until = io_.now();
+  if (wait == Wait::kYes && mailbox_.prepare_to_sleep()) until = next_deadline();
+  const std::span<const io::Completion> completions = io_.poll(until);
+  mailbox_.awake();
+  now_ = io_.now();
+  endpoint_.begin_turn(now_);
+  for (const io::Completion& completion : completions) endpoint_.on_completion(completion);
+  // Phases follow each other in one turn as long as the marks are there; ours go through our own
+  // ring like everybody's.
+  bool progress = true;
+  for (int round = 0; progress && round < 8; ++round) {
+    progress = mailbox_.drain(kMailPerTurn, [this](mailbox::AgentId from, mailbox::MessageType type,
+                                                   base::Bytes bytes) {
+      on_mail(from, type, bytes);
+    }) != 0;
+    if (round == 0) run_timers();
+    progress |= advance_tick();
+    outbox_.retry();
+    mailbox_.publish_all(*this);
+  }
+  endpoint_.flush();
+  update_gauges();
+  last_turn_ns_.store(now_.ns, std::memory_order_relaxed);
+  counters_.record(metrics::Timing::kTurn, io_.now() - now_);
+}
+
+base::Instant Shard::next_deadline() const {
+  base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
+  if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
+  // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (outbox_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
+  // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
+  if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
+  return deadline;
+}
+
+void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+  using mailbox::MessageType;
+  using mailbox::read_message;
+  switch (type) {
+    case MessageType::kSimulationDone: {
+      const auto mark = read_message<mailbox::SimulationDone>(bytes);
+      barrier_.on_simulation_done(mark.tick, {mark.started_ns});
+      break;
+    }
+    case MessageType::kFrameDone:
+      barrier_.on_frame_done(read_message<mailbox::FrameDone>(bytes).tick);
+      break;
+    case MessageType::kPublication: on_publication(bytes); break;
+    case MessageType::kSubscribe: on_subscribe(from, bytes); break;
+    case MessageType::kInput: on_input(bytes); break;
+    case MessageType::kMoved: on_moved(bytes); break;
+    case MessageType::kTransfer: on_transfer(bytes); break;
+    case MessageType::kTransferNotice: on_transfer_notice(from, bytes); break;
+    case MessageType::kLogin: on_login(from, bytes); break;
+    case MessageType::kLogout: on_logout(from, bytes); break;
+    case MessageType::kSpawn: on_spawn(bytes); break;
+    case MessageType::kSpawnFailed: on_spawn_failed(bytes); break;
+    case MessageType::kWorldFull: on_world_full(bytes); break;
+    case MessageType::kDetach: on_detach(bytes); break;
+    case MessageType::kReplaced: on_replaced(bytes); break;
+    case MessageType::kGone: on_gone(bytes); break;
+    case MessageType::kAuthResult: on_auth_result(bytes); break;
+    case MessageType::kListConnections: on_list(bytes); break;
+    case MessageType::kCloseConnection: on_close_request(bytes); break;
+    case MessageType::kDrain: on_drain(); break;
+    case MessageType::kAuthRequest:
+    case MessageType::kConnectionRow:
+    case MessageType::kListEnd:
+    case MessageType::kPadding:
+    case MessageType::kCount: TG_ASSERT(!"not a message for a shard");
+  }
+}
+
+// Counts kept by the parts, shown as metrics. A handful of stores; once a tick is enough.
+void Shard::update_gauges() {
+  if (gauges_tick_ == barrier_.tick()) return;
+  gauges_tick_ = barrier_.tick();
+  using metrics::Counter;
+  using metrics::Gauge;
+  const world::SliceCounters& slice = slice_.counters();
+  counters_.set(Gauge::kConnectionsOpen, endpoint_.open_count());
+  counters_.set(Gauge::kPlayers, live_players_);
+  counters_.set(Gauge::kEntities, slice_.entities().count());
+  counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
+  counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
+  counters_.set(Gauge::kTick, current_tick());
+  counters_.set(Counter::kInputsApplied, slice.inputs_applied);
+  counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
+  counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
+  counters_.set(Counter::kSpawned, slice.spawned);
+  counters_.set(Counter::kEntitiesGone, slice.gone);
+  counters_.set(Counter::kCellFramesEncoded, slice.encode.cells_encoded);
+  counters_.set(Counter::kCellBytesPacked, slice.encode.packed_bytes);
+  counters_.set(Counter::kCellBytesProtobuf, slice.encode.protobuf_bytes);
+  counters_.set(Counter::kEncodesSkipped, slice.encode.cells_skipped);
+}
+
+uint64_t Shard::memory_bytes() const {
+  return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
+         identities_.memory_bytes() + players_.bytes() + outbox_.memory_bytes();
+}
+
+}  // namespace tidegate::shard

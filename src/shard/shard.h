@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// One shard: the agent that owns a core's sockets, connections, players and slice of the world. It
+// brings the parts together and holds the order of a turn; the work itself is in the parts.
+//
+// A turn, in this order, each step bounded:
+//   completions   what io reports: accepts, received bytes, closes (net)
+//   inboxes       messages from other agents
+//   timers        handshakes, heartbeats, late CLIENT_HELLOs
+//   tick          the phases of tick_barrier.h that are due
+//   outgoing      mailboxes published, one send for each connection with output
+//   submit, wait  until a completion, a wake, a timer or the next tick
+//
+// Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
+// replies.cc what it answers; tick.cc simulate, encode, flush; home.cc the directory of players;
+// admin.cc rows and drain.
+//
+// Thread: shard. Owner: server. Limits: ShardConfig.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/prng.h"
+#include "io/io.h"
+#include "mailbox/mailboxes.h"
+#include "metrics/metrics.h"
+#include "net/endpoint.h"
+#include "shard/identities.h"
+#include "shard/outbox.h"
+#include "shard/player.h"
+#include "shard/router.h"
+#include "shard/tick_barrier.h"
+#include "world/directory.h"
+#include "world/interest.h"
+#include "wire/messages.h"
+#include "world/world_slice.h"
+
+namespace tidegate::shard {
+
+struct ShardConfig {
+  uint32_t index = 0;
+  uint32_t count = 1;
+  net::EndpointConfig endpoint;
+  world::WorldConfig world;
+  uint32_t messages_per_second = 2000;  // from one connection
+  uint32_t messages_burst = 4000;
+  uint32_t violations_per_minute = 100;  // then close 1008
+  base::Duration hello_wait = base::seconds(1);
+  std::string_view server_version;       // outlives the shard
+  base::Instant first_tick;              // the same for all shards
+  uint64_t seed = 1;                     // ids of sessions, WebSocket keys of nobody
+};
+
+class Shard final : net::ConnectionHandler,
+                    world::SliceEvents,
+                    world::InterestEvents,
+                    world::PublicationSink,
+                    mailbox::WakeSink {
+ public:
+  // `wakers`: one for each agent of the fabric, by number.
+  Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
+        std::vector<io::Waker*> wakers, metrics::Counters& counters);
+
+  // One turn. `wait`: whether it may sleep until something happens.
+  enum class Wait : uint8_t { kYes, kNo };
+  void turn(Wait wait);
+  // The time of the next turn that nobody else would cause.
+  base::Instant next_deadline() const;
+
+  // Read by any thread.
+  uint32_t current_tick() const { return published_tick_.load(std::memory_order_relaxed); }
+  base::Instant last_turn() const { return {last_turn_ns_.load(std::memory_order_relaxed)}; }
+
+  bool draining() const { return draining_; }
+  uint32_t open_connections() const { return endpoint_.open_count(); }
+  uint64_t memory_bytes() const;
+
+  // For tests and the simulation, between turns.
+  const world::WorldSlice& slice() const { return slice_; }
+  const world::InterestTable& interest() const { return interest_; }
+  const world::Directory& directory() const { return directory_; }
+  const TickBarrier& barrier() const { return barrier_; }
+  size_t outbox_waiting() const { return outbox_.waiting_bytes(); }
+
+ private:
+  friend struct ClientMessages;  // messages.cc: the built-in routes
+
+  // net::ConnectionHandler (login.cc, messages.cc)
+  net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
+  void on_open(uint32_t slot) override;
+  void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
+  void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+
+  // world (tick.cc)
+  bool moved(base::ShardId shard, base::ConnectionRef connection,
+             const world::MoveResult& result) override;
+  bool transfer(base::ShardId to, base::Bytes entity) override;
+  bool gone(base::EntityId entity, std::string_view player_id,
+            const world::Steps3& position) override;
+  bool interest_changed(base::ShardId owner, world::CellKey cell, bool packed_wanted,
+                        bool protobuf_wanted, uint8_t requests) override;
+  void publish(base::ShardId reader, const world::Publication& publication) override;
+  void wake_agent(mailbox::AgentId agent) override { io_.wake(*wakers_[agent]); }
+
+  // shard.cc
+  void on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes);
+  void run_timers();
+  void update_gauges();
+
+  // login.cc
+  void on_auth_result(base::Bytes bytes);
+  void begin_login(uint32_t slot);
+  void pop_hello();
+  void on_world_full(base::Bytes bytes);
+  void on_replaced(base::Bytes bytes);
+  void enter_world(uint32_t slot);
+  void leave_world(uint32_t slot);
+  void set_state(uint32_t slot, session::State state);
+  std::string_view player_id(uint32_t slot) {
+    return identities_.view(players_[slot].identity).player;
+  }
+
+  // messages.cc
+  void add_routes();
+  void on_client_frame(uint32_t slot, base::Bytes frame);
+  void violation(uint32_t slot, uint16_t code, std::string_view details);
+  void note_ack(uint32_t slot);
+  void send_due_acks();
+  Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
+
+  // replies.cc
+  template <class Payload>
+  void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
+  void write_welcome(uint32_t slot);
+  void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal);
+  void send_disconnect(uint32_t slot, uint16_t code, std::string_view reason);
+  void send_pong(uint32_t slot, base::Bytes payload);
+  void send_time_sync(uint32_t slot, const wire::TimeSync& asked);
+  void send_ack(uint32_t slot);
+  uint32_t write_ack(base::MutableBytes out, Player& player, base::UnixMs unix_ms);
+  uint32_t write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms);
+  uint32_t write_world_head(base::MutableBytes out, uint32_t shared, uint32_t tick,
+                            base::UnixMs unix_ms);
+
+  // tick.cc
+  bool advance_tick();
+  void run_simulate();
+  void run_encode();
+  void run_flush();
+  void flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms);
+  void on_moved(base::Bytes bytes);
+  void on_input(base::Bytes bytes);
+  void on_publication(base::Bytes bytes);
+  void on_subscribe(mailbox::AgentId from, base::Bytes bytes);
+  void on_transfer(base::Bytes bytes);
+  void on_detach(base::Bytes bytes);
+
+  // home.cc
+  base::EntityId new_entity_id();
+  void on_login(mailbox::AgentId from, base::Bytes bytes);
+  void on_logout(mailbox::AgentId from, base::Bytes bytes);
+  void on_spawn(base::Bytes bytes);
+  void on_spawn_failed(base::Bytes bytes);
+  void on_gone(base::Bytes bytes);
+  void on_transfer_notice(mailbox::AgentId from, base::Bytes bytes);
+  void send_spawn(std::string_view player, world::DirectoryEntry& entry);
+  world::Steps3 spawn_position();
+
+  // admin.cc
+  void on_list(base::Bytes bytes);
+  void on_close_request(base::Bytes bytes);
+  void on_drain();
+
+  struct HelloWait {
+    base::ConnectionRef connection;
+    base::Instant due;
+  };
+
+  ShardConfig config_;
+  io::Io& io_;
+  metrics::Counters& counters_;
+  std::vector<io::Waker*> wakers_;
+  base::Prng prng_;
+  base::Instant now_{};
+
+  mailbox::Mailbox mailbox_;
+  Outbox outbox_;
+  net::Endpoint endpoint_;
+  world::WorldSlice slice_;
+  world::InterestTable interest_;
+  world::Directory directory_;
+  Identities identities_;
+  mem::MappedArray<Player> players_;
+  Router router_;
+  TickBarrier barrier_;
+
+  // CLIENT_HELLOs that are still out, in the order in which they are due.
+  mem::MappedArray<HelloWait> hello_waits_;
+  uint32_t hello_head_ = 0, hello_count_ = 0;
+  // Connections that are owed an acknowledgement; each once.
+  mem::MappedArray<base::ConnectionRef> ack_queue_;
+  uint32_t ack_count_ = 0;
+  // Players whose position changed since interest was decided; each once.
+  mem::MappedArray<uint32_t> moved_players_;
+  uint32_t moved_count_ = 0;
+  uint32_t live_players_ = 0;
+  uint32_t players_end_ = 0;       // one past the highest slot with a session
+  uint32_t publications_ = 0;      // stored for the tick that runs
+  base::Instant simulate_started_{};
+  bool answers_due_ = false;       // somebody has something personal in the next flush
+  uint32_t entity_counter_ = 0;
+  uint32_t gauges_tick_ = 0;
+  bool draining_ = false;
+
+  mem::MappedArray<world::Chunk> chunks_;
+  mem::MappedArray<world::Chunk> world_chunks_;
+  mem::MappedArray<iovec> parts_;
+  mem::MappedArray<uint8_t> personal_;
+
+  alignas(64) std::atomic<uint32_t> published_tick_{0};
+  std::atomic<int64_t> last_turn_ns_{0};
+};
+
+}  // namespace tidegate::shard

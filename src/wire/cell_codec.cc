@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layout (docs/protocol.md): a header of bytes, then bits, least significant first.
+//   byte 0: 1 keyframe, 2 drop, 4 checksum, 8..16 layer, the upper three bits 0
+//   varints: zigzag cell x, zigzag cell z, epoch, frame, frame - reference, tick; checksum u64 LE
+//   member: gap g(3) from the slot before, kind 2 bits, id g(12), name length 7 bits and its bytes,
+//           x and z sg(11), y sg(6), yaw 8 bits, flags, predictor x, y, z sg(2)
+//   flags: 1 bit wide, then 32 bits when it is set, 8 otherwise
+//   keyframe: count g(4), members
+//   delta: 1 bit: membership changed; if so leaves g(0): gap g(3), 1 bit to another cell and then
+//          dx, dz sg(0) from this cell; enters g(0): members
+//          changes g(3); order of gaps 2 bits; order of residuals 3 bits; changes:
+//          gap g(order), 1 bit plain (moved in x and z only); otherwise bits: moved, y, yaw, flags;
+//          moved: x, z sg(order), y: sg(order); yaw: sg(2) of the difference; flags
+// g(k): exp-Golomb of order k; sg(k): the same of the zigzag value; a gap is slot - previous - 1,
+// the first one counts from -1.
+#include "wire/cell_codec.h"
+
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "wire/pb.h"
+
+namespace tidegate::wire {
+namespace {
+
+enum HeaderBit : uint8_t { kKeyframeBit = 1, kDropBit = 2, kChecksumBit = 4, kLayerShift = 3 };
+
+constexpr uint32_t kGapOrder = 3;
+constexpr uint32_t kIdOrder = 12;
+constexpr uint32_t kPlaceOrder = 11;
+constexpr uint32_t kHeightOrder = 6;
+constexpr uint32_t kPredictorOrder = 2;
+constexpr uint32_t kYawOrder = 2;
+
+// Returns the header's bytes, 0 when they do not fit.
+size_t write_header(base::MutableBytes out, const CellFrameHeader& h) {
+  PbWriter w(out);
+  const uint8_t first = static_cast<uint8_t>((h.keyframe ? kKeyframeBit : 0) |
+                                             (h.drop ? kDropBit : 0) |
+                                             (h.has_checksum ? kChecksumBit : 0) |
+                                             h.layer << kLayerShift);
+  w.raw(&first, 1);
+  w.raw_varint(zigzag(h.cell_x));
+  w.raw_varint(zigzag(h.cell_z));
+  w.raw_varint(h.epoch);
+  w.raw_varint(h.frame);
+  w.raw_varint(h.keyframe || h.drop ? 0 : h.frame - h.reference);
+  w.raw_varint(h.tick);
+  if (h.has_checksum) w.raw(&h.checksum, sizeof h.checksum);
+  return w.overflow() ? 0 : w.size();
+}
+
+bool read_u32(base::Bytes* rest, uint32_t* out) {
+  uint64_t v = 0;
+  for (uint32_t i = 0; i < 5 && i < rest->size(); ++i) {
+    const uint8_t b = (*rest)[i];
+    v |= uint64_t{b & 0x7fu} << (7 * i);
+    if (b < 0x80) {
+      if (v > UINT32_MAX) return false;
+      *out = static_cast<uint32_t>(v);
+      *rest = rest->subspan(i + 1);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool take_header(base::Bytes* rest, CellFrameHeader* h) {
+  if (rest->empty()) return false;
+  const uint8_t first = (*rest)[0];
+  *rest = rest->subspan(1);
+  if ((first & 0xe0) != 0 || ((first & kKeyframeBit) != 0 && (first & kDropBit) != 0)) return false;
+  *h = CellFrameHeader{};
+  h->keyframe = (first & kKeyframeBit) != 0;
+  h->drop = (first & kDropBit) != 0;
+  h->has_checksum = (first & kChecksumBit) != 0;
+  h->layer = first >> kLayerShift & 3;
+  uint32_t x = 0;
+  uint32_t z = 0;
+  uint32_t back = 0;
+  if (!read_u32(rest, &x) || !read_u32(rest, &z) || x > 0xffff || z > 0xffff ||
+      !read_u32(rest, &h->epoch) || !read_u32(rest, &h->frame) || !read_u32(rest, &back) ||
+      !read_u32(rest, &h->tick)) {
+    return false;
+  }
+  h->cell_x = static_cast<int16_t>(unzigzag(x));
+  h->cell_z = static_cast<int16_t>(unzigzag(z));
+  h->reference = h->frame - back;
+  if (h->has_checksum) {
+    if (rest->size() < 8) return false;
+    h->checksum = base::load_le<uint64_t>(rest->data());
+    *rest = rest->subspan(8);
+  }
+  return true;
+}
+
+void write_flags(BitWriter& out, uint32_t flags) {
+  const bool wide = flags > 0xff;
+  out.bit(wide);
+  out.bits(flags, wide ? 32 : 8);
+}
+
+void write_member(BitWriter& out, const CellMember& m, int32_t* previous) {
+  out.golomb(static_cast<uint32_t>(m.slot - *previous - 1), kGapOrder);
+  *previous = m.slot;
+  out.bits(m.kind, 2);
+  out.golomb(m.id, kIdOrder);
+  out.bits(static_cast<uint32_t>(m.name.size()), 7);
+  for (char c : m.name) out.bits(static_cast<uint8_t>(c), 8);
+  out.golomb_signed(m.x, kPlaceOrder);
+  out.golomb_signed(m.z, kPlaceOrder);
+  out.golomb_signed(m.y, kHeightOrder);
+  out.bits(m.yaw, 8);
+  write_flags(out, m.flags);
+  for (int32_t p : m.predictor) out.golomb_signed(p, kPredictorOrder);
+}
+
+// The order that codes `values` with the given mean in the fewest bits, near enough: 2^k just below
+// the mean.
+uint32_t order_for(uint64_t sum, uint64_t count, uint32_t most) {
+  uint32_t k = 0;
+  while (k < most && (uint64_t{2} << k) * count <= sum) ++k;
+  return k;
+}
+
+size_t finish(BitWriter& bits, size_t header) {
+  const size_t body = bits.finish();
+  return bits.overflow() ? 0 : header + body;
+}
+
+}  // namespace
+
+size_t write_cell_keyframe(base::MutableBytes out, const CellFrameHeader& header,
+                           std::span<const CellMember> members) {
+  const size_t head = write_header(out, header);
+  if (head == 0) return 0;
+  BitWriter bits(out.subspan(head));
+  bits.golomb(static_cast<uint32_t>(members.size()), 4);
+  int32_t previous = -1;
+  for (const CellMember& m : members) write_member(bits, m, &previous);
+  return finish(bits, head);
+}
+
+size_t write_cell_delta(base::MutableBytes out, const CellFrameHeader& header,
+                        std::span<const CellLeave> leaves, std::span<const CellMember> enters,
+                        std::span<const CellChange> changes) {
+  const size_t head = write_header(out, header);
+  if (head == 0) return 0;
+  BitWriter bits(out.subspan(head));
+  bits.bit(!leaves.empty() || !enters.empty());
+  int32_t previous = -1;
+  if (!leaves.empty() || !enters.empty()) {
+    bits.golomb(static_cast<uint32_t>(leaves.size()), 0);
+    for (const CellLeave& leave : leaves) {
+      bits.golomb(static_cast<uint32_t>(leave.slot - previous - 1), kGapOrder);
+      previous = leave.slot;
+      bits.bit(leave.to_cell);
+      if (leave.to_cell) {
+        bits.golomb_signed(leave.cell_x - header.cell_x, 0);
+        bits.golomb_signed(leave.cell_z - header.cell_z, 0);
+      }
+    }
+    bits.golomb(static_cast<uint32_t>(enters.size()), 0);
+    previous = -1;
+    for (const CellMember& m : enters) write_member(bits, m, &previous);
+  }
+  uint64_t residuals = 0;
+  uint64_t residual_count = 1;
+  uint64_t gaps = 0;
+  previous = -1;
+  for (const CellChange& c : changes) {
+    gaps += static_cast<uint64_t>(c.slot - previous - 1);
+    previous = c.slot;
+    if (!c.moved) continue;
+    residuals += zigzag(c.residual[0]) + uint64_t{zigzag(c.residual[2])};
+    residual_count += 2;
+  }
+  const uint32_t gap_order = order_for(gaps, changes.size() + 1, 3);
+  const uint32_t order = order_for(residuals, residual_count, 7);
+  bits.golomb(static_cast<uint32_t>(changes.size()), 3);
+  bits.bits(gap_order, 2);
+  bits.bits(order, 3);
+  previous = -1;
+  for (const CellChange& c : changes) {
+    bits.golomb(static_cast<uint32_t>(c.slot - previous - 1), gap_order);
+    previous = c.slot;
+    const bool plain = c.moved && c.residual[1] == 0 && c.yaw_delta == 0 && !c.flags_changed;
+    bits.bit(plain);
+    if (!plain) {
+      bits.bits((c.moved ? 1u : 0) | (c.residual[1] != 0 ? 2u : 0) | (c.yaw_delta != 0 ? 4u : 0) |
+                    (c.flags_changed ? 8u : 0),
+                4);
+    }
+    if (c.moved) {
+      bits.golomb_signed(c.residual[0], order);
+      bits.golomb_signed(c.residual[2], order);
+      if (c.residual[1] != 0) bits.golomb_signed(c.residual[1], order);
+    }
+    if (c.yaw_delta != 0) bits.golomb_signed(static_cast<int8_t>(c.yaw_delta), kYawOrder);
+    if (c.flags_changed) write_flags(bits, c.flags);
+  }
+  return finish(bits, head);
+}
+
+size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header) {
+  return write_header(out, header);
+}
+
+CellChecksum::CellChecksum() : state_(XXH3_createState()) {
+  TG_ASSERT(state_ != nullptr);
+  reset();
+}
+CellChecksum::~CellChecksum() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
+
+void CellChecksum::reset() { XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_)); }
+
+void CellChecksum::add(uint16_t slot, uint8_t kind, uint8_t yaw, uint32_t id, int32_t x, int32_t y,
+                       int32_t z, uint32_t flags) {
+  uint8_t row[24];
+  base::store_le(row, slot);
+  row[2] = kind;
+  row[3] = yaw;
+  base::store_le(row + 4, id);
+  base::store_le(row + 8, x);
+  base::store_le(row + 12, y);
+  base::store_le(row + 16, z);
+  base::store_le(row + 20, flags);
+  XXH3_64bits_update(static_cast<XXH3_state_t*>(state_), row, sizeof row);
+}
+
+uint64_t CellChecksum::value() const {
+  return XXH3_64bits_digest(static_cast<XXH3_state_t*>(state_));
+}
+
+bool CellImage::read_header(base::Bytes payload, CellFrameHeader* out) {
+  return take_header(&payload, out);
+}
+
+CellStatus CellImage::apply(base::Bytes payload, Listener* listener) {
+  CellFrameHeader header;
+  if (!take_header(&payload, &header)) return CellStatus::kMalformed;
+  if (header.drop) {
+    clear(listener);
+    has_frame_ = false;
+    header_ = header;
+    return CellStatus::kOk;
+  }
+  BitReader in(payload);
+  if (header.keyframe) {
+    if (!apply_keyframe(in, listener)) {
+      has_frame_ = false;
+      return CellStatus::kMalformed;
+    }
+  } else {
+    if (!has_frame_ || header.epoch != header_.epoch || header.reference != header_.frame) {
+      return CellStatus::kMissingReference;
+    }
+    if (!apply_delta(in, listener)) {
+      has_frame_ = false;
+      return CellStatus::kMalformed;
+    }
+  }
+  header_ = header;
+  has_frame_ = true;
+  if (header.has_checksum && checksum() != header.checksum) return CellStatus::kChecksumMismatch;
+  return CellStatus::kOk;
+}
+
+void CellImage::clear(Listener* listener) {
+  for (Member& m : slots_) {
+    if (!m.live) continue;
+    m.live = false;
+    if (listener != nullptr) listener->on_leave(m, CellLeave{});
+  }
+  count_ = 0;
+}
+
+bool CellImage::read_member(BitReader& in, uint32_t slot, Listener* listener) {
+  if (slot >= slots_.size()) slots_.resize(slot + 1);
+  Member& m = slots_[slot];
+  if (m.live) return false;
+  m.kind = static_cast<uint8_t>(in.bits(2));
+  m.id = in.golomb(kIdOrder);
+  const uint32_t length = in.bits(7);
+  if (in.failed() || length > kNameBytesMax) return false;
+  m.name.resize(length);
+  for (char& c : m.name) c = static_cast<char>(in.bits(8));
+  m.x = in.golomb_signed(kPlaceOrder);
+  m.z = in.golomb_signed(kPlaceOrder);
+  m.y = in.golomb_signed(kHeightOrder);
+  m.yaw = static_cast<uint8_t>(in.bits(8));
+  m.flags = in.bit() ? in.bits(32) : in.bits(8);
+  for (int32_t& p : m.predictor) p = in.golomb_signed(kPredictorOrder);
+  if (in.failed()) return false;
+  m.live = true;
+  ++count_;
+  if (listener != nullptr) listener->on_enter(m);
+  return true;
+}
+
+bool CellImage::apply_keyframe(BitReader& in, Listener* listener) {
+  clear(listener);
+  const uint32_t count = in.golomb(4);
+  uint64_t slot = UINT64_MAX;
+  for (uint32_t i = 0; i < count; ++i) {
+    slot += uint64_t{in.golomb(kGapOrder)} + 1;
+    if (in.failed() || slot >= kCellSlotsMax) return false;
+    if (!read_member(in, static_cast<uint32_t>(slot), listener)) return false;
+  }
+  return in.at_end();
+}
+
+bool CellImage::apply_delta(BitReader& in, Listener* listener) {
+  if (in.bit()) {
+    uint64_t slot = UINT64_MAX;
+    for (uint32_t n = in.golomb(0); n > 0; --n) {
+      slot += uint64_t{in.golomb(kGapOrder)} + 1;
+      CellLeave leave;
+      leave.to_cell = in.bit();
+      if (leave.to_cell) {
+        leave.cell_x = static_cast<int16_t>(header_.cell_x + in.golomb_signed(0));
+        leave.cell_z = static_cast<int16_t>(header_.cell_z + in.golomb_signed(0));
+      }
+      if (in.failed() || slot >= slots_.size() || !slots_[slot].live) return false;
+      leave.slot = static_cast<uint16_t>(slot);
+      slots_[slot].live = false;
+      --count_;
+      if (listener != nullptr) listener->on_leave(slots_[slot], leave);
+    }
+    slot = UINT64_MAX;
+    for (uint32_t n = in.golomb(0); n > 0; --n) {
+      slot += uint64_t{in.golomb(kGapOrder)} + 1;
+      if (in.failed() || slot >= kCellSlotsMax) return false;
+      if (!read_member(in, static_cast<uint32_t>(slot), listener)) return false;
+    }
+  }
+  const uint32_t count = in.golomb(3);
+  const uint32_t gap_order = in.bits(2);
+  const uint32_t order = in.bits(3);
+  uint64_t slot = UINT64_MAX;
+  for (uint32_t i = 0; i < count; ++i) {
+    slot += uint64_t{in.golomb(gap_order)} + 1;
+    if (in.failed() || slot >= slots_.size() || !slots_[slot].live) return false;
+    Member& m = slots_[slot];
+    const uint32_t parts = in.bit() ? 1u : in.bits(4);
+    if (parts & 1) {
+      int32_t residual[3] = {};
+      residual[0] = in.golomb_signed(order);
+      residual[2] = in.golomb_signed(order);
+      if (parts & 2) residual[1] = in.golomb_signed(order);
+      int32_t* const place[3] = {&m.x, &m.y, &m.z};
+      for (int a = 0; a < 3; ++a) {
+        // Wrapping on purpose: garbage must not be undefined.
+        m.predictor[a] = static_cast<int32_t>(static_cast<uint32_t>(m.predictor[a]) +
+                                              static_cast<uint32_t>(residual[a]));
+        *place[a] = static_cast<int32_t>(static_cast<uint32_t>(*place[a]) +
+                                         static_cast<uint32_t>(m.predictor[a]));
+      }
+    }
+    if (parts & 4) m.yaw = static_cast<uint8_t>(m.yaw + in.golomb_signed(kYawOrder));
+    if (parts & 8) m.flags = in.bit() ? in.bits(32) : in.bits(8);
+    if (in.failed()) return false;
+    if (listener != nullptr) listener->on_change(m);
+  }
+  return in.at_end();
+}
+
+uint64_t CellImage::checksum() const {
+  CellChecksum sum;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    const Member& m = slots_[slot];
+    if (m.live) sum.add(static_cast<uint16_t>(slot), m.kind, m.yaw, m.id, m.x, m.y, m.z, m.flags);
+  }
+  return sum.value();
+}
+
+}  // namespace tidegate::wire

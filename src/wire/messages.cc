@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/messages.h"
+
+#include "wire/envelope.h"
+
+namespace tidegate::wire {
+namespace {
+
+// One field's value into a member, with the check of its wire type; false: malformed.
+class Field {
+ public:
+  explicit Field(const PbReader& reader) : r_(reader) {}
+  bool to(uint32_t* v) const { return r_.is(WireType::kVarint) && (*v = static_cast<uint32_t>(r_.varint()), true); }
+  bool to(uint64_t* v) const { return r_.is(WireType::kVarint) && (*v = r_.varint(), true); }
+  bool to(int64_t* v) const { return r_.is(WireType::kVarint) && (*v = static_cast<int64_t>(r_.varint()), true); }
+  bool to(bool* v) const { return r_.is(WireType::kVarint) && (*v = r_.varint() != 0, true); }
+  bool to(float* v) const { return r_.is(WireType::kFixed32) && (*v = r_.number(), true); }
+  bool to(std::string_view* v) const {
+    return r_.is(WireType::kBytes) && is_utf8(*v = r_.text());
+  }
+  bool to(Vector3* v) const;
+  bool to(Quaternion* v) const;
+
+ private:
+  const PbReader& r_;
+};
+
+// Calls visit(field number, Field) for each field; it answers false for a malformed one.
+template <class Visit>
+bool for_fields(base::Bytes bytes, Visit&& visit) {
+  PbReader reader(bytes);
+  while (reader.next()) {
+    if (!visit(reader.field(), Field(reader))) return false;
+  }
+  return !reader.failed();
+}
+
+// A field that comes again is merged by protobuf; so members are not reset here.
+bool Field::to(Vector3* v) const {
+  return r_.is(WireType::kBytes) && for_fields(r_.bytes(), [v](uint32_t n, const Field& f) {
+           switch (n) {
+             case 1: return f.to(&v->x);
+             case 2: return f.to(&v->y);
+             case 3: return f.to(&v->z);
+             default: return true;
+           }
+         });
+}
+
+bool Field::to(Quaternion* q) const {
+  return r_.is(WireType::kBytes) && for_fields(r_.bytes(), [q](uint32_t n, const Field& f) {
+           switch (n) {
+             case 1: return f.to(&q->x);
+             case 2: return f.to(&q->y);
+             case 3: return f.to(&q->z);
+             case 4: return f.to(&q->w);
+             default: return true;
+           }
+         });
+}
+
+}  // namespace
+
+bool decode(base::Bytes bytes, Disconnect* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->code);
+      case 2: return f.to(&m->reason);
+      case 3: return f.to(&m->reconnect_url);
+      case 4: return f.to(&m->retry_after_ms);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, ClientHello* m) {
+  *m = {};
+  PbReader reader(bytes);
+  while (reader.next()) {
+    const Field f(reader);
+    bool good = true;
+    switch (reader.field()) {
+      case 1: good = f.to(&m->client_version); break;
+      case 2: good = f.to(&m->state_encoding); break;
+      case 3: good = f.to(&m->view_distance); break;
+      case 4:
+        if (reader.is(WireType::kVarint)) {
+          if (reader.varint() < 32) m->compression |= 1u << reader.varint();
+        } else if (reader.is(WireType::kBytes)) {  // packed
+          for (uint8_t b : reader.bytes()) {
+            if (b >= 0x80) good = false;
+            if (b < 32) m->compression |= 1u << b;
+          }
+        } else {
+          good = false;
+        }
+        break;
+      case 5: good = f.to(&m->max_bytes_per_second); break;
+      default: break;
+    }
+    if (!good) return false;
+  }
+  return !reader.failed();
+}
+
+bool decode(base::Bytes bytes, PlayerMovement* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: m->has_position = true; return f.to(&m->position);
+      case 2: m->has_rotation = true; return f.to(&m->rotation);
+      case 3: m->has_velocity = true; return f.to(&m->velocity);
+      case 4: return f.to(&m->movement_flags);
+      case 5: return f.to(&m->client_tick);
+      case 6: return f.to(&m->client_time);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, PlayerStateUpdate* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->player_id);
+      case 2: m->has_position = true; return f.to(&m->position);
+      case 3: m->has_rotation = true; return f.to(&m->rotation);
+      case 4: m->has_velocity = true; return f.to(&m->velocity);
+      case 5: return f.to(&m->state_flags);
+      case 6: return f.to(&m->timestamp);
+      case 7: return f.to(&m->tick);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, PlayerStateDelta* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->player_id);
+      case 2: return f.to(&m->changed_fields);
+      case 3: return f.to(&m->position);
+      case 4: return f.to(&m->rotation);
+      case 5: return f.to(&m->velocity);
+      case 6: return f.to(&m->state_flags);
+      case 7: return f.to(&m->timestamp);
+      case 8: return f.to(&m->base_tick);
+      case 9: return f.to(&m->delta_tick);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, TimeSync* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->server_time);
+      case 2: return f.to(&m->server_tick);
+      case 3: return f.to(&m->client_time);
+      case 4: return f.to(&m->latency_ms);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, ConnectionEstablished* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->session_id);
+      case 2: return f.to(&m->server_version);
+      case 3: return f.to(&m->server_time);
+      case 4: return f.to(&m->heartbeat_interval);
+      case 6: return f.to(&m->resume_token);
+      case 7: return f.to(&m->tick_rate);
+      case 8: return f.to(&m->server_tick);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, AuthenticationResult* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->success);
+      case 2: return f.to(&m->user_id);
+      case 3: return f.to(&m->character_id);
+      case 4: return f.to(&m->error_message);
+      case 5: return m->permissions.empty() ? f.to(&m->permissions) : true;
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, ErrorNotification* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->code);
+      case 2: return f.to(&m->message);
+      case 3: return f.to(&m->details);
+      case 4: return f.to(&m->fatal);
+      case 5: return f.to(&m->request_id);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, ResumeResult* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->resumed);
+      case 2: return f.to(&m->reason);
+      case 3: return f.to(&m->replayed);
+      case 4: return f.to(&m->last_client_sequence);
+      default: return true;
+    }
+  });
+}
+
+bool decode(base::Bytes bytes, MoveAck* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1: return f.to(&m->client_tick);
+      case 2: return f.to(&m->server_tick);
+      case 3: return f.to(&m->position);
+      case 4: return f.to(&m->velocity);
+      case 5: return f.to(&m->corrected);
+      case 6: return f.to(&m->reason);
+      default: return true;
+    }
+  });
+}
+
+void encode_vector(PbWriter& out, uint32_t field, const Vector3& v) {
+  const size_t mark = out.begin(field);
+  out.number(1, v.x);
+  out.number(2, v.y);
+  out.number(3, v.z);
+  out.end(mark);
+}
+
+void encode_rotation(PbWriter& out, uint32_t field, const Quaternion& q) {
+  const size_t mark = out.begin(field);
+  out.number(1, q.x);
+  out.number(2, q.y);
+  out.number(3, q.z);
+  out.number(4, q.w);
+  out.end(mark);
+}
+
+void encode(PbWriter& out, const Disconnect& m) {
+  out.varint(1, m.code);
+  out.text(2, m.reason);
+  out.text(3, m.reconnect_url);
+  out.varint(4, m.retry_after_ms);
+}
+
+void encode(PbWriter& out, const ClientHello& m) {
+  out.text(1, m.client_version);
+  out.varint(2, m.state_encoding);
+  out.number(3, m.view_distance);
+  if (m.compression != 0) {
+    const size_t mark = out.begin(4);
+    for (uint32_t i = 0; i < 32; ++i) {
+      if (m.compression >> i & 1) out.raw_varint(i);
+    }
+    out.end(mark);
+  }
+  out.varint(5, m.max_bytes_per_second);
+}
+
+void encode(PbWriter& out, const PlayerMovement& m) {
+  if (m.has_position) encode_vector(out, 1, m.position);
+  if (m.has_rotation) encode_rotation(out, 2, m.rotation);
+  if (m.has_velocity) encode_vector(out, 3, m.velocity);
+  out.varint(4, m.movement_flags);
+  out.varint(5, m.client_tick);
+  out.int64(6, m.client_time);
+}
+
+void encode(PbWriter& out, const PlayerStateUpdate& m) {
+  out.text(1, m.player_id);
+  if (m.has_position) encode_vector(out, 2, m.position);
+  if (m.has_rotation) encode_rotation(out, 3, m.rotation);
+  if (m.has_velocity) encode_vector(out, 4, m.velocity);
+  out.varint(5, m.state_flags);
+  out.int64(6, m.timestamp);
+  out.varint(7, m.tick);
+}
+
+void encode(PbWriter& out, const PlayerStateDelta& m) {
+  out.text(1, m.player_id);
+  out.varint(2, m.changed_fields);
+  if (m.changed_fields & kChangedPosition) encode_vector(out, 3, m.position);
+  if (m.changed_fields & kChangedRotation) encode_rotation(out, 4, m.rotation);
+  if (m.changed_fields & kChangedVelocity) encode_vector(out, 5, m.velocity);
+  // Optional in the schema: present when it changed, also to 0.
+  if (m.changed_fields & kChangedFlags) out.put_varint(6, m.state_flags);
+  out.int64(7, m.timestamp);
+  out.varint(8, m.base_tick);
+  out.varint(9, m.delta_tick);
+}
+
+void encode(PbWriter& out, const TimeSync& m) {
+  out.int64(1, m.server_time);
+  out.varint(2, m.server_tick);
+  out.int64(3, m.client_time);
+  out.varint(4, m.latency_ms);
+}
+
+void encode(PbWriter& out, const ConnectionEstablished& m) {
+  out.text(1, m.session_id);
+  out.text(2, m.server_version);
+  out.int64(3, m.server_time);
+  out.varint(4, m.heartbeat_interval);
+  out.text(6, m.resume_token);
+  out.varint(7, m.tick_rate);
+  out.varint(8, m.server_tick);
+}
+
+void encode(PbWriter& out, const AuthenticationResult& m) {
+  out.boolean(1, m.success);
+  out.text(2, m.user_id);
+  out.text(3, m.character_id);
+  out.text(4, m.error_message);
+  for (std::string_view rest = m.permissions; !rest.empty();) {
+    const size_t space = rest.find(' ');
+    out.text(5, rest.substr(0, space));
+    if (space == std::string_view::npos) break;
+    rest.remove_prefix(space + 1);
+  }
+}
+
+void encode(PbWriter& out, const ErrorNotification& m) {
+  out.varint(1, m.code);
+  out.text(2, m.message);
+  out.text(3, m.details);
+  out.boolean(4, m.fatal);
+  out.text(5, m.request_id);
+}
+
+void encode(PbWriter& out, const ResumeResult& m) {
+  out.boolean(1, m.resumed);
+  out.text(2, m.reason);
+  out.varint(3, m.replayed);
+  out.varint(4, m.last_client_sequence);
+}
+
+void encode(PbWriter& out, const MoveAck& m) {
+  out.varint(1, m.client_tick);
+  out.varint(2, m.server_tick);
+  encode_vector(out, 3, m.position);
+  encode_vector(out, 4, m.velocity);
+  out.boolean(5, m.corrected);
+  out.varint(6, m.reason);
+}
+
+}  // namespace tidegate::wire

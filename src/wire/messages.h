@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Payloads of protocol.md as plain structs; strings and bytes are borrowed from the input. decode()
+// returns false when the bytes are not such a message (ERROR 4002) and leaves checks of meaning
+// (finite numbers, ranges: ERROR 4003) to the caller. encode() writes the fields into a payload.
+// Thread: any. Owner: borrows. Limits: the caller's buffer.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "wire/pb.h"
+
+namespace tidegate::wire {
+
+struct Vector3 {
+  float x = 0, y = 0, z = 0;
+  bool finite() const { return std::isfinite(x) && std::isfinite(y) && std::isfinite(z); }
+};
+struct Quaternion {
+  float x = 0, y = 0, z = 0, w = 0;
+  bool finite() const {
+    return std::isfinite(x) && std::isfinite(y) && std::isfinite(z) && std::isfinite(w);
+  }
+};
+
+enum class StateEncoding : uint8_t { kProtobuf = 0, kPacked = 1 };
+
+struct Disconnect {
+  uint32_t code = 0;
+  std::string_view reason;
+  std::string_view reconnect_url;
+  uint32_t retry_after_ms = 0;
+};
+
+struct ClientHello {
+  std::string_view client_version;
+  uint32_t state_encoding = 0;
+  float view_distance = 0;  // metres
+  uint32_t compression = 0;  // bit n: enum value n was listed
+  uint32_t max_bytes_per_second = 0;
+};
+
+struct PlayerMovement {
+  Vector3 position;
+  Quaternion rotation;
+  Vector3 velocity;
+  uint32_t movement_flags = 0;
+  uint32_t client_tick = 0;
+  int64_t client_time = 0;
+  bool has_position = false, has_rotation = false, has_velocity = false;
+};
+
+struct PlayerStateUpdate {
+  std::string_view player_id;
+  Vector3 position;
+  Quaternion rotation;
+  Vector3 velocity;
+  uint32_t state_flags = 0;
+  int64_t timestamp = 0;
+  uint32_t tick = 0;
+  bool has_position = false, has_rotation = false, has_velocity = false;
+};
+
+// changed_fields of PlayerStateDelta.
+enum ChangedField : uint32_t { kChangedPosition = 1, kChangedRotation = 2, kChangedVelocity = 4, kChangedFlags = 8 };
+
+struct PlayerStateDelta {
+  std::string_view player_id;
+  uint32_t changed_fields = 0;
+  Vector3 position;
+  Quaternion rotation;
+  Vector3 velocity;
+  uint32_t state_flags = 0;
+  int64_t timestamp = 0;
+  uint32_t base_tick = 0, delta_tick = 0;
+};
+
+struct TimeSync {
+  int64_t server_time = 0;
+  uint32_t server_tick = 0;
+  int64_t client_time = 0;
+  uint32_t latency_ms = 0;
+};
+
+struct ConnectionEstablished {
+  std::string_view session_id;
+  std::string_view server_version;
+  int64_t server_time = 0;
+  uint32_t heartbeat_interval = 0;  // ms
+  std::string_view resume_token;
+  uint32_t tick_rate = 0;
+  uint32_t server_tick = 0;
+};
+
+struct AuthenticationResult {
+  bool success = false;
+  std::string_view user_id;
+  std::string_view character_id;
+  std::string_view error_message;
+  std::string_view permissions;  // separated by spaces; one list entry each on the wire
+};
+
+struct ErrorNotification {
+  uint32_t code = 0;
+  std::string_view message;
+  std::string_view details;
+  bool fatal = false;
+  std::string_view request_id;
+};
+
+struct ResumeResult {
+  bool resumed = false;
+  std::string_view reason;
+  uint32_t replayed = 0;
+  uint64_t last_client_sequence = 0;
+};
+
+struct MoveAck {
+  uint32_t client_tick = 0;
+  uint32_t server_tick = 0;
+  Vector3 position;
+  Vector3 velocity;
+  bool corrected = false;
+  uint32_t reason = 0;
+};
+
+bool decode(base::Bytes bytes, Disconnect* out);
+bool decode(base::Bytes bytes, ClientHello* out);
+bool decode(base::Bytes bytes, PlayerMovement* out);
+bool decode(base::Bytes bytes, PlayerStateUpdate* out);
+bool decode(base::Bytes bytes, PlayerStateDelta* out);
+bool decode(base::Bytes bytes, TimeSync* out);
+bool decode(base::Bytes bytes, ConnectionEstablished* out);
+bool decode(base::Bytes bytes, AuthenticationResult* out);  // permissions: the first entry only
+bool decode(base::Bytes bytes, ErrorNotification* out);
+bool decode(base::Bytes bytes, ResumeResult* out);
+bool decode(base::Bytes bytes, MoveAck* out);
+
+void encode(PbWriter& out, const Disconnect& m);
+void encode(PbWriter& out, const ClientHello& m);
+void encode(PbWriter& out, const PlayerMovement& m);
+void encode(PbWriter& out, const PlayerStateUpdate& m);
+void encode(PbWriter& out, const PlayerStateDelta& m);
+void encode(PbWriter& out, const TimeSync& m);
+void encode(PbWriter& out, const ConnectionEstablished& m);
+void encode(PbWriter& out, const AuthenticationResult& m);
+void encode(PbWriter& out, const ErrorNotification& m);
+void encode(PbWriter& out, const ResumeResult& m);
+void encode(PbWriter& out, const MoveAck& m);
+void encode_vector(PbWriter& out, uint32_t field, const Vector3& v);
+void encode_rotation(PbWriter& out, uint32_t field, const Quaternion& q);
+
+// Fields of WorldStateSnapshot and ZoneUpdate that hold entities.
+inline constexpr uint32_t kSnapshotPlayers = 4;
+inline constexpr uint32_t kSnapshotNpcs = 5;
+inline constexpr uint32_t kSnapshotObjects = 6;
+inline constexpr uint32_t kZoneId = 1;
+inline constexpr uint32_t kZoneSpawns = 2;
+inline constexpr uint32_t kZoneDespawns = 3;
+inline constexpr uint32_t kZoneUpdates = 4;
+
+}  // namespace tidegate::wire

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/pb.h"
+
+namespace tidegate::wire {
+
+bool PbReader::read_varint(uint64_t* out) {
+  uint64_t v = 0;
+  for (int shift = 0; shift < 64 && at_ != end_; shift += 7) {
+    const uint8_t b = *at_++;
+    // The tenth byte holds one bit.
+    if (shift == 63 && b > 1) return fail();
+    v |= uint64_t{b & 0x7fu} << shift;
+    if (b < 0x80) {
+      *out = v;
+      return true;
+    }
+  }
+  return fail();
+}
+
+bool PbReader::next() {
+  if (at_ == end_ || failed_) return false;
+  uint64_t key = 0;
+  if (!read_varint(&key)) return false;
+  field_ = static_cast<uint32_t>(key >> 3);
+  if (key >> 3 == 0 || key >> 32 != 0) return fail();
+  switch (key & 7) {
+    case 0: type_ = WireType::kVarint; return read_varint(&value_);
+    case 1:
+      type_ = WireType::kFixed64;
+      if (end_ - at_ < 8) return fail();
+      value_ = base::load_le<uint64_t>(at_);
+      at_ += 8;
+      return true;
+    case 2: {
+      type_ = WireType::kBytes;
+      uint64_t size = 0;
+      if (!read_varint(&size)) return false;
+      if (size > static_cast<uint64_t>(end_ - at_)) return fail();
+      bytes_ = {at_, static_cast<size_t>(size)};
+      at_ += size;
+      return true;
+    }
+    case 5:
+      type_ = WireType::kFixed32;
+      if (end_ - at_ < 4) return fail();
+      value_ = base::load_le<uint32_t>(at_);
+      at_ += 4;
+      return true;
+    default: return fail();  // groups
+  }
+}
+
+void PbWriter::slow_varint(uint64_t v) {
+  uint8_t buffer[10];
+  size_t n = 0;
+  while (v >= 0x80) {
+    buffer[n++] = static_cast<uint8_t>(v | 0x80);
+    v >>= 7;
+  }
+  buffer[n++] = static_cast<uint8_t>(v);
+  raw(buffer, n);
+}
+
+void PbWriter::end(size_t mark) {
+  if (overflow_) return;
+  const size_t length = size() - mark - 1;
+  const size_t need = varint_size(length);
+  if (need > 1) {
+    if (static_cast<size_t>(end_ - at_) < need - 1) {
+      overflow_ = true;
+      return;
+    }
+    std::memmove(begin_ + mark + need, begin_ + mark + 1, length);
+    at_ += need - 1;
+  }
+  uint8_t* p = begin_ + mark;
+  uint64_t v = length;
+  while (v >= 0x80) {
+    *p++ = static_cast<uint8_t>(v | 0x80);
+    v >>= 7;
+  }
+  *p = static_cast<uint8_t>(v);
+}
+
+}  // namespace tidegate::wire

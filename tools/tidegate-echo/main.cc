@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// tidegate-echo: options, threads, pinning and signals around echo_server.h.
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <thread>
+
+#include "address.h"
+#include "echo_server.h"
+#include "io/uring_io.h"
+
+namespace {
+
+std::atomic<bool> stop_requested{false};
+
+void on_signal(int) { stop_requested.store(true, std::memory_order_relaxed); }
+
+void pin_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0) {
+    std::fprintf(stderr, "tidegate-echo: cannot pin a shard to CPU %d; it runs unpinned\n", cpu);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace tidegate;
+  std::string listen = "127.0.0.1:9001";
+  std::string publish;
+  std::vector<int> cpus;
+  echo::EchoOptions options;
+  bool poll_wait = false;
+  uint32_t buffers = 1024;
+  CLI::App app("WebSocket echo on tidegate's own network stack");
+  app.add_option("--listen", listen, "ADDR:PORT; port 0 takes a free one")->capture_default_str();
+  app.add_option("--shards", options.shards, "threads, one ring each")->capture_default_str();
+  app.add_option("--cpus", cpus, "CPUs to pin the shards to, in order");
+  app.add_option("--connections", options.connections, "limit of each shard")
+      ->capture_default_str();
+  app.add_option("--message-bytes", options.message_bytes, "largest message")
+      ->capture_default_str();
+  app.add_option("--buffers", buffers, "receive buffers of a shard, a power of two")
+      ->capture_default_str();
+  app.add_option("--publish", publish, "BYTES@HZ: send one shared frame to everybody");
+  app.add_flag("--poll-wait", poll_wait,
+               "wait in poll() on the ring, for tools that cannot follow io_uring_enter");
+  CLI11_PARSE(app, argc, argv);
+  if (!publish.empty() && std::sscanf(publish.c_str(), "%u@%u", &options.publish_bytes,
+                                      &options.publish_hz) != 2) {
+    std::fprintf(stderr, "tidegate-echo: --publish %s: expected BYTES@HZ, as in 256@60\n",
+                 publish.c_str());
+    return 2;
+  }
+  io::ListenSpec spec;
+  if (!tools::parse_address(listen, &spec.address)) {
+    std::fprintf(stderr, "tidegate-echo: --listen %s: expected ADDR:PORT, as in 127.0.0.1:9001\n",
+                 listen.c_str());
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, on_signal);
+  signal(SIGTERM, on_signal);
+
+  struct Running {
+    std::unique_ptr<io::UringIo> io;
+    std::unique_ptr<metrics::Counters> counters;
+    std::unique_ptr<echo::EchoShard> shard;
+    std::thread thread;
+  };
+  std::vector<Running> shards(options.shards);
+  uint16_t port = 0;
+  for (Running& r : shards) {
+    io::IoLimits limits;
+    limits.sockets = options.connections + net::kRefusalRows;
+    limits.buffers = buffers;
+    limits.poll_wait = poll_wait;
+    io::SetupError error;
+    auto made = io::UringIo::make(limits, &error);
+    if (!made.ok()) {
+      std::fprintf(stderr, "tidegate-echo: io_uring: %s\n", error.text);
+      return 1;
+    }
+    r.io = std::move(made).value();
+    const io::IoStatus status = r.io->listen(spec, &port);
+    if (status != io::IoStatus::kOk) {
+      std::fprintf(stderr, "tidegate-echo: cannot listen on %s: %s\n", listen.c_str(),
+                   io::describe(status));
+      return 1;
+    }
+    spec.address.sin6_port = htons(port);
+    r.counters = std::make_unique<metrics::Counters>();
+    r.shard = std::make_unique<echo::EchoShard>(options, *r.io, *r.counters);
+  }
+  std::printf("listening on %s\n", tools::format_address(spec.address).c_str());
+  std::fflush(stdout);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    shards[i].thread = std::thread([&, i] {
+      if (i < cpus.size()) pin_to(cpus[i]);
+      shards[i].shard->run(stop_requested);
+    });
+  }
+  for (Running& r : shards) r.thread.join();
+  return 0;
+}

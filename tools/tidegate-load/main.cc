@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// tidegate-load: bots by the ten thousand against one server. Exit status 0: everybody came in and
+// stayed, and every picture of the world agreed; 1: not so; 2: wrong usage.
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "address.h"
+#include "options.h"
+#include "report.h"
+#include "worker.h"
+
+namespace {
+
+using namespace tidegate;
+
+volatile sig_atomic_t interrupted = 0;
+void on_signal(int) { interrupted = 1; }
+
+int fail(const std::string& text) {
+  std::fprintf(stderr, "tidegate-load: %s\n", text.c_str());
+  return 2;
+}
+
+// ws://host:port/path with a numeric host.
+bool parse_url(load::Options* o, std::string* error) {
+  const std::string scheme = "ws://";
+  if (o->url.rfind(scheme, 0) != 0) {
+    *error = "--url " + o->url + ": only ws:// is spoken";
+    return false;
+  }
+  const size_t slash = o->url.find('/', scheme.size());
+  o->host = o->url.substr(scheme.size(), slash - scheme.size());
+  o->path = slash == std::string::npos ? "/ws" : o->url.substr(slash);
+  std::string numeric = o->host;
+  if (numeric.rfind("localhost:", 0) == 0) numeric = "127.0.0.1" + numeric.substr(9);
+  if (!tools::parse_address(numeric, &o->address)) {
+    *error = "--url " + o->url + ": expected ws://ADDRESS:PORT/path with a numeric address";
+    return false;
+  }
+  o->loopback = IN6_IS_ADDR_V4MAPPED(&o->address.sin6_addr) &&
+                o->address.sin6_addr.s6_addr[12] == 127;
+  return true;
+}
+
+template <class T>
+T* shared(size_t count) {
+  void* p = mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                 -1, 0);
+  return p == MAP_FAILED ? nullptr : static_cast<T*>(p);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  load::Options o;
+  std::string mode = "walk";
+  std::string encoding = "packed";
+  std::string duration = "20s";
+  std::string secret_file;
+  CLI::App app("tidegate-load: bots against a tidegate server");
+  app.add_option("--url", o.url, "ws://ADDRESS:PORT/path")->capture_default_str();
+  app.add_option("--secret", o.secret, "HS256 secret to sign the bots' tokens with");
+  app.add_option("--secret-file", secret_file, "file with the secret");
+  app.add_option("--issuer", o.issuer, "iss of the tokens");
+  app.add_option("--audience", o.audience, "aud of the tokens");
+  app.add_option("--user-prefix", o.user_prefix, "bots are PREFIX0, PREFIX1, ...")
+      ->capture_default_str();
+  app.add_option("--bots", o.bots, "how many")->capture_default_str()->check(
+      CLI::Range(1u, 1000000u));
+  app.add_option("--processes", o.processes, "0: as the descriptor limit needs")
+      ->capture_default_str();
+  app.add_option("--connect-rate", o.connect_rate, "connections a second")->capture_default_str();
+  app.add_option("--duration", duration, "measured time: 500ms, 20s, 5m")->capture_default_str();
+  app.add_option("--mode", mode, "walk, idle or echo")->capture_default_str()->check(
+      CLI::IsMember({"walk", "idle", "echo"}));
+  app.add_option("--move-rate", o.move_rate, "moves (or echoes) a second of one bot")
+      ->capture_default_str();
+  app.add_option("--speed", o.speed, "metres a second")->capture_default_str();
+  app.add_option("--area", o.area, "metres, edge of the square to walk in")->capture_default_str();
+  app.add_option("--view-distance", o.view_distance, "metres, 0: the server's")
+      ->capture_default_str();
+  app.add_option("--encoding", encoding, "packed or protobuf")->capture_default_str()->check(
+      CLI::IsMember({"packed", "protobuf"}));
+  app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
+      ->capture_default_str();
+  app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
+  app.add_option("--json", o.json_file, "file for the result");
+  app.add_flag("--live", o.live, "a line a second");
+  app.add_flag("--live-json", o.live_json, "the same as JSON lines, without the text at the end");
+  CLI11_PARSE(app, argc, argv);
+
+  std::string error;
+  if (!parse_url(&o, &error)) return fail(error);
+  o.mode = mode == "walk" ? load::Mode::kWalk : mode == "idle" ? load::Mode::kIdle : load::Mode::kEcho;
+  o.packed = encoding == "packed";
+  char* unit = nullptr;
+  o.seconds = std::strtod(duration.c_str(), &unit);
+  const std::string u = unit;
+  if (u == "ms") o.seconds /= 1000;
+  else if (u == "m") o.seconds *= 60;
+  else if (u != "s" && !u.empty()) return fail("--duration " + duration + ": use ms, s or m");
+  if (!secret_file.empty()) {
+    std::ifstream file(secret_file);
+    if (!std::getline(file, o.secret)) return fail("--secret-file " + secret_file + ": cannot read a line");
+  }
+  if (o.mode != load::Mode::kEcho && o.secret.size() < 32) {
+    return fail("--secret or --secret-file is needed to sign tokens: at least 32 bytes");
+  }
+
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  const uint32_t per_process = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 100000)) - 32;
+  const uint32_t needed = (o.bots + per_process - 1) / per_process;
+  if (o.processes == 0) o.processes = std::max(needed, o.bots > 5000 ? 2u : 1u);
+  if (o.processes < needed) {
+    return fail("--processes " + std::to_string(o.processes) + ": the limit of open files needs " +
+                std::to_string(needed));
+  }
+
+  load::Stats* stats = shared<load::Stats>(o.processes);
+  load::Control* control = shared<load::Control>(1);
+  if (stats == nullptr || control == nullptr) return fail("no shared memory");
+  signal(SIGPIPE, SIG_IGN);
+  std::vector<pid_t> children;
+  for (uint32_t i = 0, first = 0; i < o.processes; ++i) {
+    const uint32_t count = o.bots / o.processes + (i < o.bots % o.processes ? 1 : 0);
+    const pid_t pid = fork();
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      signal(SIGINT, SIG_IGN);
+      load::Worker worker(o, first, count, o.processes, stats[i], *control);
+      _exit(worker.run());
+    }
+    children.push_back(pid);
+    first += count;
+  }
+  signal(SIGINT, on_signal);
+  signal(SIGTERM, on_signal);
+
+  const base::Instant start = load::monotonic_now();
+  const double connect_limit = o.bots / o.connect_rate + 30;
+  const auto elapsed = [&] {
+    return static_cast<double>((load::monotonic_now() - start).ns) / 1e9;
+  };
+  double connect_seconds = 0;
+  double measured_from = 0;
+  load::Sums base_sums;
+  auto before = std::make_unique<load::Sums>();
+  double next_line = 1;
+  for (;;) {
+    usleep(20'000);
+    auto now = std::make_unique<load::Sums>();
+    load::sum(stats, o.processes, now.get());
+    const uint64_t in = o.mode == load::Mode::kEcho ? now->connected : now->in_world;
+    if (measured_from == 0 &&
+        (in + now->refused + now->lost >= o.bots || elapsed() > connect_limit || interrupted)) {
+      connect_seconds = elapsed();
+      measured_from = elapsed() + 0.5;  // the first looks at the world are over
+      control->measure_from_ns.store((start + base::nanoseconds(static_cast<int64_t>(measured_from * 1e9))).ns);
+    }
+    if (measured_from != 0 && base_sums.bytes_in == 0 && elapsed() >= measured_from) {
+      load::sum(stats, o.processes, &base_sums);
+    }
+    if ((o.live || o.live_json) && elapsed() >= next_line) {
+      std::fputs(load::live_line(o, *now, *before, elapsed()).c_str(), stdout);
+      std::fflush(stdout);
+      before = std::move(now);
+      next_line += 1;
+    }
+    if (measured_from != 0 && (interrupted || elapsed() >= measured_from + o.seconds)) break;
+  }
+  const double seconds = std::max(0.0, elapsed() - measured_from);
+  control->stop_at_ns.store(load::monotonic_now().ns + 200'000'000);
+  for (pid_t pid : children) waitpid(pid, nullptr, 0);
+
+  load::Sums sums;
+  load::sum(stats, o.processes, &sums);
+  // Rates are of the measured time; counts of faults are of the whole run.
+  sums.bytes_in -= base_sums.bytes_in;
+  sums.bytes_out -= base_sums.bytes_out;
+  sums.messages_in -= base_sums.messages_in;
+  sums.updates -= base_sums.updates;
+  sums.frames -= base_sums.frames;
+  if (!o.live_json) std::fputs(load::to_text(o, sums, seconds, connect_seconds).c_str(), stdout);
+  if (!o.json_file.empty()) {
+    std::ofstream file(o.json_file);
+    file << load::to_json(o, sums, seconds, connect_seconds);
+    if (!file.flush()) return fail("--json " + o.json_file + ": cannot write");
+  }
+  return load::all_good(o, sums) ? 0 : 1;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums of all workers' measurements, as text and JSON.
+// Thread: parent. Owner: main. Limits: none.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "options.h"
+#include "stats.h"
+
+namespace tidegate::load {
+
+struct Sums {
+  uint64_t connecting = 0, connected = 0, in_world = 0, refused = 0, lost = 0;
+  uint64_t moves_sent = 0, moves_acked = 0, moves_corrected = 0;
+  uint64_t frames = 0, updates = 0, enters = 0, leaves = 0;
+  uint64_t checksums = 0, checksum_mismatches = 0, chain_gaps = 0, malformed = 0, violations = 0;
+  uint64_t errors = 0, bytes_in = 0, bytes_out = 0, messages_in = 0;
+  double worker_cpu_max = 0;  // share of a core, busiest worker
+  metrics::Histogram connect_us, ack_us, neighbour_us, echo_us, lag_us;
+  std::string problem;
+};
+
+void sum(const Stats* stats, uint32_t count, Sums* out);
+
+// Everything the run is judged by. `seconds`: measured time.
+std::string to_json(const Options& options, const Sums& sums, double seconds,
+                    double connect_seconds);
+std::string to_text(const Options& options, const Sums& sums, double seconds,
+                    double connect_seconds);
+// One line for --live; `before`: the sums a second ago.
+std::string live_line(const Options& options, const Sums& now, const Sums& before, double elapsed);
+
+// Empty when the generator kept its schedule; else why its numbers are not the server's.
+std::string generator_verdict(const Sums& sums);
+// True when nobody was refused or lost and every picture agreed.
+bool all_good(const Options& options, const Sums& sums);
+
+}  // namespace tidegate::load

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <ctime>
+
+#include "crypto/jwt_sign.h"
+
+namespace tidegate::load {
+
+namespace {
+
+uint32_t stamp_of(base::Instant t) { return static_cast<uint32_t>(t.ns / 1000) | 1; }
+
+uint64_t micros(base::Duration d) { return d.ns > 0 ? static_cast<uint64_t>(d.ns / 1000) : 0; }
+
+}  // namespace
+
+base::Instant monotonic_now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return {int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
+}
+
+Bot::Bot(Worker& worker, uint32_t number)
+    : worker_(worker), number_(number), prng_(number * 7919u + 17) {}
+
+bool Bot::open(base::Instant intended) {
+  const Options& o = worker_.options_;
+  intended_connect_ = intended;
+  client::ClientConfig config;
+  config.host = o.host;
+  config.path = o.path;
+  config.encoding = o.packed ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+  config.view_distance = o.view_distance;
+  config.echo = o.mode == Mode::kEcho;
+  if (!config.echo) {
+    crypto::MintClaims claims;
+    claims.subject = o.user_prefix + std::to_string(number_);
+    claims.issuer = o.issuer;
+    claims.audience = o.audience;
+    claims.issued_at = std::time(nullptr);
+    claims.expires_at = claims.issued_at + 24 * 3600;
+    config.token = crypto::mint(o.secret, claims);
+  }
+  client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
+  const bool v4 = IN6_IS_ADDR_V4MAPPED(&o.address.sin6_addr);
+  fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    worker_.note_problem(std::string("socket: ") + std::strerror(errno));
+    return false;
+  }
+  const int one = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  sockaddr_in to{};
+  if (v4) {
+    to.sin_family = AF_INET;
+    to.sin_port = o.address.sin6_port;
+    std::memcpy(&to.sin_addr, &o.address.sin6_addr.s6_addr[12], 4);
+    if (o.loopback) {
+      // Several source addresses: one has too few ports for tens of thousands of connections.
+      sockaddr_in from{};
+      from.sin_family = AF_INET;
+      from.sin_addr.s_addr = htonl(0x7f000001u + 1 + number_ % 16);
+      setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &one, sizeof one);
+      if (bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from) != 0) {
+        worker_.note_problem(std::string("bind: ") + std::strerror(errno));
+      }
+    }
+  }
+  const int result =
+      v4 ? connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to)
+         : connect(fd, reinterpret_cast<const sockaddr*>(&o.address), sizeof o.address);
+  if (result != 0 && errno != EINPROGRESS) {
+    worker_.note_problem("connect to " + o.url + ": " + std::strerror(errno));
+    return false;
+  }
+  client_->start();
+  wants_write = true;
+  return true;
+}
+
+bool Bot::on_readable(base::Instant now) {
+  std::vector<uint8_t>& buffer = worker_.buffer_;
+  const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+  if (n < 0) {
+    if (errno == EAGAIN || errno == EINTR) return true;
+    if (client_->state() == client::ClientState::kUpgrading) {
+      worker_.note_problem("connect to " + worker_.options_.url + ": " + std::strerror(errno));
+    }
+    client_->on_disconnected();
+    return false;
+  }
+  if (n == 0) {
+    client_->on_disconnected();
+    return false;
+  }
+  bump(worker_.stats_.bytes_in, static_cast<uint64_t>(n));
+  client_->on_bytes(now, {buffer.data(), static_cast<size_t>(n)});
+  collect();
+  return flush() && client_->state() != client::ClientState::kClosed;
+}
+
+bool Bot::flush() {
+  const base::Bytes out = client_->outgoing();
+  if (out.empty()) {
+    wants_write = false;
+    return true;
+  }
+  const ssize_t n = send(fd, out.data(), out.size(), MSG_NOSIGNAL);
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR && errno != ENOTCONN) {
+      worker_.note_problem("send to " + worker_.options_.url + ": " + std::strerror(errno));
+      client_->on_disconnected();
+      return false;
+    }
+    wants_write = true;
+    return true;
+  }
+  bump(worker_.stats_.bytes_out, static_cast<uint64_t>(n));
+  client_->sent(static_cast<size_t>(n));
+  wants_write = !client_->outgoing().empty();
+  return true;
+}
+
+void Bot::on_state(client::ClientState state) {
+  Stats& s = worker_.stats_;
+  const client::ClientState arrived =
+      worker_.options_.mode == Mode::kEcho ? client::ClientState::kOpen
+                                           : client::ClientState::kAuthenticated;
+  if (state == arrived) {
+    counted_connected_ = true;
+    bump(s.connected);
+    s.connect_us.record(micros(monotonic_now() - intended_connect_));
+  }
+  if (state == client::ClientState::kInWorld) {
+    counted_world_ = true;
+    bump(s.in_world);
+  }
+}
+
+void Bot::end(bool expected) {
+  if (over_) return;
+  over_ = true;
+  Stats& s = worker_.stats_;
+  if (counted_connected_) drop(s.connected);
+  if (counted_world_) drop(s.in_world);
+  if (expected) return;
+  bump(counted_connected_ ? s.lost : s.refused);
+  worker_.note_problem(client_ ? client_->problem() : "could not connect");
+}
+
+void Bot::on_move_ack(base::Instant now, const wire::MoveAck& ack) {
+  Stats& s = worker_.stats_;
+  if (!placed_) {
+    placed_ = true;
+    position_ = ack.position;
+    choose_target();
+  }
+  if (ack.corrected) {
+    bump(s.moves_corrected);
+    position_ = ack.position;
+  }
+  if (ack.client_tick > tick_acked_) {
+    bump(s.moves_acked, ack.client_tick - tick_acked_);
+    tick_acked_ = ack.client_tick;
+    const base::Instant due = due_of_[ack.client_tick % 64];
+    if (tick_ - ack.client_tick < 64 && worker_.measuring(due)) {
+      s.ack_us.record(micros(now - due));
+    }
+  }
+}
+
+void Bot::on_entity_changed(base::Instant now, std::string_view, uint32_t flags) {
+  if (flags == 0) return;
+  const uint32_t late = stamp_of(now) - flags;
+  // A mark from before the measured time, or of another run, is no measurement.
+  if (late < 60'000'000 && worker_.measuring(now - base::microseconds(late))) {
+    worker_.stats_.neighbour_us.record(late);
+  }
+}
+
+void Bot::on_error(const wire::ErrorNotification& error) {
+  bump(worker_.stats_.errors);
+  worker_.note_problem("ERROR " + std::to_string(error.code) + " " + std::string(error.message) +
+                       ": " + std::string(error.details));
+}
+
+void Bot::on_message(base::Instant now, base::Bytes message) {
+  if (message.size() < 8) return;
+  const base::Instant due{base::load_le<int64_t>(message.data())};
+  bump(worker_.stats_.moves_acked);
+  if (worker_.measuring(due)) worker_.stats_.echo_us.record(micros(now - due));
+}
+
+void Bot::choose_target() {
+  const float half = static_cast<float>(worker_.options_.area) / 2;
+  target_.x = static_cast<float>(prng_.unit() * 2 - 1) * half;
+  target_.z = static_cast<float>(prng_.unit() * 2 - 1) * half;
+  target_.y = position_.y;
+}
+
+void Bot::move(base::Instant due, base::Instant now) {
+  Stats& s = worker_.stats_;
+  if (over_) return;
+  const Options& o = worker_.options_;
+  if (o.mode == Mode::kEcho) {
+    if (client_->state() != client::ClientState::kOpen) return;
+    uint8_t message[4096] = {};
+    base::store_le<int64_t>(message, due.ns);
+    client_->send_binary({message, std::clamp<size_t>(o.echo_bytes, 8, sizeof message)});
+  } else {
+    if (client_->state() != client::ClientState::kInWorld) return;
+    wire::PlayerMovement m;
+    m.client_tick = ++tick_;
+    m.client_time = due.ns / 1'000'000;
+    due_of_[tick_ % 64] = due;
+    if (placed_) {
+      const float step = static_cast<float>(o.speed / o.move_rate);
+      float dx = target_.x - position_.x;
+      float dz = target_.z - position_.z;
+      const float distance = std::sqrt(dx * dx + dz * dz);
+      if (distance < step * 2) {
+        choose_target();
+      } else {
+        position_.x += dx / distance * step;
+        position_.z += dz / distance * step;
+        const float rate = static_cast<float>(o.move_rate);
+        m.velocity = {dx / distance * step * rate, 0, dz / distance * step * rate};
+      }
+      const float half_yaw = std::atan2(dx, dz) / 2;
+      m.rotation = {0, std::sin(half_yaw), 0, std::cos(half_yaw)};
+      m.position = position_;
+      m.has_position = m.has_rotation = m.has_velocity = true;
+      if (o.mark_every != 0 && number_ % o.mark_every == 0) m.movement_flags = stamp_of(due);
+    }
+    // The first one only asks where the player stands.
+    client_->send_move(m);
+  }
+  bump(s.moves_sent);
+  if (worker_.measuring(due)) s.lag_us.record(micros(now - due));
+  if (!wants_write) flush();
+  worker_.rearm(*this);
+}
+
+void Bot::collect() {
+  const client::PictureCounters& now = client_->picture().counters();
+  Stats& s = worker_.stats_;
+  bump(s.frames, now.frames - collected_.frames);
+  bump(s.updates, now.updates - collected_.updates);
+  bump(s.enters, now.enters - collected_.enters);
+  bump(s.leaves, now.leaves - collected_.leaves);
+  bump(s.checksums, now.checksums - collected_.checksums);
+  bump(s.checksum_mismatches, now.checksum_mismatches - collected_.checksum_mismatches);
+  bump(s.chain_gaps, now.chain_gaps - collected_.chain_gaps);
+  bump(s.malformed, now.malformed - collected_.malformed);
+  bump(s.violations, now.violations - collected_.violations);
+  bump(s.messages_in, client_->messages_received() - messages_collected_);
+  messages_collected_ = client_->messages_received();
+  collected_ = now;
+}
+
+Worker::Worker(const Options& options, uint32_t first, uint32_t count, uint32_t processes,
+               Stats& stats, const Control& control)
+    : options_(options),
+      first_(first),
+      processes_(processes),
+      stats_(stats),
+      control_(control),
+      buffer_(256 * 1024) {
+  bots_.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) bots_.push_back(std::make_unique<Bot>(*this, first + i));
+}
+
+void Worker::note_problem(const std::string& text) {
+  if (stats_.problem[0] != '\0' || text.empty()) return;
+  std::strncpy(stats_.problem, text.c_str(), sizeof stats_.problem - 1);
+}
+
+void Worker::open_due(base::Instant now) {
+  const double rate = options_.connect_rate / processes_;
+  while (opened_ < bots_.size()) {
+    const base::Instant due =
+        start_ + base::nanoseconds(static_cast<int64_t>(opened_ / rate * 1e9));
+    if (due > now) return;
+    Bot& bot = *bots_[opened_++];
+    bump(stats_.connecting);
+    if (!bot.open(due)) {
+      bot.end(false);
+      continue;
+    }
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT;
+    event.data.ptr = &bot;
+    epoll_ctl(epoll_, EPOLL_CTL_ADD, bot.fd, &event);
+  }
+}
+
+void Worker::move_due(base::Instant now) {
+  if (opened_ < bots_.size() || options_.mode == Mode::kIdle || options_.move_rate <= 0) return;
+  if (schedule_start_.ns == 0) schedule_start_ = now;
+  const double step = 1e9 / (options_.move_rate * static_cast<double>(bots_.size()));
+  for (int n = 0; n < 4096; ++n) {
+    const base::Instant due =
+        schedule_start_ + base::nanoseconds(static_cast<int64_t>(static_cast<double>(moves_begun_) * step));
+    if (due > now) return;
+    bots_[moves_begun_ % bots_.size()]->move(due, now);
+    ++moves_begun_;
+  }
+}
+
+void Worker::rearm(Bot& bot) {
+  if (bot.armed_write == bot.wants_write) return;
+  bot.armed_write = bot.wants_write;
+  epoll_event event{};
+  event.events = EPOLLIN | (bot.wants_write ? EPOLLOUT : 0u);
+  event.data.ptr = &bot;
+  epoll_ctl(epoll_, EPOLL_CTL_MOD, bot.fd, &event);
+}
+
+int Worker::run() {
+  epoll_ = epoll_create1(EPOLL_CLOEXEC);
+  start_ = monotonic_now();
+  std::vector<epoll_event> events(1024);
+  rusage begin{};
+  base::Instant measured_from{};
+  for (;;) {
+    const base::Instant now = monotonic_now();
+    const int64_t stop = control_.stop_at_ns.load(std::memory_order_relaxed);
+    if (stop != 0 && now.ns >= stop) break;
+    if (measured_from.ns == 0 && measuring(now)) {
+      measured_from = now;
+      getrusage(RUSAGE_SELF, &begin);
+    }
+    open_due(now);
+    move_due(now);
+    if (opened_ == bots_.size()) stats_.ready.store(1, std::memory_order_relaxed);
+    // One millisecond is fine enough: lateness is measured and part of the latency.
+    const int n = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 1);
+    const base::Instant seen = monotonic_now();
+    for (int i = 0; i < n; ++i) {
+      Bot& bot = *static_cast<Bot*>(events[static_cast<size_t>(i)].data.ptr);
+      if (bot.over_) continue;
+      bool alive = true;
+      if (events[static_cast<size_t>(i)].events & EPOLLOUT) alive = bot.flush();
+      if (alive && (events[static_cast<size_t>(i)].events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
+        alive = bot.on_readable(seen);
+      }
+      if (!alive) {
+        epoll_ctl(epoll_, EPOLL_CTL_DEL, bot.fd, nullptr);
+        close(bot.fd);
+        bot.end(false);
+      } else {
+        rearm(bot);
+      }
+    }
+  }
+  rusage end{};
+  getrusage(RUSAGE_SELF, &end);
+  const auto cpu = [](const rusage& r) {
+    return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1'000'000'000LL +
+           (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000LL;
+  };
+  stats_.cpu_ns.store(static_cast<uint64_t>(cpu(end) - cpu(begin)), std::memory_order_relaxed);
+  stats_.wall_ns.store(static_cast<uint64_t>((monotonic_now() - measured_from).ns),
+                       std::memory_order_relaxed);
+  stats_.done.store(1, std::memory_order_release);
+  return 0;
+}
+
+}  // namespace tidegate::load

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// One process full of bots: epoll, an open-loop schedule of moves, latencies from the intended
+// time of each send, so that a generator or server that falls behind is not flattered.
+// Thread: main of the worker process. Owner: main. Limits: the process' descriptors.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "client/client.h"
+#include "options.h"
+#include "stats.h"
+
+namespace tidegate::load {
+
+class Worker;
+
+class Bot final : public client::ClientEvents {
+ public:
+  Bot(Worker& worker, uint32_t number);
+
+  bool open(base::Instant intended);
+  // Returns false when the connection is over.
+  bool on_readable(base::Instant now);
+  bool flush();
+  void move(base::Instant due, base::Instant now);
+  void collect();
+
+  int fd = -1;
+  bool wants_write = false;
+  bool armed_write = true;  // what epoll was told last
+
+ private:
+  friend class Worker;
+  void on_state(client::ClientState state) override;
+  void on_move_ack(base::Instant now, const wire::MoveAck& ack) override;
+  void on_entity_changed(base::Instant now, std::string_view name, uint32_t flags) override;
+  void on_error(const wire::ErrorNotification& error) override;
+  void on_message(base::Instant now, base::Bytes message) override;
+  void choose_target();
+  void end(bool expected);
+
+  Worker& worker_;
+  uint32_t number_;
+  base::Prng prng_;
+  std::unique_ptr<client::Client> client_;
+  base::Instant intended_connect_{};
+  wire::Vector3 position_, target_;
+  uint32_t tick_ = 0;        // client_tick of the last move
+  uint32_t tick_acked_ = 0;
+  bool placed_ = false;      // the server told where it stands
+  bool counted_connected_ = false, counted_world_ = false, over_ = false;
+  client::PictureCounters collected_;
+  uint64_t messages_collected_ = 0;
+  base::Instant due_of_[64] = {};  // intended times of the last moves, by tick
+};
+
+class Worker {
+ public:
+  Worker(const Options& options, uint32_t first, uint32_t count, uint32_t processes, Stats& stats,
+         const Control& control);
+  int run();
+
+ private:
+  friend class Bot;
+  void open_due(base::Instant now);
+  void move_due(base::Instant now);
+  void rearm(Bot& bot);
+  void note_problem(const std::string& text);
+  bool measuring(base::Instant now) const {
+    const int64_t from = control_.measure_from_ns.load(std::memory_order_relaxed);
+    return from != 0 && now.ns >= from;
+  }
+
+  const Options& options_;
+  uint32_t first_;
+  uint32_t processes_;
+  Stats& stats_;
+  const Control& control_;
+  std::vector<std::unique_ptr<Bot>> bots_;
+  std::vector<uint8_t> buffer_;
+  int epoll_ = -1;
+  uint32_t opened_ = 0;
+  base::Instant start_{};
+  uint64_t moves_begun_ = 0;  // position in the schedule: bot = moves_begun_ % bots
+  base::Instant schedule_start_{};
+};
+
+base::Instant monotonic_now();
+
+}  // namespace tidegate::load

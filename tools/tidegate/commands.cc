@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "control/auth_service.h"
+#include "crypto/jwt_sign.h"
+#include "io/probe.h"
+#include "server/server.h"
+
+extern char** environ;
+
+namespace tidegate::program {
+namespace {
+
+volatile sig_atomic_t stop_signals = 0;
+
+void on_stop(int) {
+  if (++stop_signals > 1) _exit(130);
+}
+
+std::vector<std::pair<std::string, std::string>> environment() {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (char** e = environ; *e != nullptr; ++e) {
+    const char* equals = std::strchr(*e, '=');
+    if (std::strncmp(*e, "TIDEGATE_", 9) == 0 && equals != nullptr) {
+      out.emplace_back(std::string(*e, static_cast<size_t>(equals - *e)), equals + 1);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void install_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_stop;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+bool stop_requested() { return stop_signals != 0; }
+
+bool parse_seconds(const std::string& text, double* seconds) {
+  char* end = nullptr;
+  const double n = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  const double scale = unit == "ms" ? 0.001 : unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  if (end == text.c_str() || scale == 0 || !(n > 0) || n * scale > 1e9) return false;
+  *seconds = n * scale;
+  return true;
+}
+
+bool load(const Common& common, control::LoadedConfig* out) {
+  control::ConfigInput input;
+  if (!common.config_file.empty()) {
+    input.file_name = common.config_file;
+    std::string error;
+    if (!control::read_file_blocking(common.config_file, control::kConfigBytesMax,
+                                     &input.file_text, &error)) {
+      std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+      return false;
+    }
+  }
+  input.environment = environment();
+  input.flags = common.flags;
+  *out = control::load_config(input);
+  for (const std::string& error : out->errors) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+  }
+  return out->ok();
+}
+
+int serve(const Common& common) {
+  control::LoadedConfig loaded;
+  if (!load(common, &loaded)) return 2;
+  std::string error;
+  const std::unique_ptr<server::Server> server = server::Server::make(loaded.config, &error);
+  if (!server || !server->start(&error)) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    return 1;
+  }
+  install_signals();
+  control::Address websocket = loaded.config.listen.websocket;
+  websocket.port = server->websocket_port();
+  std::printf("tidegate %s, memory reserved by limits: %.1f MiB of address space\n",
+              TIDEGATE_VERSION, static_cast<double>(server->memory_reserved()) / (1 << 20));
+  if (server->admin_port() != 0) {
+    control::Address admin = loaded.config.admin.listen;
+    admin.port = server->admin_port();
+    std::printf("admin listening on %s\n", admin.text().c_str());
+  }
+  std::printf("websocket listening on %s\n", websocket.text().c_str());
+  std::fflush(stdout);
+  while (!stop_requested()) usleep(100'000);
+  std::printf("stopping: clients are told, a second signal ends at once\n");
+  std::fflush(stdout);
+  server->stop(base::seconds(5));
+  return 0;
+}
+
+int mint_token(const Common& common, const std::string& user, const std::string& character,
+               const std::string& ttl, const std::vector<std::string>& permissions) {
+  control::LoadedConfig loaded;
+  if (!load(common, &loaded)) return 2;
+  double seconds = 0;
+  if (!parse_seconds(ttl, &seconds)) {
+    std::fprintf(stderr, "tidegate: --ttl %s: expected a duration such as 30m or 1h\n",
+                 ttl.c_str());
+    return 2;
+  }
+  std::string secret;
+  std::string error;
+  if (!control::read_hs256_secret_blocking(loaded.config.auth, &secret, &error)) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    return 2;
+  }
+  crypto::MintClaims claims;
+  claims.subject = user;
+  claims.character_id = character;
+  claims.issuer = loaded.config.auth.issuer;
+  claims.audience = loaded.config.auth.audience;
+  claims.permissions = permissions;
+  claims.issued_at = std::time(nullptr);
+  claims.expires_at = claims.issued_at + static_cast<int64_t>(seconds);
+  const std::string token = crypto::mint(secret, claims);
+  if (token.empty()) {
+    std::fprintf(stderr, "tidegate: the secret is too short: at least 32 bytes\n");
+    return 2;
+  }
+  std::printf("%s\n", token.c_str());
+  return 0;
+}
+
+int check_config(const Common& common, bool explain) {
+  control::LoadedConfig loaded;
+  if (!load(common, &loaded)) return 2;
+  std::string error;
+  if (!control::AuthService::make(loaded.config.auth, &error)) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    return 2;
+  }
+  if (explain) std::fputs(control::describe(loaded.config, loaded.sources).c_str(), stdout);
+  std::printf("%s: ok\n", common.config_file.empty() ? "defaults" : common.config_file.c_str());
+  return 0;
+}
+
+}  // namespace tidegate::program

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// tidegate: command line.
+#include <CLI/CLI.hpp>
+
+#include "commands.h"
+
+int main(int argc, char** argv) {
+  using namespace tidegate::program;
+  // --section.key=value belongs to the configuration and is taken out before the rest is parsed.
+  std::vector<std::string> flags;
+  std::vector<const char*> rest = {argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    if (tidegate::control::is_config_flag(argv[i])) {
+      flags.emplace_back(argv[i]);
+    } else {
+      rest.push_back(argv[i]);
+    }
+  }
+
+  CLI::App app("tidegate " TIDEGATE_VERSION ", edge server for real-time multiplayer worlds");
+  app.set_version_flag("--version", TIDEGATE_VERSION);
+  app.require_subcommand(1);
+  app.footer("Every configuration key is also a flag: --limits.connections=100, and a variable: "
+             "TIDEGATE_LIMITS_CONNECTIONS=100.");
+  Common common;
+  common.flags = flags;
+
+  CLI::App* serve_command = app.add_subcommand("serve", "run the server");
+  serve_command->add_option("--config", common.config_file, "TOML file");
+
+  DemoOptions demo_options;
+  CLI::App* demo_command =
+      app.add_subcommand("demo", "run the server on embedded defaults with bots, show figures");
+  demo_command->add_option("--bots", demo_options.bots, "how many")->capture_default_str();
+  demo_command->add_option("--duration", demo_options.duration, "such as 20s; default: until ^C");
+  demo_command->add_flag("--headless", demo_options.headless, "no live figures, result at the end");
+  demo_command->add_option("--json", demo_options.json, "file for the result");
+
+  std::string user;
+  std::string character;
+  std::string ttl = "1h";
+  std::vector<std::string> permissions;
+  CLI::App* token_command = app.add_subcommand("token", "make an HS256 token for development");
+  token_command->add_option("--config", common.config_file, "TOML file");
+  token_command->add_option("--user", user, "the token's sub")->required();
+  token_command->add_option("--character", character, "character_id");
+  token_command->add_option("--ttl", ttl, "how long it is valid")->capture_default_str();
+  token_command->add_option("--permission", permissions, "may be repeated");
+
+  bool explain = false;
+  CLI::App* check_command =
+      app.add_subcommand("check-config", "read a configuration and say what is wrong with it");
+  check_command->add_option("file", common.config_file, "TOML file");
+  check_command->add_flag("--explain", explain, "print every value and where it came from");
+
+  CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
+  if (serve_command->parsed()) return serve(common);
+  if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);
+  if (check_command->parsed()) return check_config(common, explain);
+  demo_options.common = common;
+  return demo(demo_options);
+}
