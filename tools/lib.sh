@@ -79,9 +79,14 @@ unpack_programs() {
     command -v "$program" >/dev/null && continue
     say "fetching $program out of the package $package"
     mkdir -p "$folder/bin" "$folder/$package"
-    (cd "$folder" && apt-get download -q "$package" && dpkg-deb -x "$package"_*.deb "$package" &&
-      rm -f "$package"_*.deb && ln -sf "../$package/usr/bin/$program" "bin/$program") \
-      >/dev/null 2>&1 </dev/null || say "could not fetch $program"
+    unpack_one() {
+      cd "$folder" && apt-get download -q "$package" && dpkg-deb -x "$package"_*.deb "$package" &&
+        rm -f "$package"_*.deb && ln -sf "../$package/usr/bin/$program" "bin/$program"
+    }
+    # The second try is for a machine whose package lists are missing or old.
+    (unpack_one) >/dev/null 2>&1 </dev/null ||
+      { as_root apt-get update -q && (unpack_one); } >/dev/null 2>&1 </dev/null ||
+      say "could not fetch $program"
   done < "$root/tools/packages.txt"
 }
 

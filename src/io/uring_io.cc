@@ -139,30 +139,56 @@ void UringIo::resume_starved() {
   }
 }
 
-void UringIo::send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) {
+io_uring_sqe* UringIo::slow_sqe(uint32_t slot, uint32_t generation) {
   claim(slot, generation);
-  queue_send(IORING_OP_SEND, slot, generation, data, size, next_sqe());
+  start_send_batch();
+  return next_sqe();
+}
+
+// The slow path is a call in tail position, so that the fast one saves no registers.
+void UringIo::send_slowly(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) {
+  write_send(slow_sqe(slot, generation), IORING_OP_SEND, slot, data, size,
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+}
+
+void UringIo::send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) {
+  io_uring_sqe* sqe = fast_sqe(slot, generation);
+  if (sqe == nullptr) [[unlikely]]
+    return send_slowly(slot, generation, data, size);
+  write_send(sqe, IORING_OP_SEND, slot, data, size,
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
 }
 
 void UringIo::send(uint32_t slot, uint32_t generation, const iovec* parts, uint32_t count,
                    uint32_t /*total*/) {
   TG_ASSERT(count <= 1024);  // UIO_MAXIOV
-  claim(slot, generation);
-  io_uring_sqe* sqe = next_sqe();
+  io_uring_sqe* sqe = fast_sqe(slot, generation);
+  if (sqe == nullptr) [[unlikely]]
+    sqe = slow_sqe(slot, generation);
   msghdr& message = messages_[sqe - ring_.sq.sqes];  // the kernel copies it when it takes the entry
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = count;
-  queue_send(IORING_OP_SENDMSG, slot, generation, &message, 1, sqe);
+  write_send(sqe, IORING_OP_SENDMSG, slot, &message, 1,
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+}
+
+void UringIo::start_send_batch() {
+  sends_queued_ = true;
+  forget_short_sends();
+}
+
+// The list that finish_sends handed out ends with the next send.
+void UringIo::forget_short_sends() {
+  if (!short_taken_) return;
+  short_taken_ = false;
+  short_count_ = 0;
 }
 
 // Sends with MSG_DONTWAIT run inside the submitting enter, in order, and their failures stand in
 // the completion queue when it returns; so all sends are over once every entry was taken.
 // GETEVENTS: the same system call also collects what arrived, which often saves poll its own.
 std::span<const ShortSend> UringIo::finish_sends() {
-  if (short_taken_) {
-    short_taken_ = false;
-    short_count_ = 0;
-  }
+  forget_short_sends();
   if (sends_queued_) {
     enter(0, IORING_ENTER_GETEVENTS, nullptr);
     if (sq_head_seen_ != sq_tail_) submit_all();
@@ -260,12 +286,14 @@ void UringIo::wait(base::Duration remaining) {
     enter(1, IORING_ENTER_GETEVENTS, forever ? nullptr : &timeout);
     return;
   }
-  // Submits, sleeps in poll(2), collects. Some tools cannot follow a sleep inside the enter.
+  // Submits, sleeps in poll(2), collects: some tools cannot follow a sleep inside the enter. The
+  // sleep is on a registered eventfd, because deferred task work does not wake a poll on the ring.
   enter(0, IORING_ENTER_GETEVENTS, nullptr);
   if (ready_count() > 0) return;
-  pollfd ring{ring_.ring_fd, POLLIN, 0};
+  pollfd signal{completion_signal_->fd(), POLLIN, 0};
   timespec limit{timeout.tv_sec, static_cast<long>(timeout.tv_nsec)};
-  ::ppoll(&ring, 1, forever ? nullptr : &limit, nullptr);
+  ::ppoll(&signal, 1, forever ? nullptr : &limit, nullptr);
+  completion_signal_->drain();
   enter(0, IORING_ENTER_GETEVENTS, nullptr);
 }
 

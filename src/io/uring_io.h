@@ -82,8 +82,11 @@ class UringIo final : public Io {
   io_uring_sqe* next_sqe();
   io_uring_sqe* prepare(uint8_t opcode, Op op, uint32_t slot, uint32_t generation);
   void wait(base::Duration remaining);
-  void queue_send(uint8_t opcode, uint32_t slot, uint32_t generation, const void* address,
-                  uint32_t length, io_uring_sqe* sqe);
+  io_uring_sqe* fast_sqe(uint32_t slot, uint32_t generation);
+  io_uring_sqe* slow_sqe(uint32_t slot, uint32_t generation);
+  void send_slowly(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size);
+  void start_send_batch();
+  void forget_short_sends();
   void enter(uint32_t min_complete, uint32_t flags, const __kernel_timespec* timeout);
   void submit_all();
   void service_accept();
@@ -106,10 +109,10 @@ class UringIo final : public Io {
   void scan_sends();
   void move_to_stash();
   void translate_ready();
+  void translate_received();
   void translate_stash();
   void go_on_closing(uint32_t slot);
   Slot& claim(uint32_t slot, uint32_t generation);
-  void push_received(const io_uring_cqe& cqe, uint32_t slot, uint32_t generation);
   Completion& push(Event event, uint32_t slot, uint32_t generation, int32_t result);
 
   IoLimits limits_;
@@ -117,6 +120,8 @@ class UringIo final : public Io {
   bool ring_open_ = false;
   bool bound_ = false;  // enabled, on the thread that polls
   EventWaker waker_;
+  std::unique_ptr<EventWaker>
+      completion_signal_;  // with IoLimits::poll_wait: written by the kernel
   UringCounters counters_;
 
   // Own view of the queues; liburing is used to set them up, the hot path is written out here.

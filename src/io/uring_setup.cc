@@ -73,7 +73,7 @@ IoStatus UringIo::set_up(SetupError* error) {
                       explain_setup_error(code));
     return status_of(code);
   };
-  if (!waker_.valid()) return fail("eventfd", errno);
+  if (!waker_.valid()) return fail("eventfd", EMFILE);
 
   io_uring_params params{};
   params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -90,6 +90,13 @@ IoStatus UringIo::set_up(SetupError* error) {
   // Submission entries are used in ring order, so the index array never changes.
   for (uint32_t i = 0; i < ring_.sq.ring_entries; ++i) ring_.sq.array[i] = i;
   TG_ASSERT(ring_.sq.ring_entries == limits_.queue_entries);
+
+  if (limits_.poll_wait) {
+    completion_signal_ = std::make_unique<EventWaker>();
+    if (!completion_signal_->valid()) return fail("eventfd", EMFILE);
+    result = io_uring_register_eventfd(&ring_, completion_signal_->fd());
+    if (result < 0) return fail("registering an eventfd", -result);
+  }
 
   result = io_uring_register_files_sparse(&ring_, limits_.sockets);
   if (result < 0) return fail("registering the descriptor table", -result);
@@ -122,17 +129,9 @@ void UringIo::bind_to_this_thread() {
 UringIo::~UringIo() {
   if (listener_ >= 0) ::close(listener_);
   if (ring_open_) {
-    if (bound_) {
-      // Ends what is in flight now instead of in a kernel worker later, so that peers see the end
-      // of their sockets when the destructor returns. On another thread than the shard's the
-      // kernel refuses and does it later; nothing is lost by that.
-      io_uring_sync_cancel_reg all{};
-      all.fd = -1;
-      all.flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
-      all.timeout = {1, 0};
-      io_uring_register_sync_cancel(&ring_, &all);
-      io_uring_unregister_files(&ring_);
-    }
+    // Drops the table first, so that sockets end now. From another thread than the shard's the
+    // kernel refuses, and they end a little later with the ring.
+    if (bound_) io_uring_unregister_files(&ring_);
     io_uring_queue_exit(&ring_);
   }
   if (buffer_ring_ != nullptr) munmap(buffer_ring_, buffer_ring_bytes_);

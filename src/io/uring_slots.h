@@ -92,10 +92,10 @@ inline UringIo::Slot& UringIo::claim(uint32_t slot, uint32_t generation) {
   return s;
 }
 
-// A whole entry in eight stores instead of a clear and then the fields: measured, this is a third
-// of the instructions of a send.
-inline void UringIo::queue_send(uint8_t opcode, uint32_t slot, uint32_t generation,
-                                const void* address, uint32_t length, io_uring_sqe* sqe) {
+// Writes a whole send in eight stores; what is not named is zero. Word by word: through an array
+// the compiler builds it on the stack and stalls on reading it.
+inline void write_send(io_uring_sqe* sqe, uint8_t opcode, uint32_t slot, const void* address,
+                       uint32_t length, uint64_t user_data) {
   static_assert(sizeof(io_uring_sqe) == 64 && offsetof(io_uring_sqe, addr) == 16 &&
                 offsetof(io_uring_sqe, len) == 24 && offsetof(io_uring_sqe, msg_flags) == 28 &&
                 offsetof(io_uring_sqe, user_data) == 32);
@@ -103,7 +103,6 @@ inline void UringIo::queue_send(uint8_t opcode, uint32_t slot, uint32_t generati
   // completes with the number of bytes. Together with SKIP_SUCCESS: silence means taken whole.
   constexpr uint64_t kFlags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
   constexpr uint64_t kMessageFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
-  // Word by word: through an array the compiler builds it on the stack and stalls on reading it.
   const auto put = [sqe](size_t word, uint64_t value) {
     std::memcpy(reinterpret_cast<char*>(sqe) + word * sizeof value, &value, sizeof value);
   };
@@ -111,17 +110,25 @@ inline void UringIo::queue_send(uint8_t opcode, uint32_t slot, uint32_t generati
   put(1, 0);
   put(2, reinterpret_cast<uint64_t>(address));
   put(3, length | kMessageFlags << 32);
-  put(4, pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+  put(4, user_data);
   put(5, 0);
   put(6, 0);
   put(7, 0);
-  if (!sends_queued_) [[unlikely]] {
-    sends_queued_ = true;
-    if (short_taken_) {
-      short_taken_ = false;
-      short_count_ = 0;
-    }
+}
+
+// The entry for a send, when nothing stands in its way; null sends the caller to the slow path
+// (first send of a batch, full queue, first use of the slot, or misuse).
+inline io_uring_sqe* UringIo::fast_sqe(uint32_t slot, uint32_t generation) {
+  if (!sends_queued_ || sq_tail_ - sq_head_seen_ == limits_.queue_entries ||
+      slot >= limits_.sockets) [[unlikely]] {
+    return nullptr;
   }
+  const Slot& s = slots_[slot];
+  if ((s.state & (kOpen | kNamed | kClosing)) != (kOpen | kNamed) || s.generation != generation)
+      [[unlikely]] {
+    return nullptr;
+  }
+  return &ring_.sq.sqes[sq_tail_++ & (limits_.queue_entries - 1)];
 }
 
 inline void UringIo::return_buffer(uint16_t buffer) {

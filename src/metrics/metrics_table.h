@@ -17,8 +17,6 @@
   X(kWsProtocolErrors, "tidegate_websocket_errors_total", "Connections ended by a WebSocket error") \
   X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")       \
   X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")       \
-  X(kReceiveBuffersEmpty, "tidegate_receive_buffers_empty_total",                                 \
-    "Times the receive buffers of a shard ran out")                                               \
   X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                   \
   X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                             \
   X(kTicks, "tidegate_ticks_total", "World ticks run")                                            \
@@ -31,16 +29,14 @@
   X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")             \
   X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")             \
   X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                \
-  X(kCellFramesPacked, "tidegate_cell_frames_packed_total", "Packed cell frames encoded")         \
+  X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                    \
   X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")  \
-  X(kCellFramesProtobuf, "tidegate_cell_frames_protobuf_total", "Protobuf cell updates encoded")  \
   X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                     \
     "Bytes of protobuf cell updates encoded")                                                     \
   X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                       \
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
-  X(kSlowHandlers, "tidegate_slow_handlers_total", "Handlers that passed their time limit")       \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
 
 #define TIDEGATE_GAUGES(X)                                                                  \

@@ -117,6 +117,8 @@ class Endpoint {
   uint32_t find(base::ConnectionRef ref) const;
   uint32_t open_count() const { return open_count_; }
   uint32_t slots() const { return static_cast<uint32_t>(rows_.size()); }
+  // One past the highest slot that was ever in use: the end of a walk over connections.
+  uint32_t slots_used() const { return slots_used_; }
   base::Instant now() const { return now_; }
   uint32_t now_ms() const { return now_ms_; }
   uint64_t memory_bytes() const;
@@ -172,6 +174,7 @@ class Endpoint {
   base::Instant now_{};
   uint32_t now_ms_ = 0;
   uint32_t open_count_ = 0;
+  uint32_t slots_used_ = 0;
 
   mem::MappedArray<Hot> rows_;
   mem::MappedArray<Cold> cold_;

@@ -102,6 +102,7 @@ void Endpoint::on_accepted(const io::Completion& c) {
   cold_[c.slot] = Cold{};
   cold_[c.slot].accepted_ms = now_ms_;
   ++open_count_;
+  slots_used_ = std::max(slots_used_, c.slot + 1);
   row.flags = kFlagReceiving;
   io_.start_receive(c.slot, row.generation);
   if (config_.query_peers) io_.query_peer(c.slot, row.generation);
@@ -172,7 +173,7 @@ void Endpoint::fail(uint32_t slot, uint16_t code, std::string_view reason, Close
 }
 
 void Endpoint::close_all(uint16_t code, std::string_view reason) {
-  for (uint32_t slot = 0; slot < rows_.size(); ++slot) {
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     close(slot, code, reason, CloseCause::kServerClosed);
   }
 }

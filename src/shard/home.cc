@@ -18,7 +18,10 @@ base::EntityId Shard::new_entity_id() {
   return {config_.index << 24 | entity_counter_};
 }
 
-world::Steps3 Shard::spawn_position() {
+// From the player's name and the seed, so that it does not depend on who came first or on the
+// number of shards.
+world::Steps3 Shard::spawn_position(std::string_view player) const {
+  base::Prng prng(config_.seed ^ world::hash_player_id(player));
   const world::WorldConfig& w = config_.world;
   float p[3] = {w.spawn[0], w.spawn[1], w.spawn[2]};
   if (w.spawn_radius > 0) {
@@ -26,8 +29,8 @@ world::Steps3 Shard::spawn_position() {
     float dx = 0;
     float dz = 0;
     do {
-      dx = static_cast<float>(prng_.unit() * 2 - 1);
-      dz = static_cast<float>(prng_.unit() * 2 - 1);
+      dx = static_cast<float>(prng.unit() * 2 - 1);
+      dz = static_cast<float>(prng.unit() * 2 - 1);
     } while (dx * dx + dz * dz > 1);
     p[0] += dx * w.spawn_radius;
     p[2] += dz * w.spawn_radius;
@@ -46,7 +49,7 @@ void Shard::send_spawn(std::string_view player, DirectoryEntry& entry) {
     spawn.attach = 1;
   } else {
     entry.entity = new_entity_id();
-    const world::Steps3 at = entry.has_position ? entry.position : spawn_position();
+    const world::Steps3 at = entry.has_position ? entry.position : spawn_position(player);
     entry.entity_shard = slice_.scale().owner_of_position(at);
     spawn.entity = entry.entity;
     for (int i = 0; i < 3; ++i) spawn.position[i] = at[i];

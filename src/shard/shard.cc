@@ -134,10 +134,11 @@ void Shard::update_gauges() {
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
   counters_.set(Counter::kSpawned, slice.spawned);
   counters_.set(Counter::kEntitiesGone, slice.gone);
-  counters_.set(Counter::kCellFramesEncoded, slice.encode.cells_encoded);
-  counters_.set(Counter::kCellBytesPacked, slice.encode.packed_bytes);
-  counters_.set(Counter::kCellBytesProtobuf, slice.encode.protobuf_bytes);
-  counters_.set(Counter::kEncodesSkipped, slice.encode.cells_skipped);
+  const world::EncodeCounters& encode = slice_.encode_counters();
+  counters_.set(Counter::kCellFramesEncoded, encode.frames);
+  counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
+  counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
+  counters_.set(Counter::kEncodesSkipped, encode.skipped);
 }
 
 uint64_t Shard::memory_bytes() const {

@@ -166,7 +166,7 @@ class Shard final : net::ConnectionHandler,
   void on_gone(base::Bytes bytes);
   void on_transfer_notice(mailbox::AgentId from, base::Bytes bytes);
   void send_spawn(std::string_view player, world::DirectoryEntry& entry);
-  world::Steps3 spawn_position();
+  world::Steps3 spawn_position(std::string_view player) const;
 
   // admin.cc
   void on_list(base::Bytes bytes);

@@ -21,6 +21,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "wire/envelope.h"
 #include "wire/pb.h"
 
 namespace tidegate::wire {
@@ -243,6 +244,7 @@ CellStatus CellImage::apply(base::Bytes payload, Listener* listener) {
   CellFrameHeader header;
   if (!take_header(&payload, &header)) return CellStatus::kMalformed;
   if (header.drop) {
+    if (!payload.empty()) return CellStatus::kMalformed;
     clear(listener);
     has_frame_ = false;
     header_ = header;
@@ -255,7 +257,8 @@ CellStatus CellImage::apply(base::Bytes payload, Listener* listener) {
       return CellStatus::kMalformed;
     }
   } else {
-    if (!has_frame_ || header.epoch != header_.epoch || header.reference != header_.frame) {
+    if (!has_frame_ || header.epoch != header_.epoch || header.reference != header_.frame ||
+        header.cell_x != header_.cell_x || header.cell_z != header_.cell_z) {
       return CellStatus::kMissingReference;
     }
     if (!apply_delta(in, listener)) {
@@ -288,6 +291,7 @@ bool CellImage::read_member(BitReader& in, uint32_t slot, Listener* listener) {
   if (in.failed() || length > kNameBytesMax) return false;
   m.name.resize(length);
   for (char& c : m.name) c = static_cast<char>(in.bits(8));
+  if (!is_utf8(m.name)) return false;
   m.x = in.golomb_signed(kPlaceOrder);
   m.z = in.golomb_signed(kPlaceOrder);
   m.y = in.golomb_signed(kHeightOrder);

@@ -94,7 +94,9 @@ MessageWriter::MessageWriter(base::MutableBytes out, const EnvelopeHead& head)
 uint32_t MessageWriter::finish() {
   const size_t own = writer_.size();
   if (writer_.overflow()) return 0;
-  const uint32_t payload = static_cast<uint32_t>(own - payload_length_at_ - kLengthRoom) + shared_;
+  const uint64_t length = own - payload_length_at_ - kLengthRoom + uint64_t{shared_};
+  if (length >> (7 * kLengthRoom) != 0) return 0;  // does not fit the room for the length
+  const uint32_t payload = static_cast<uint32_t>(length);
   uint8_t* p = begin_ + payload_length_at_;
   p[0] = static_cast<uint8_t>(payload | 0x80);
   p[1] = static_cast<uint8_t>(payload >> 7 | 0x80);

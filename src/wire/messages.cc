@@ -18,6 +18,7 @@ class Field {
   bool to(std::string_view* v) const {
     return r_.is(WireType::kBytes) && is_utf8(*v = r_.text());
   }
+  bool to(base::Bytes* v) const { return r_.is(WireType::kBytes) && (*v = r_.bytes(), true); }
   bool to(Vector3* v) const;
   bool to(Quaternion* v) const;
 
@@ -44,6 +45,15 @@ bool Field::to(Vector3* v) const {
              case 3: return f.to(&v->z);
              default: return true;
            }
+         });
+}
+
+// An entry of a map<string, string> that nobody reads: only whether it is well formed.
+bool is_text_entry(const Field& field) {
+  base::Bytes entry;
+  return field.to(&entry) && for_fields(entry, [](uint32_t n, const Field& f) {
+           std::string_view text;
+           return n > 2 || f.to(&text);
          });
 }
 
@@ -88,10 +98,21 @@ bool decode(base::Bytes bytes, ClientHello* m) {
         if (reader.is(WireType::kVarint)) {
           if (reader.varint() < 32) m->compression |= 1u << reader.varint();
         } else if (reader.is(WireType::kBytes)) {  // packed
-          for (uint8_t b : reader.bytes()) {
-            if (b >= 0x80) good = false;
-            if (b < 32) m->compression |= 1u << b;
+          uint64_t v = 0;
+          uint32_t shift = 0;
+          for (uint8_t b : reader.bytes()) {  // varints; values without a bit are passed over
+            if (shift > 63) {
+              good = false;
+              break;
+            }
+            v |= uint64_t{b & 0x7fu} << shift;
+            shift += 7;
+            if (b >= 0x80) continue;
+            if (v < 32) m->compression |= 1u << v;
+            v = 0;
+            shift = 0;
           }
+          if (shift != 0) good = false;
         } else {
           good = false;
         }
@@ -174,6 +195,7 @@ bool decode(base::Bytes bytes, ConnectionEstablished* m) {
       case 2: return f.to(&m->server_version);
       case 3: return f.to(&m->server_time);
       case 4: return f.to(&m->heartbeat_interval);
+      case 5: return is_text_entry(f);
       case 6: return f.to(&m->resume_token);
       case 7: return f.to(&m->tick_rate);
       case 8: return f.to(&m->server_tick);
@@ -190,7 +212,12 @@ bool decode(base::Bytes bytes, AuthenticationResult* m) {
       case 2: return f.to(&m->user_id);
       case 3: return f.to(&m->character_id);
       case 4: return f.to(&m->error_message);
-      case 5: return m->permissions.empty() ? f.to(&m->permissions) : true;
+      case 5: {
+        std::string_view permission;
+        if (!f.to(&permission)) return false;
+        if (m->permissions.empty()) m->permissions = permission;
+        return true;
+      }
       default: return true;
     }
   });

@@ -18,12 +18,23 @@ bool PbReader::read_varint(uint64_t* out) {
   return fail();
 }
 
+// Tags and lengths: libprotobuf reads at most five bytes of them, and so do we, or a peer could send
+// what one side takes and the other refuses.
+bool PbReader::read_varint32(uint32_t* out) {
+  const uint8_t* const start = at_;
+  uint64_t v = 0;
+  if (!read_varint(&v)) return false;
+  if (at_ - start > 5 || v > UINT32_MAX) return fail();
+  *out = static_cast<uint32_t>(v);
+  return true;
+}
+
 bool PbReader::next() {
   if (at_ == end_ || failed_) return false;
-  uint64_t key = 0;
-  if (!read_varint(&key)) return false;
-  field_ = static_cast<uint32_t>(key >> 3);
-  if (key >> 3 == 0 || key >> 32 != 0) return fail();
+  uint32_t key = 0;
+  if (!read_varint32(&key)) return false;
+  field_ = key >> 3;
+  if (field_ == 0) return fail();
   switch (key & 7) {
     case 0: type_ = WireType::kVarint; return read_varint(&value_);
     case 1:
@@ -34,10 +45,10 @@ bool PbReader::next() {
       return true;
     case 2: {
       type_ = WireType::kBytes;
-      uint64_t size = 0;
-      if (!read_varint(&size)) return false;
+      uint32_t size = 0;
+      if (!read_varint32(&size)) return false;
       if (size > static_cast<uint64_t>(end_ - at_)) return fail();
-      bytes_ = {at_, static_cast<size_t>(size)};
+      bytes_ = {at_, size};
       at_ += size;
       return true;
     }

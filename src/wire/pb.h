@@ -40,6 +40,7 @@ class PbReader {
     return false;
   }
   bool read_varint(uint64_t* out);
+  bool read_varint32(uint32_t* out);
 
   const uint8_t* at_;
   const uint8_t* end_;

@@ -49,7 +49,7 @@ void EchoShard::run(const std::atomic<bool>& stop) {
 void EchoShard::publish() {
   const base::Duration period = base::nanoseconds(1'000'000'000 / options_.publish_hz);
   publish_due_ = std::max(publish_due_ + period, endpoint_.now() - period);
-  for (uint32_t slot = 0; slot < endpoint_.slots(); ++slot) {
+  for (uint32_t slot = 0; slot < endpoint_.slots_used(); ++slot) {
     endpoint_.send_framed(slot, frame_.data(), static_cast<uint32_t>(frame_.size()), 1);
   }
 }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks JSON Web Tokens (RFC 7519, signed as RFC 7515 compact form) and reads the claims tidegate
+// knows. Strict where a lenient reader can be fooled: canonical base64url, one algorithm for each
+// key, no `none`, no `crit`, no member twice, the signature is checked before any claim is read.
+// Members `jwk`, `jku`, `x5u` and `x5c` of a token's header are never looked at.
+//
+// Not here: encrypted tokens, nested tokens, fetching keys.
+//
+// Thread: control; one verifier for each thread (it keeps scratch memory).
+// Owner: AuthService. Limits: kTokenBytesMax, kClaimBytesMax, kMembersMax, kPermissionsMax.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/key_set.h"
+
+namespace tidegate::crypto {
+
+inline constexpr size_t kTokenBytesMax = 8 * 1024;
+inline constexpr size_t kClaimBytesMax = 64;        // sub, character_id
+inline constexpr size_t kMembersMax = 64;           // of the header, of the claims
+inline constexpr size_t kPermissionsMax = 64;
+inline constexpr size_t kPermissionBytesMax = 128;
+
+enum class JwtStatus : uint8_t {
+  kOk,
+  kNoToken,       // nothing given
+  kInvalidToken,  // not a token, not one we accept, or a claim is not as it must be
+  kTokenExpired,  // exp has passed
+  kBadSignature,  // no key of ours made it
+  kBadAudience,   // aud does not contain ours
+  kBadIssuer,     // iss is not ours
+};
+// The code of protocol.md ("invalid_token", ...), "ok" for kOk.
+const char* code_of(JwtStatus status);
+
+struct JwtRules {
+  std::string issuer;           // empty: any or none
+  std::string audience;         // empty: any or none
+  int64_t leeway_s = 5;         // clocks may differ by so much; for exp and nbf
+  bool expiry_required = true;  // refuse tokens without exp
+};
+
+struct Claims {
+  std::string subject;       // sub, 1..kClaimBytesMax bytes of UTF-8 without control characters
+  std::string character_id;  // empty when there is none
+  std::vector<std::string> permissions;  // of `permissions` and `scope`; no spaces inside one
+  int64_t expires_at = 0;    // exp, Unix seconds; 0: the token does not expire
+};
+
+struct [[nodiscard]] JwtResult {
+  JwtStatus status;
+  const char* message;  // static text for people; never holds a part of the token
+  bool ok() const { return status == JwtStatus::kOk; }
+};
+
+class JwtVerifier {
+ public:
+  JwtVerifier(KeySet keys, JwtRules rules);
+  ~JwtVerifier();
+  JwtVerifier(JwtVerifier&&) noexcept;
+  JwtVerifier& operator=(JwtVerifier&&) noexcept;
+
+  // `unix_now` in seconds. `claims` is written when the result is ok, and unspecified otherwise.
+  JwtResult verify(std::string_view token, int64_t unix_now, Claims* claims);
+
+  const KeySet& keys() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tidegate::crypto

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns what happened in a cell during a tick into the chunks of its publication, once for each
+// encoding that somebody reads. The result is shared by every watcher on every shard.
+// The tick's change is all or nothing: when it does not fit the arena, the cell keeps it for the
+// next tick and watchers get one frame for both. Answers to requests fit or wait one by one.
+// Thread: shard. Owner: WorldSlice. Limits: chunks of kChunkBytesMax; the arena.
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.h"
+#include "wire/cell_codec.h"
+#include "wire/messages.h"
+#include "world/cell_streams.h"
+#include "world/chunk_builder.h"
+#include "world/entity_table.h"
+#include "world/publication.h"
+#include "world/tick_arena.h"
+#include "world/world_config.h"
+
+namespace tidegate::world {
+
+inline constexpr uint32_t kChecksumFrames = 64;  // every so many frames of a cell carry a checksum
+
+struct EncodeCounters {
+  uint64_t frames = 0;            // ticks of cells with a change that somebody reads
+  uint64_t skipped = 0;           // ... put off because the arena was full
+  uint64_t requests_put_off = 0;  // answers that did not fit
+  uint64_t records = 0;           // changes, enters and leaves in `frames`
+  uint64_t publications = 0;      // handed to readers
+  uint64_t packed_bytes = 0, protobuf_bytes = 0;  // of changes
+  uint64_t request_bytes = 0;     // of keyframes, drops, spawns, world pieces, despawns
+};
+
+class CellEncoder {
+ public:
+  CellEncoder(const WorldConfig& config, const WorldScale& scale, EntityTable& entities,
+              CellStreams& cells, TickArena& arena);
+
+  // Encodes and publishes one cell. False: something is left for the next tick.
+  bool encode(uint32_t cell, uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
+  const EncodeCounters& counters() const { return counters_; }
+  size_t bytes() const;
+
+  // What watchers of the cell are shown: an entity that waits to be handed over stands at the edge.
+  Steps3 shown_position(CellKey cell, const Image& image) const;
+
+ private:
+  static constexpr uint32_t kPieceMembers = 192;  // of 216 bytes at most: one chunk
+
+  struct PackedLists {
+    uint32_t leaves = 0, enters = 0, changes = 0;
+  };
+
+  bool encode_change(const Cell& cell, Publication& p);
+  void commit_change(uint32_t cell);
+  void answer_requests(Cell& cell, Publication& p);
+  // packed_encoder.cc
+  PackedLists list_packed_change(const Cell& cell);
+  ChunkSpan packed_delta(const Cell& cell);
+  ChunkSpan packed_keyframe(const Cell& cell);
+  ChunkSpan packed_drop(const Cell& cell);
+  uint64_t checksum(const Cell& cell);
+  wire::CellFrameHeader header(const Cell& cell, uint32_t frame) const;
+  wire::CellMember member_record(const Cell& cell, uint16_t slot, EntitySlot s) const;
+  template <class Write>
+  uint32_t write_cell_frame(const Write& write, uint32_t entities);
+  // protobuf_encoder.cc
+  ChunkSpan protobuf_delta(const Cell& cell);
+  uint32_t protobuf_crossings(const Cell& cell, CrossingChunks* out);
+  ChunkSpan protobuf_crossing(const Cell& cell, CellKey other, CrossingKind kind);
+  ChunkSpan protobuf_members(const Cell& cell, Request request);
+  void put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s);
+  void put_update(RecordStream& zone, const Cell& cell, EntitySlot s);
+  wire::PlayerStateUpdate whole_state(const Cell& cell, EntitySlot s) const;
+  wire::Vector3 metres(const Steps3& p) const;
+
+  const WorldScale& scale_;
+  EntityTable& entities_;
+  CellStreams& cells_;
+  TickArena& arena_;
+  ChunkBuilder builder_;
+  std::string_view zone_;
+  wire::CellChecksum checksum_;
+  wire::Quaternion rotations_[256];  // of each yaw
+  // Lists of one cell for the packed codec.
+  mem::MappedArray<wire::CellMember> members_;
+  mem::MappedArray<wire::CellLeave> leaves_;
+  mem::MappedArray<wire::CellChange> changes_;
+  uint32_t tick_ = 0;          // under way
+  base::UnixMs now_ms_ = 0;
+  EncodeCounters counters_;
+};
+
+}  // namespace tidegate::world

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Name of a grid cell on the x,z plane (y is up) and which shard owns it.
+// Thread: any. Owner: values. Limits: 65,536 cells on each axis.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace tidegate::world {
+
+struct CellKey {
+  int16_t x = 0;
+  int16_t z = 0;
+  constexpr auto operator<=>(const CellKey&) const = default;
+  constexpr uint32_t packed() const {
+    return static_cast<uint32_t>(static_cast<uint16_t>(x)) << 16 | static_cast<uint16_t>(z);
+  }
+  static constexpr CellKey from_packed(uint32_t v) {
+    return {static_cast<int16_t>(v >> 16), static_cast<int16_t>(v & 0xffff)};
+  }
+};
+
+// Well mixed 32 bits (finaliser of MurmurHash3, Appleby, public domain).
+constexpr uint32_t mix32(uint32_t h) {
+  h ^= h >> 16;
+  h *= 0x85ebca6bu;
+  h ^= h >> 13;
+  h *= 0xc2b2ae35u;
+  return h ^ (h >> 16);
+}
+
+// Owner of a cell: blocks of 2 x 2 cells are dealt out by hash, so that walking rarely changes the
+// owner and a busy quarter is spread. A pure function, equal on all shards. shard_count > 0.
+constexpr base::ShardId owner_of(CellKey key, uint32_t shard_count) {
+  const CellKey block{static_cast<int16_t>(key.x >> 1), static_cast<int16_t>(key.z >> 1)};
+  return {static_cast<uint16_t>(static_cast<uint64_t>(mix32(block.packed() + 0x9e3779b9u)) *
+                                    shard_count >>
+                                32)};
+}
+
+}  // namespace tidegate::world

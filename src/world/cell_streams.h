@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cells a shard owns: members by slot, who reads them, what changed since the last frame.
+// A slot names an entity inside its cell's frames. It is used again only after kSlotRestFrames
+// frames of the cell, so that a watcher which skips frames never takes one entity for another.
+// Members stand in blocks of 8 slots from one pool: a walk over a cell touches its blocks only and
+// skips those without changes by one byte. Encoding is in cell_encoder.h.
+// Thread: shard. Owner: WorldSlice. Limits: `cells` cells, `entities` members; an entity has at
+// most one pending enter, and there are at most `entities` pending leaves.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "mem/mapped_array.h"
+#include "world/cell_key.h"
+#include "world/entity_table.h"
+#include "world/flat_map.h"
+#include "world/name_slab.h"
+
+namespace tidegate::world {
+
+inline constexpr uint32_t kSlotRestFrames = 64;
+inline constexpr uint32_t kCellMembersMax = 60'000;  // slots are 16 bits, some rest
+inline constexpr uint32_t kNone = UINT32_MAX;
+
+// Change of membership that no frame has told yet.
+struct CellEvent {
+  enum Kind : uint8_t { kEnter, kLeave };
+  uint32_t next;        // of the cell, in order of happening; kNone at the end
+  uint32_t tick;        // when it happened
+  EntityId entity;
+  EntitySlot member;    // enter: where the entity is
+  NameRef name;         // leave: owned copy of the player id
+  CellKey other;        // came from or went to; valid with has_other
+  uint16_t slot;
+  Kind kind;
+  bool has_other;       // false: spawned, or left the world
+};
+
+struct Cell {
+  CellKey key;
+  uint32_t first_block, last_block;  // ascending slots; kNone: no members
+  uint32_t members;
+  uint32_t frame;                    // number of the last frame
+  uint32_t full_until;               // before this frame only the last block can have a free slot
+  uint32_t base_tick;                // with `skipped`: the tick that watchers stand at
+  uint32_t first_event, last_event;
+  uint64_t packed_readers;           // bit: shard
+  uint64_t protobuf_readers;
+  uint64_t requesters;               // shards behind `requests`
+  uint8_t requests;                  // Request bits
+  bool queued;                       // in the list of cells to encode
+  bool changed;                      // a member's image changed
+  bool skipped;                      // its last encode did not fit the arena
+  bool live;
+};
+
+class CellStreams {
+ public:
+  CellStreams(uint32_t cells, uint32_t entities);
+
+  // Index of the cell; kNone when it is not there.
+  uint32_t find(CellKey key) const { return index_.find(key.packed()); }
+  // The same, made when missing; kNone at the limit.
+  uint32_t obtain(CellKey key);
+  // True when obtain() would succeed.
+  bool has_room(CellKey key) const;
+
+  // Puts an entity into a cell: slot and enter event. `from`: the cell that its watchers knew it
+  // in, nullptr for a new one. The membership of the entity is filled in.
+  void enter(uint32_t cell, EntityTable& entities, EntitySlot s, const CellKey* from,
+             uint32_t tick);
+  // True when leave() may be called: there is room for the event and no frame of the cell is due
+  // from an earlier tick (watchers learn of crossings in order).
+  bool may_leave(uint32_t cell) const;
+  // Takes it out. `to`: the cell it goes to. Returns true when its watchers knew it there; false:
+  // its enter was never told, so it goes without a trace.
+  bool leave(EntityTable& entities, EntitySlot s, const CellKey* to, uint32_t tick);
+  // The member's image changed; the cell gets a frame.
+  void touch(const Membership& membership) {
+    Block& block = blocks_[membership.member / kBlockSlots];
+    block.changed |= static_cast<uint8_t>(1U << (membership.member % kBlockSlots));
+    cells_[membership.cell].changed = true;
+    queue(membership.cell);
+  }
+  void queue(uint32_t cell) {
+    if (cells_[cell].queued) return;
+    cells_[cell].queued = true;
+    queue_[queue_count_++] = cell;
+  }
+  // Ends a frame: events and changes are forgotten, the frame number moves on, empty blocks whose
+  // slots have rested are given back.
+  void finish_frame(uint32_t cell, EntityTable& entities);
+  // Calls encode(cell) for each queued cell; those for which it returns false stay at the front of
+  // the queue for the next time.
+  template <class Encode>
+  void drain_queue(Encode&& encode) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < queue_count_; ++i) {
+      const uint32_t cell = queue_[i];
+      cells_[cell].queued = false;
+      if (encode(cell)) continue;
+      cells_[cell].queued = true;
+      queue_[kept++] = cell;
+    }
+    queue_count_ = kept;
+  }
+  // Frees the cell when it has neither members, readers nor events.
+  void release_if_unused(uint32_t cell);
+
+  Cell& cell(uint32_t i) { return cells_[i]; }
+  const Cell& cell(uint32_t i) const { return cells_[i]; }
+  CellEvent& event(uint32_t i) { return events_[i]; }
+  const CellEvent& event(uint32_t i) const { return events_[i]; }
+  std::string_view event_name(const CellEvent& e) const { return names_.view(e.name); }
+  uint32_t count() const { return index_.count(); }
+  uint32_t queued_count() const { return queue_count_; }
+  uint64_t early_reuses() const { return early_reuses_; }
+  size_t bytes() const;
+
+  // Calls visit(slot, entity) for the members in ascending slots.
+  template <class Visit>
+  void for_each_member(const Cell& cell, Visit&& visit) const {
+    walk(cell, visit, [](const Block& b) { return b.used; });
+  }
+  // The same for members whose image changed since the last frame.
+  template <class Visit>
+  void for_each_changed(const Cell& cell, Visit&& visit) const {
+    walk(cell, visit, [](const Block& b) { return b.changed & b.used; });
+  }
+
+ private:
+  static constexpr uint32_t kBlockSlots = 8;
+  static constexpr uint32_t kSlotsMax = 65'536;
+  struct Block {
+    uint32_t next;     // of the cell or of the free list
+    uint16_t base;     // slot of place 0
+    uint8_t used;      // bit i: member[i] is an entity
+    uint8_t changed;   // bit i: its image changed
+    uint32_t member[kBlockSlots];  // used: EntitySlot; else: first frame that may use it again
+  };
+
+  template <class Visit, class Mask>
+  void walk(const Cell& cell, Visit&& visit, Mask mask) const {
+    for (uint32_t b = cell.first_block; b != kNone; b = blocks_[b].next) {
+      const Block& block = blocks_[b];
+      for (uint32_t bits = mask(block); bits != 0; bits &= bits - 1) {
+        const auto i = static_cast<uint32_t>(__builtin_ctz(bits));
+        visit(static_cast<uint16_t>(block.base + i), block.member[i]);
+      }
+    }
+  }
+  uint32_t take_place(Cell& cell);
+  uint32_t free_place(uint32_t block, uint32_t frame) const;
+  uint32_t earliest_rest(uint32_t block) const;
+  uint32_t add_block(Cell& cell);
+  enum class Trim : uint8_t { kRested, kAllEmpty };
+  void trim(Cell& cell, Trim what);
+  uint32_t add_event(Cell& cell);
+  void free_event(uint32_t event);
+  void unlink_event(Cell& cell, uint32_t event);
+
+  mem::MappedArray<Cell> cells_;
+  FlatMap index_;
+  mem::MappedArray<Block> blocks_;
+  mem::MappedArray<CellEvent> events_;
+  NameSlab names_;
+  mem::MappedArray<uint32_t> queue_;
+  uint32_t queue_count_ = 0;
+  uint32_t free_cell_ = kNone, cells_used_ = 0;    // free list through first_block
+  uint32_t free_block_ = kNone, blocks_used_ = 0;
+  uint32_t free_event_ = kNone, events_used_ = 0;
+  uint32_t leaves_ = 0, leaves_max_;
+  uint64_t early_reuses_ = 0;
+};
+
+}  // namespace tidegate::world

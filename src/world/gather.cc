@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flush side of InterestTable: a watcher's chunks of one tick.
+#include "world/interest.h"
+
+namespace tidegate::world {
+
+void InterestTable::store(const Publication& publication) {
+  const uint32_t i = cell_of_.find(publication.cell.packed());
+  if (i == FlatMap::kAbsent) {
+    ++counters_.publications_unwanted;
+    return;
+  }
+  ++counters_.publications;
+  publications_[i] = publication;
+}
+
+const Publication* InterestTable::published(uint32_t cell, uint32_t tick) const {
+  const Publication& p = publications_[cell];
+  return p.tick == tick && p.cell == cells_[cell].key ? &p : nullptr;
+}
+
+// Whether the watcher has been told the cell's state before this tick: also when it is about to
+// let it go, not when it is about to join.
+bool InterestTable::watches_fully(const Watcher& w, CellKey key) const {
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (cells_[w.cells[i]].key == key) return (w.joining >> i & 1) == 0;
+  }
+  return false;
+}
+
+void InterestTable::add_crossings(const Watcher& w, const Publication& p, ChunkList& chunks) const {
+  for (uint32_t i = 0; i < p.crossing_count; ++i) {
+    const CrossingChunks& crossing = p.crossings[i];
+    const bool both = watches_fully(w, crossing.other);
+    if (both == (crossing.kind == CrossingKind::kMove)) chunks.add(crossing.chunks);
+  }
+}
+
+// A protobuf watcher's WORLD_STATE: its own cell first, then others while there is room. Pieces of
+// its own cell that have none come as spawns: piece i is the same entities in both. New members
+// tend to stand at the end, so those pieces go first and the watcher's own entity is among them.
+void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world) {
+  const uint64_t joining = w.joining;
+  const CellKey own = scale_.cell_of({w.x, 0, w.z});
+  for (const bool first : {true, false}) {
+    for (uint32_t i = 0; i < w.count; ++i) {
+      if ((joining >> i & 1) == 0 || (cells_[w.cells[i]].key == own) != first) continue;
+      const Publication* const p = published(w.cells[i], tick);
+      if (p == nullptr || (p->answered & kProtobufSpawns) == 0) continue;
+      const bool has_world = (p->answered & kProtobufWorld) != 0 &&
+                             p->protobuf_world.count == p->protobuf_spawns.count;
+      for (uint32_t piece = p->protobuf_spawns.count; piece-- > 0;) {
+        if (has_world && world.count < world.capacity &&
+            world.bytes + p->protobuf_world.first[piece].bytes <= kChunkBytesMax) {
+          world.add(p->protobuf_world.first[piece]);
+        } else {
+          chunks.add(p->protobuf_spawns.first[piece]);
+        }
+      }
+      w.joining &= ~(uint64_t{1} << i);
+    }
+  }
+  w.state &= static_cast<uint8_t>(~kWorldDue);
+}
+
+Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunks,
+                               ChunkList& world) {
+  Watcher& w = watchers_[watcher];
+  TG_ASSERT(w.state != 0);
+  const bool packed = (w.state & kIsPacked) != 0;
+  const uint8_t joined_by = packed ? kPackedKeyframe : kProtobufSpawns;
+  const uint8_t dropped_by = packed ? kPackedDrop : kProtobufDespawns;
+  uint64_t joined = 0;
+  uint64_t dropped = 0;
+  bool own_answered = false;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    const uint64_t bit = uint64_t{1} << i;
+    const Publication* const p = published(w.cells[i], tick);
+    if (p == nullptr) continue;
+    if ((w.joining & bit) == 0) {
+      if (packed) {
+        chunks.add(p->packed_delta);
+      } else {
+        chunks.add(p->protobuf_delta);
+        if (p->crossing_count != 0) add_crossings(w, *p, chunks);
+      }
+    }
+    if (w.dropping & bit) {
+      if (p->answered & dropped_by) dropped |= bit;
+    } else if ((w.joining & bit) != 0 && (p->answered & joined_by) != 0) {
+      joined |= bit;
+      own_answered |= p->cell == scale_.cell_of({w.x, 0, w.z});
+    }
+  }
+  Gathered result = Gathered::kFrames;
+  if ((w.state & kWorldDue) != 0 && own_answered) {
+    gather_world(w, tick, chunks, world);
+    result = Gathered::kWorld;
+  } else if ((w.state & kWorldDue) != 0) {
+    joined = 0;  // nothing may stand before the WORLD_STATE
+  }
+  // Drops before keyframes: an entity that went from a cell let go into one that joins is seen to
+  // leave and then to come. From the end, because forget() fills the gap with the last cell.
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if ((dropped >> i & 1) == 0) continue;
+    const Publication& p = publications_[w.cells[i]];
+    chunks.add(packed ? p.packed_drop : p.protobuf_despawns);
+    ++counters_.drops;
+  }
+  if (result == Gathered::kFrames) {
+    for (uint32_t i = 0; i < w.count; ++i) {
+      if ((joined >> i & 1) == 0) continue;
+      const Publication& p = publications_[w.cells[i]];
+      chunks.add(packed ? p.packed_keyframe : p.protobuf_spawns);
+      w.joining &= ~(uint64_t{1} << i);
+    }
+  }
+  for (uint32_t i = w.count; dropped != 0 && i-- > 0;) {
+    if (dropped >> i & 1) forget(w, i);
+  }
+  // What was not answered is asked for again; it costs nothing while the question is on its way.
+  for (uint64_t open = w.joining | w.dropping; open != 0; open &= open - 1) {
+    const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
+    request(w.cells[i], (w.dropping >> i & 1) != 0 ? dropped_by : join_requests(w));
+  }
+  if (w.joining == 0) w.state &= static_cast<uint8_t>(~kStale);
+  return result;
+}
+
+uint32_t InterestTable::active_cells(uint32_t watcher, CellKey (&out)[kActiveCellsMax]) const {
+  const Watcher& w = watchers_[watcher];
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if ((w.joining >> i & 1) == 0) out[n++] = cells_[w.cells[i]].key;
+  }
+  return n;
+}
+
+}  // namespace tidegate::world

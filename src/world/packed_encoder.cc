@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed half of CellEncoder: CELL_FRAME chunks. A frame that would not fit one chunk is cut:
+// the parts behind the first are deltas that carry the same frame number and refer to it, so that
+// the chain goes on as if it were one.
+#include <algorithm>
+
+#include "world/cell_encoder.h"
+
+namespace tidegate::world {
+
+namespace {
+// First attempt at how much goes into one chunk; halved until it fits.
+constexpr uint32_t kLeavesInChunk = 8192;
+constexpr uint32_t kEntersInChunk = 1024;
+constexpr uint32_t kChangesInChunk = 16'384;
+}  // namespace
+
+wire::CellFrameHeader CellEncoder::header(const Cell& cell, uint32_t frame) const {
+  wire::CellFrameHeader h;
+  h.cell_x = cell.key.x;
+  h.cell_z = cell.key.z;
+  h.frame = frame;
+  h.reference = frame;
+  h.tick = tick_;
+  return h;
+}
+
+wire::CellMember CellEncoder::member_record(const Cell& cell, uint16_t slot, EntitySlot s) const {
+  const Image& image = entities_.image(s);
+  const Steps3 shown = shown_position(cell.key, image);
+  wire::CellMember m;
+  m.slot = slot;
+  m.kind = static_cast<uint8_t>(image.kind);
+  m.yaw = image.yaw;
+  m.id = entities_.id(s).value;
+  m.x = shown[0] - cell.key.x * scale_.cell_steps;
+  m.y = shown[1];
+  m.z = shown[2] - cell.key.z * scale_.cell_steps;
+  for (int i = 0; i < 3; ++i) {
+    m.predictor[i] = shown == image.base ? image.predictor[i] : shown[i] - image.base[i];
+  }
+  m.flags = image.flags;
+  m.name = entities_.player_id(s);
+  return m;
+}
+
+uint64_t CellEncoder::checksum(const Cell& cell) {
+  checksum_.reset();
+  cells_.for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
+    const Image& image = entities_.image(s);
+    const Steps3 shown = shown_position(cell.key, image);
+    checksum_.add(slot, static_cast<uint8_t>(image.kind), image.yaw, entities_.id(s).value,
+                  shown[0] - cell.key.x * scale_.cell_steps, shown[1],
+                  shown[2] - cell.key.z * scale_.cell_steps, image.flags);
+  });
+  return checksum_.value();
+}
+
+// Writes one CELL_FRAME as a chunk of its own; 0 when it does not fit.
+template <class Write>
+uint32_t CellEncoder::write_cell_frame(const Write& write, uint32_t entities) {
+  builder_.cut();
+  const base::MutableBytes room = builder_.room();
+  wire::MessageWriter frame(
+      room, wire::EnvelopeHead{.type = wire::MessageType::kCellFrame, .timestamp = now_ms_});
+  if (frame.payload().overflow()) return 0;
+  const size_t payload = write(room.subspan(frame.payload().size()));
+  if (payload == 0) return 0;
+  frame.add_shared(static_cast<uint32_t>(payload));
+  const uint32_t bytes = frame.finish() + static_cast<uint32_t>(payload);
+  builder_.add(bytes, entities);
+  return bytes;
+}
+
+CellEncoder::PackedLists CellEncoder::list_packed_change(const Cell& cell) {
+  PackedLists n;
+  for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
+    const CellEvent& event = cells_.event(e);
+    if (event.kind == CellEvent::kEnter) {
+      members_[n.enters++] = member_record(cell, event.slot, event.member);
+    } else {
+      leaves_[n.leaves++] = {event.slot, event.has_other, event.other.x, event.other.z};
+    }
+  }
+  const auto by_slot = [](const auto& a, const auto& b) { return a.slot < b.slot; };
+  std::sort(members_.data(), members_.data() + n.enters, by_slot);
+  std::sort(leaves_.data(), leaves_.data() + n.leaves, by_slot);
+  cells_.for_each_changed(cell, [&](uint16_t slot, EntitySlot s) {
+    if (entities_.membership(s).entered != 0) return;
+    const Image& image = entities_.image(s);
+    const Steps3 shown = shown_position(cell.key, image);
+    wire::CellChange change;
+    change.slot = slot;
+    change.moved = shown != image.base;
+    if (change.moved) {
+      for (int i = 0; i < 3; ++i) {
+        change.residual[i] = shown[i] - image.base[i] - image.predictor[i];
+      }
+    }
+    change.yaw_delta = static_cast<uint8_t>(image.yaw - image.base_yaw);
+    change.flags_changed = (image.changed & kChangedFlags) != 0;
+    change.flags = image.flags;
+    if (!change.moved && change.yaw_delta == 0 && !change.flags_changed) return;
+    changes_[n.changes++] = change;
+  });
+  return n;
+}
+
+ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
+  builder_.begin();
+  const PackedLists n = list_packed_change(cell);
+  wire::CellFrameHeader h = header(cell, cell.frame + 1);
+  h.reference = cell.frame;
+  const bool with_checksum = h.frame % kChecksumFrames == 0;
+  if (with_checksum) h.checksum = checksum(cell);
+  PackedLists at;
+  PackedLists most{kLeavesInChunk, kEntersInChunk, kChangesInChunk};
+  do {
+    // Leaves first, then enters, then changes: a change may be of a slot that entered.
+    const uint32_t leaves = std::min(n.leaves - at.leaves, most.leaves);
+    const bool all_left = at.leaves + leaves == n.leaves;
+    const uint32_t enters = all_left ? std::min(n.enters - at.enters, most.enters) : 0;
+    const bool all_in = all_left && at.enters + enters == n.enters;
+    const uint32_t changes = all_in ? std::min(n.changes - at.changes, most.changes) : 0;
+    h.has_checksum = with_checksum && all_in && at.changes + changes == n.changes;
+    const uint32_t bytes = write_cell_frame(
+        [&](base::MutableBytes out) {
+          return wire::write_cell_delta(out, h, {leaves_.data() + at.leaves, leaves},
+                                        {members_.data() + at.enters, enters},
+                                        {changes_.data() + at.changes, changes});
+        },
+        leaves + enters + changes);
+    if (bytes == 0) {
+      if (leaves + enters + changes <= 1) {
+        builder_.fail();
+        return {};
+      }
+      most = {std::max(1u, leaves / 2), std::max(1u, enters / 2), std::max(1u, changes / 2)};
+      continue;
+    }
+    at.leaves += leaves;
+    at.enters += enters;
+    at.changes += changes;
+    h.reference = h.frame;
+  } while (at.leaves < n.leaves || at.enters < n.enters || at.changes < n.changes);
+  return builder_.finish();
+}
+
+ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
+  builder_.begin();
+  uint32_t count = 0;
+  cells_.for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
+    members_[count++] = member_record(cell, slot, s);
+  });
+  wire::CellFrameHeader h = header(cell, cell.frame);
+  h.keyframe = true;
+  h.checksum = checksum(cell);
+  uint32_t at = 0;
+  uint32_t most = kEntersInChunk;
+  do {
+    const uint32_t n = std::min(count - at, most);
+    h.has_checksum = at + n == count;
+    const std::span<const wire::CellMember> part{members_.data() + at, n};
+    const uint32_t bytes = write_cell_frame(
+        [&](base::MutableBytes out) {
+          return h.keyframe ? wire::write_cell_keyframe(out, h, part)
+                            : wire::write_cell_delta(out, h, {}, part, {});
+        },
+        n);
+    if (bytes == 0) {
+      if (n <= 1) {
+        builder_.fail();
+        return {};
+      }
+      most = n / 2;
+      continue;
+    }
+    at += n;
+    h.keyframe = false;
+  } while (at < count);
+  return builder_.finish();
+}
+
+ChunkSpan CellEncoder::packed_drop(const Cell& cell) {
+  builder_.begin();
+  wire::CellFrameHeader h = header(cell, cell.frame);
+  h.drop = true;
+  const uint32_t bytes = write_cell_frame(
+      [&](base::MutableBytes out) { return wire::write_cell_drop(out, h); }, 0);
+  if (bytes == 0) builder_.fail();
+  return builder_.finish();
+}
+
+}  // namespace tidegate::world

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is configurable about the world, and the same in the integer units the world runs on:
+// positions in steps (2 cm), times in ticks. Every shard of a process gets the same values.
+// Thread: setup. Owner: values. Limits: checked by check().
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/assert.h"
+#include "world/cell_key.h"
+
+namespace tidegate::world {
+
+inline constexpr uint32_t kShardsMax = 64;        // readers of a cell are a 64-bit mask
+inline constexpr uint32_t kPlayerIdBytesMax = 64;
+
+using Steps3 = std::array<int32_t, 3>;  // absolute position in steps: x, y (up), z
+
+enum class ConfigStatus : uint8_t {
+  kOk = 0,
+  kTickRate,      // tick_rate not within 1..240
+  kCellSize,      // not a whole number of steps within 100..4096, or not a power-of-step multiple
+  kViewDistance,  // would need more than kActiveCellsMax cells
+  kBounds,        // empty, or a cell coordinate does not fit 16 bits
+  kSpeed,         // max_speed or tolerance not positive
+  kSpawn,         // spawn outside the bounds
+  kLimits,        // entities, cells or shard_count is 0 or too large
+};
+const char* describe(ConfigStatus status);
+
+struct WorldConfig {
+  uint32_t tick_rate = 60;          // ticks a second
+  float cell_size = 64.0F;          // metres, edge of a cell
+  float position_step = 0.02F;      // metres
+  float view_distance = 100.0F;     // metres, the largest a client can ask for
+  float max_speed = 12.0F;          // metres a second
+  float speed_tolerance = 1.15F;    // factor on max_speed: clocks drift, inputs bunch
+  float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
+  float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
+  float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
+  float spawn_radius = 0.0F;        // metres
+  uint32_t linger_ms = 10'000;      // an entity stays so long without a connection
+  uint32_t entities = 10'000;       // limit of each shard: all may gather on one
+  uint32_t cells = 8'192;           // limit of each shard: cells owned that have members or readers
+  uint32_t shard_count = 1;         // 1..kShardsMax
+  std::string_view zone_id = "main";  // outlives the world
+
+  ConfigStatus check() const;
+};
+
+// The configuration in the world's own units.
+struct WorldScale {
+  explicit WorldScale(const WorldConfig& config);
+
+  int32_t cell_steps;             // edge of a cell
+  Steps3 bounds_min, bounds_max;  // both inclusive
+  uint32_t budget_per_tick;       // distance, 1/256 step
+  uint32_t budget_max;            // half a second of it
+  uint32_t linger_ticks;
+  float metres_per_step;
+  uint32_t shard_count;
+
+  CellKey cell_of(const Steps3& p) const {
+    return {static_cast<int16_t>(floor_div(p[0])), static_cast<int16_t>(floor_div(p[2]))};
+  }
+  base::ShardId owner_of_position(const Steps3& p) const {
+    return owner_of(cell_of(p), shard_count);
+  }
+  bool in_bounds(const Steps3& p) const {
+    for (int i = 0; i < 3; ++i) {
+      if (p[i] < bounds_min[i] || p[i] > bounds_max[i]) return false;
+    }
+    return true;
+  }
+  // Nearest position inside the bounds.
+  Steps3 clamp(const Steps3& p) const;
+
+ private:
+  int32_t floor_div(int32_t v) const {
+    return v >= 0 ? v / cell_steps : -((-v + cell_steps - 1) / cell_steps);
+  }
+};
+
+// Metres to steps, rounded to nearest; the caller has checked that it is finite. Saturates.
+int32_t to_steps(float metres, float step);
+
+}  // namespace tidegate::world

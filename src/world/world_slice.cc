@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entities coming, going and held by connections; subscriptions; encode. simulate.cc has the rest.
+#include "world/world_slice.h"
+
+#include <cstring>
+
+namespace tidegate::world {
+
+WorldSlice::WorldSlice(const WorldConfig& config, ShardId self)
+    : WorldSlice(config, self, tick_arena_bytes(config.entities, config.cells)) {}
+
+WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes)
+    : scale_(config),
+      self_(self),
+      entities_(config.entities),
+      cells_(config.cells, config.entities),
+      arena_(arena_bytes),
+      encoder_(config, scale_, entities_, cells_, arena_),
+      inputs_(size_t{config.entities} * 4),
+      active_(config.entities) {}
+
+// Entities on their way out are not found: they take no input and no connection.
+EntitySlot WorldSlice::find_present(EntityId id) const {
+  const EntitySlot s = entities_.find(id);
+  if (s == kNoEntity || (entities_.membership(s).state & (kLeaving | kOutOfCell)) != 0) {
+    return kNoEntity;
+  }
+  return s;
+}
+
+Queued WorldSlice::not_here(EntityId id) const {
+  const ShardId to = entities_.forwarded_to(id);
+  if (to.valid()) return {QueueStatus::kForward, to};
+  return {QueueStatus::kUnknown, {}};
+}
+
+void WorldSlice::activate(EntitySlot s) {
+  Membership& membership = entities_.membership(s);
+  if (membership.state & kActive) return;
+  membership.state |= kActive;
+  active_[active_count_++] = s;
+}
+
+SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_tick) {
+  if (spec.player_id.empty() || spec.player_id.size() > kPlayerIdBytesMax) {
+    return SpawnStatus::kBadName;
+  }
+  const CellKey key = scale_.cell_of(spec.position);
+  if (!scale_.in_bounds(spec.position) || owner_of(key, scale_.shard_count) != self_) {
+    return SpawnStatus::kNotOwner;
+  }
+  if (entities_.find(id) != kNoEntity) return SpawnStatus::kExists;
+  if (entities_.count() == entities_.limit() || !cells_.has_room(key)) return SpawnStatus::kFull;
+  const EntitySlot s = entities_.add(id, spec.player_id, spec.kind);
+  Image& image = entities_.image(s);
+  image.position = image.base = spec.position;
+  image.yaw = image.base_yaw = spec.yaw;
+  Control& control = entities_.control(s);
+  control.connection = spec.connection;
+  control.connection_shard = spec.connection_shard;
+  control.budget = scale_.budget_max;
+  control.budget_tick = now_tick;
+  control.simulated_tick = now_tick - 1;
+  if (spec.connection.valid()) {
+    entities_.membership(s).state |= kResultPending;
+    activate(s);
+  } else if (spec.kind == EntityKind::kPlayer) {
+    set_linger(s, now_tick);
+  }
+  cells_.enter(cells_.obtain(key), entities_, s, nullptr, now_tick);
+  ++counters_.spawned;
+  return SpawnStatus::kOk;
+}
+
+void WorldSlice::set_linger(EntitySlot s, uint32_t now_tick) {
+  Control& control = entities_.control(s);
+  // 0 means that it does not linger; one tick more does no harm when the count wraps.
+  const uint32_t deadline = now_tick + scale_.linger_ticks;
+  control.linger_deadline = deadline == 0 ? 1 : deadline;
+  if (lingering_ == 0 || static_cast<int32_t>(control.linger_deadline - linger_check_) < 0) {
+    linger_check_ = control.linger_deadline;
+  }
+  ++lingering_;
+}
+
+void WorldSlice::end_linger(EntitySlot s) {
+  Control& control = entities_.control(s);
+  if (control.linger_deadline == 0) return;
+  control.linger_deadline = 0;
+  --lingering_;
+}
+
+Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  end_linger(s);
+  Control& control = entities_.control(s);
+  control.connection = connection;
+  control.connection_shard = shard;
+  // Its client begins to count anew.
+  control.client_tick = 0;
+  Membership& membership = entities_.membership(s);
+  membership.state = static_cast<uint8_t>(
+      (membership.state & ~(kCorrected | kAcknowledges)) | kResultPending);
+  activate(s);
+  return {};
+}
+
+Queued WorldSlice::detach(EntityId id, ShardId shard, ConnectionRef connection,
+                          uint32_t now_tick) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  Control& control = entities_.control(s);
+  if (control.connection_shard != shard || control.connection != connection) return {};
+  control.connection = {};
+  control.connection_shard = {};
+  if (entities_.image(s).kind == EntityKind::kPlayer) set_linger(s, now_tick);
+  return {};
+}
+
+Queued WorldSlice::remove(EntityId id) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  entities_.membership(s).state |= kLeaving;
+  activate(s);
+  return {};
+}
+
+Queued WorldSlice::queue_input(EntityId id, const Input& input) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  Membership& membership = entities_.membership(s);
+  if (membership.queued == kInputsPerTick || input_count_ == inputs_.size()) {
+    ++counters_.inputs_dropped;
+    return {QueueStatus::kFull, {}};
+  }
+  ++membership.queued;
+  inputs_[input_count_++] = {s, input};
+  return {};
+}
+
+bool WorldSlice::subscribe(ShardId reader, CellKey key, bool packed, bool protobuf,
+                           uint8_t requests) {
+  TG_ASSERT(reader.value < kShardsMax);
+  const uint64_t bit = uint64_t{1} << reader.value;
+  uint32_t c = cells_.find(key);
+  if (c == kNone) {
+    if (!packed && !protobuf && requests == 0) return true;
+    c = cells_.obtain(key);
+    if (c == kNone) return false;
+  }
+  Cell& cell = cells_.cell(c);
+  cell.packed_readers = packed ? cell.packed_readers | bit : cell.packed_readers & ~bit;
+  cell.protobuf_readers = protobuf ? cell.protobuf_readers | bit : cell.protobuf_readers & ~bit;
+  if (requests != 0) {
+    cell.requests |= requests;
+    cell.requesters |= bit;
+  }
+  // Also when nothing is wanted any more: the queue is where unused cells are given back.
+  cells_.queue(c);
+  return true;
+}
+
+void WorldSlice::encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink) {
+  arena_.reset();
+  cells_.drain_queue([&](uint32_t cell) { return encoder_.encode(cell, tick, now_ms, sink); });
+}
+
+size_t WorldSlice::bytes() const {
+  return entities_.bytes() + cells_.bytes() + arena_.size() + encoder_.bytes() + inputs_.bytes() +
+         active_.bytes() + sizeof *this;
+}
+
+uint64_t WorldSlice::state_hash() const {
+  uint64_t sum = 0;
+  for (EntitySlot s = 0; s < entities_.high_water(); ++s) {
+    if (!entities_.live(s)) continue;
+    const Image& image = entities_.image(s);
+    const Control& control = entities_.control(s);
+    const uint64_t words[] = {
+        entities_.id(s).value,
+        static_cast<uint32_t>(image.position[0]),
+        static_cast<uint32_t>(image.position[1]),
+        static_cast<uint32_t>(image.position[2]),
+        static_cast<uint64_t>(image.yaw) << 32 | image.flags,
+        static_cast<uint64_t>(control.client_tick) << 32 | control.budget,
+    };
+    uint64_t h = 0x9e3779b97f4a7c15u;
+    for (const uint64_t word : words) {
+      h = (h ^ word) * 0xbf58476d1ce4e5b9u;
+      h ^= h >> 29;
+    }
+    sum += h;
+  }
+  return sum;
+}
+
+}  // namespace tidegate::world

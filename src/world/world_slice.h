@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// A shard's part of the world: the entities whose cells it owns, and the streams of those cells.
+// Order of a tick, held by the shard's barrier:
+//   queue_input(), spawn(), subscribe(), ...   at any time before simulate()
+//   simulate(n)   applies input, moves entities, hands crossing ones to other slices
+//   arrive()      for entities that other slices handed over in their simulate(n)
+//   encode(n)     when every slice has simulated n: each changed cell once per encoding
+// The result does not depend on the number of shards: entities touch nothing but themselves, and a
+// crossing is one event at both cells in the same tick whoever owns them.
+// Thread: shard. Owner: Shard. Limits: WorldConfig::entities, ::cells; kInputsPerTick for each
+// entity; the arena's size for a tick's bytes (a cell that does not fit is encoded later).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "world/cell_encoder.h"
+#include "world/cell_streams.h"
+#include "world/entity_table.h"
+#include "world/publication.h"
+#include "world/tick_arena.h"
+#include "world/world_config.h"
+
+namespace tidegate::world {
+
+inline constexpr uint32_t kInputsPerTick = 16;    // of one entity; more are refused
+inline constexpr size_t kTransferBytesMax = 256;  // serialised entity
+
+// Error codes of protocol.md that stand in MoveResult::reason.
+inline constexpr uint16_t kReasonSpeed = 4010;
+inline constexpr uint16_t kReasonBounds = 4011;
+
+// One PLAYER_MOVE in the world's units. Crosses mailboxes by value.
+struct Input {
+  enum Has : uint8_t { kPosition = 1, kYaw = 2, kVelocity = 4 };
+  Steps3 position;
+  uint32_t client_tick;
+  uint32_t flags;       // always applied
+  int16_t velocity[3];  // wire/quantise.h
+  uint8_t yaw;
+  uint8_t has;          // Has bits
+};
+
+// What holds after a tick with input or a change of owner, for the connection's shard. Crosses
+// mailboxes by value.
+struct MoveResult {
+  EntityId entity;
+  uint32_t client_tick;  // highest applied
+  uint32_t server_tick;
+  Steps3 position;
+  int16_t velocity[3];
+  uint16_t reason;       // 0, kReasonSpeed, kReasonBounds
+  ShardId owner;         // where the next input goes
+  uint8_t corrected;     // 1: a move was refused, `position` holds
+  uint8_t acknowledges;  // 1: input was applied or refused; 0: only the owner changed
+};
+
+class SliceEvents {
+ public:
+  // Each returns false when there is no room; it is then repeated in the next tick.
+  virtual bool moved(ShardId shard, ConnectionRef connection, const MoveResult& result) = 0;
+  // The receiver calls arrive() with the bytes before its encode of this tick.
+  virtual bool transfer(ShardId to, base::Bytes entity) = 0;
+  // The entity left the world; it stood at `position`.
+  virtual bool gone(EntityId entity, std::string_view player_id, const Steps3& position) = 0;
+
+ protected:
+  ~SliceEvents() = default;
+};
+
+struct SpawnSpec {
+  std::string_view player_id;  // 1..64 bytes, copied
+  EntityKind kind = EntityKind::kPlayer;
+  Steps3 position{};           // in a cell of this shard
+  uint8_t yaw = 0;
+  ShardId connection_shard;
+  ConnectionRef connection;    // invalid: lingers from the start unless it is no player
+};
+
+enum class SpawnStatus : uint8_t {
+  kOk = 0,
+  kFull,      // entity or cell limit
+  kExists,    // the id is here already
+  kNotOwner,  // the position's cell belongs to another shard, or is out of bounds
+  kBadName,   // empty or too long
+};
+
+enum class QueueStatus : uint8_t {
+  kOk = 0,
+  kForward,  // it moved; hand the message on to `to`
+  kUnknown,  // not here and not remembered
+  kFull,     // too many inputs of this entity or of all in this tick; dropped and counted
+};
+struct Queued {
+  QueueStatus status = QueueStatus::kOk;
+  ShardId to;
+};
+
+struct SliceCounters {
+  uint64_t inputs_applied = 0, inputs_refused_speed = 0, inputs_refused_bounds = 0;
+  uint64_t inputs_stale = 0, inputs_dropped = 0;
+  uint64_t transfers_out = 0, transfers_in = 0, transfers_postponed = 0, arrivals_refused = 0;
+  uint64_t spawned = 0, gone = 0;
+};
+
+class WorldSlice {
+ public:
+  WorldSlice(const WorldConfig& config, ShardId self);
+
+  SpawnStatus spawn(EntityId id, const SpawnSpec& spec, uint32_t now_tick);
+  // A connection takes the entity (again); linger ends. The next tick sends it a MoveResult.
+  // kForward and kUnknown as for queue_input.
+  Queued attach(EntityId id, ShardId shard, ConnectionRef connection);
+  // The connection is lost: linger starts. Ignored when another connection holds the entity.
+  Queued detach(EntityId id, ShardId shard, ConnectionRef connection, uint32_t now_tick);
+  // Leaves the world in the next simulate(), with gone().
+  Queued remove(EntityId id);
+  Queued queue_input(EntityId id, const Input& input);
+
+  void simulate(uint32_t tick, SliceEvents& events);
+  // Takes over an entity from another slice; `bytes` as given to transfer(). Returns its id, none
+  // when the limits refuse it (they are to be chosen so that they never do).
+  EntityId arrive(base::Bytes bytes, uint32_t tick, SliceEvents& events);
+
+  // Interest of shard `reader` in a cell of this slice. `requests`: Request bits, answered in the
+  // next encode (or a later one when that did not fit). False at the cell limit.
+  bool subscribe(ShardId reader, CellKey cell, bool packed, bool protobuf, uint8_t requests);
+  // Publishes every changed or asked-for cell. Resets the arena first. `now_ms` (Unix) stands in
+  // the envelopes and snapshots.
+  void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
+
+  const EntityTable& entities() const { return entities_; }
+  const CellStreams& cells() const { return cells_; }
+  const TickArena& arena() const { return arena_; }
+  const SliceCounters& counters() const { return counters_; }
+  const EncodeCounters& encode_counters() const { return encoder_.counters(); }
+  const WorldScale& scale() const { return scale_; }
+  // All memory taken at construction (address space; untouched pages cost nothing).
+  size_t bytes() const;
+  // Order-free hash of all entities' state: equal sums for equal worlds, however they are cut.
+  uint64_t state_hash() const;
+  // Replaces the arena's size; for tests of the overflow. Before the first tick only.
+  WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes);
+
+ private:
+  struct QueuedInput {
+    EntitySlot entity;
+    Input input;
+  };
+
+  void activate(EntitySlot s);
+  void apply(EntitySlot s, const Input& input, uint32_t tick);
+  uint16_t check_move(Control& control, const Steps3& from, const Steps3& to, uint32_t tick) const;
+  void apply_inputs(uint32_t tick);
+  void expire_lingering(uint32_t tick);
+  void settle(EntitySlot s, uint32_t tick, SliceEvents& events);
+  bool cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents& events);
+  bool hand_over(EntitySlot s, ShardId to, uint32_t tick, SliceEvents& events);
+  void report(EntitySlot s, uint32_t tick, SliceEvents& events);
+  void leave_world(EntitySlot s, uint32_t tick, SliceEvents& events);
+  void set_linger(EntitySlot s, uint32_t now_tick);
+  void end_linger(EntitySlot s);
+  EntitySlot find_present(EntityId id) const;
+  Queued not_here(EntityId id) const;
+
+  WorldScale scale_;
+  ShardId self_;
+  EntityTable entities_;
+  CellStreams cells_;
+  TickArena arena_;
+  CellEncoder encoder_;
+  mem::MappedArray<QueuedInput> inputs_;
+  uint32_t input_count_ = 0;
+  mem::MappedArray<EntitySlot> active_;  // entities to look at in this tick, each once
+  uint32_t active_count_ = 0;
+  uint32_t lingering_ = 0;         // entities with a linger deadline
+  uint32_t linger_check_ = 0;      // tick of the earliest of these deadlines
+  SliceCounters counters_;
+};
+
+}  // namespace tidegate::world

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <unordered_map>
+
+namespace tidegate::sim {
+namespace {
+
+using base::Instant;
+using base::milliseconds;
+
+constexpr uint16_t kPort = 7400;
+constexpr uint32_t kOutboxLimit = 4 << 20;
+
+// Answers every token with its own text as the user: who is who is not what is simulated here.
+class Control {
+ public:
+  explicit Control(mailbox::Fabric& fabric) : mailbox_(fabric, fabric.control()) {}
+
+  void turn(mailbox::WakeSink& wakes) {
+    mailbox_.drain(1000, [this](mailbox::AgentId from, mailbox::MessageType type,
+                                base::Bytes bytes) {
+      if (type != mailbox::MessageType::kAuthRequest) return;
+      base::Bytes token;
+      const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
+      mailbox::AuthResult result{};
+      result.connection = request.connection;
+      result.asked_ns = request.asked_ns;
+      result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
+      std::string tail(base::as_text(token));
+      tail += tail;
+      (void)mailbox_.post(from, result, base::as_bytes(tail));
+    });
+    mailbox_.publish_all(wakes);
+  }
+
+ private:
+  mailbox::Mailbox mailbox_;
+};
+
+struct NoWakes final : mailbox::WakeSink {
+  void wake_agent(mailbox::AgentId) override {}
+};
+
+class Player final : public client::ClientEvents {
+ public:
+  Player(uint32_t number, const Plan& plan, uint64_t seed)
+      : plan_(plan), prng_(seed), name_("p" + std::to_string(number)),
+        packed_(number % 3 != 0) {}
+
+  void connect(io::SimNetwork& network) {
+    disconnect(network);
+    client::ClientConfig config;
+    config.token = name_;
+    config.encoding = packed_ ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    client_ = std::make_unique<client::Client>(config, *this, prng_.next());
+    client_->start();
+    socket_ = network.connect(kPort);
+    placed_ = false;
+    tick_ = 0;
+    problem_.clear();
+  }
+  void disconnect(io::SimNetwork& network) {
+    if (socket_ != nullptr) network.release(socket_);
+    socket_ = nullptr;
+  }
+
+  // Reads and writes what the network takes; false when the connection is over.
+  bool turn(Instant now) {
+    uint8_t buffer[8192];
+    // A slow reader takes one buffer a turn, the others all there is.
+    for (int i = 0; i < (slow_ ? 1 : 64); ++i) {
+      const uint32_t n = socket_->receive({buffer, sizeof buffer});
+      if (n == 0) break;
+      client_->on_bytes(now, {buffer, n});
+    }
+    const base::Bytes out = client_->outgoing();
+    if (!out.empty()) client_->sent(socket_->send(out));
+    check();
+    return !socket_->closed() && client_->state() != client::ClientState::kClosed;
+  }
+
+  void move() {
+    if (client_->state() != client::ClientState::kInWorld || socket_ == nullptr) return;
+    wire::PlayerMovement m;
+    m.client_tick = ++tick_;
+    if (placed_) {
+      const float step = plan_.speed / static_cast<float>(plan_.move_rate);
+      const float dx = target_.x - at_.x;
+      const float dz = target_.z - at_.z;
+      const float distance = std::sqrt(dx * dx + dz * dz);
+      if (distance < step * 2) choose_target();
+      else {
+        at_.x += dx / distance * step;
+        at_.z += dz / distance * step;
+      }
+      m.position = at_;
+      m.has_position = true;
+      m.movement_flags = static_cast<uint32_t>(prng_.below(3) == 0 ? prng_.below(1000) : 0);
+    }
+    client_->send_move(m);
+  }
+
+  void on_move_ack(Instant, const wire::MoveAck& ack) override {
+    if (!placed_ || ack.corrected) at_ = ack.position;
+    if (!placed_) choose_target();
+    placed_ = true;
+  }
+  void on_error(const wire::ErrorNotification& error) override {
+    // A move may arrive between the loss of an entity and the word of it; nothing else is ours.
+    if (error.code != wire::kErrorReplaced && error.code != wire::kErrorNotPermitted) {
+      problem_ = "got ERROR " + std::to_string(error.code) + " " + std::string(error.details);
+    }
+  }
+
+  const std::string& name() const { return name_; }
+  bool connected() const { return socket_ != nullptr; }
+  bool in_world() const {
+    return client_ != nullptr && client_->state() == client::ClientState::kInWorld;
+  }
+  bool packed() const { return packed_; }
+  void set_slow(bool slow) { slow_ = slow; }
+  const client::WorldPicture& picture() const { return client_->picture(); }
+  const std::string& problem() const { return problem_; }
+
+ private:
+  void choose_target() {
+    const auto far = [this] {
+      return static_cast<float>(prng_.unit() * 2 - 1) * plan_.area / 2;
+    };
+    target_ = {far(), at_.y, far()};
+  }
+  void check() {
+    const client::PictureCounters& c = client_->picture().counters();
+    if (!problem_.empty()) return;
+    if (c.checksum_mismatches != 0) problem_ = "a checksum differs";
+    if (c.chain_gaps != 0) problem_ = "a delta came without its reference";
+    if (c.malformed != 0) problem_ = "a state message is malformed";
+    if (c.violations != 0) problem_ = "an entity entered twice, or an unknown one changed or left";
+  }
+
+  const Plan& plan_;
+  base::Prng prng_;
+  std::string name_;
+  bool packed_;
+  bool slow_ = false;
+  std::unique_ptr<client::Client> client_;
+  io::SimClientSocket* socket_ = nullptr;
+  wire::Vector3 at_, target_;
+  bool placed_ = false;
+  uint32_t tick_ = 0;
+  std::string problem_;
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const Plan& plan)
+      : plan_(plan), prng_(plan.seed), network_(plan.seed, network_config(plan)),
+        fabric_({.shards = plan.shards, .shard_ring_bytes = 256 * 1024,
+                 .control_ring_bytes = 256 * 1024}),
+        control_(fabric_) {
+    shard::ShardConfig config;
+    config.count = plan.shards;
+    config.seed = plan.seed;
+    config.server_version = "sim";
+    config.first_tick = Instant{0} + milliseconds(20);
+    config.world.spawn_radius = plan.area / 2;
+    config.world.linger_ms = 1000;
+    config.world.entities = 4096;
+    config.world.cells = 1024;
+    config.world.shard_count = plan.shards;
+    config.endpoint.connections = 1024;
+    config.endpoint.receive_buffers = 64;
+    config.endpoint.backlog_pool_bytes = 4 << 20;
+    config.endpoint.big_inputs = 16;
+    config.endpoint.rules.subprotocols = kSubprotocols;
+    config.messages_per_second = 200;
+    for (uint32_t i = 0; i < plan.shards; ++i) {
+      ios_.push_back(std::make_unique<io::SimIo>(
+          network_, io::IoLimits{.sockets = 1024 + net::kRefusalRows, .buffers = 64,
+                                 .buffer_bytes = 2048}));
+      io::ListenSpec listen;
+      listen.address.sin6_family = AF_INET6;
+      listen.address.sin6_port = htons(kPort);
+      uint16_t port = 0;
+      TG_ASSERT(ios_.back()->listen(listen, &port) == io::IoStatus::kOk);
+    }
+    std::vector<io::Waker*> wakers;
+    for (auto& io : ios_) wakers.push_back(&io->waker());
+    wakers.push_back(&control_waker_);
+    for (uint32_t i = 0; i < plan.shards; ++i) {
+      config.index = i;
+      counters_.push_back(std::make_unique<metrics::Counters>());
+      shards_.push_back(std::make_unique<shard::Shard>(config, *ios_[i], fabric_, wakers,
+                                                       *counters_.back()));
+    }
+    for (uint32_t i = 0; i < plan.clients; ++i) {
+      players_.push_back(std::make_unique<Player>(i, plan_, prng_.next()));
+    }
+  }
+
+  Outcome run() {
+    const int64_t step_ms = 2;
+    const int64_t walk_until = static_cast<int64_t>(plan_.seconds * 1000);
+    const int64_t quiet_until = walk_until + 3000;
+    const double moves_per_step = plan_.move_rate * static_cast<double>(step_ms) / 1000;
+    for (int64_t ms = 0; ms < quiet_until && outcome_.failure.empty(); ms += step_ms) {
+      const bool walking = ms < walk_until;
+      if (!walking && plan_.faults) calm();
+      for (size_t i = 0; i < players_.size(); ++i) {
+        Player& p = *players_[i];
+        if (!p.connected()) {
+          // Everybody comes in over the first second; who was cut off comes back soon.
+          if (ms >= static_cast<int64_t>(i % 500) * 2 && (!plan_.faults || prng_.chance(0.02) || !walking)) {
+            if (ms > 1200) ++outcome_.reconnects;
+            p.connect(network_);
+          }
+          continue;
+        }
+        if (walking && plan_.faults && prng_.chance(0.00005)) {
+          p.disconnect(network_);
+          continue;
+        }
+        if (walking && plan_.faults && prng_.chance(0.0005)) p.set_slow(prng_.chance(0.3));
+        if (!walking) p.set_slow(false);
+        const bool phase = prng_.unit() < moves_per_step;
+        // Without faults everybody begins at one time, so that the worlds can be compared.
+        if (walking && phase && (plan_.faults || ms >= 2000)) p.move();
+        if (!p.turn(network_.now())) p.disconnect(network_);
+        if (!p.problem().empty()) fail(p.name() + ": " + p.problem());
+      }
+      for (int round = 0; round < 3; ++round) {
+        for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
+        control_.turn(no_wakes_);
+      }
+      check_running();
+      network_.advance_to(Instant{0} + milliseconds(ms + step_ms));
+    }
+    if (outcome_.failure.empty()) check_quiet();
+    summarise();
+    if (outcome_.failure.empty()) check_orphans(quiet_until);
+    return outcome_;
+  }
+
+ private:
+  static io::SimConfig network_config(const Plan& plan) {
+    io::SimConfig c;
+    c.latency = milliseconds(5);
+    if (!plan.faults) return c;
+    c.jitter = milliseconds(10);
+    c.chunk_bytes_max = 1400;
+    c.window_bytes = 32 * 1024;
+    c.stall_probability = 0.001;
+    c.stall = milliseconds(200);
+    c.reset_probability = 0.00002;
+    c.starvation_probability = 0.01;
+    return c;
+  }
+  void calm() {
+    io::SimConfig& c = network_.config();
+    c.reset_probability = 0;
+    c.stall_probability = 0;
+  }
+
+  void fail(const std::string& what) {
+    if (!outcome_.failure.empty()) return;
+    outcome_.failure =
+        "at " + std::to_string(network_.now().ns / 1'000'000) + " ms: " + what;
+  }
+
+  void check_running() {
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      if (shards_[i]->outbox_waiting() > kOutboxLimit) {
+        fail("shard " + std::to_string(i) + " has too much waiting in front of its rings");
+      }
+    }
+    // Owners are compared when all shards stand between ticks.
+    uint32_t tick = shards_[0]->barrier().tick();
+    for (auto& shard : shards_) {
+      if (shard->barrier().phase() != shard::TickBarrier::Phase::kIdle ||
+          shard->barrier().tick() != tick) {
+        return;
+      }
+    }
+    if (tick == checked_tick_ || tick % 8 != 0) return;
+    checked_tick_ = tick;
+    std::unordered_map<uint32_t, size_t> owners;
+    std::unordered_map<std::string, size_t> names;
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      const world::EntityTable& e = shards_[i]->slice().entities();
+      for (uint32_t s = 0; s < e.high_water(); ++s) {
+        if (!e.live(s)) continue;
+        if (!owners.emplace(e.id(s).value, i).second) {
+          fail("entity " + std::string(e.player_id(s)) + " has two owners");
+        }
+        if (!names.emplace(std::string(e.player_id(s)), i).second) {
+          fail("player " + std::string(e.player_id(s)) + " has two entities");
+        }
+      }
+    }
+  }
+
+  struct Truth {
+    world::Steps3 position;
+    uint32_t flags;
+    uint8_t yaw;
+    uint32_t id;
+  };
+
+  void check_quiet() {
+    std::unordered_map<std::string, Truth> truth;
+    const world::WorldScale& scale = shards_[0]->slice().scale();
+    for (auto& shard : shards_) {
+      const world::EntityTable& e = shard->slice().entities();
+      for (uint32_t s = 0; s < e.high_water(); ++s) {
+        if (!e.live(s)) continue;
+        const world::Image& image = e.image(s);
+        truth[std::string(e.player_id(s))] = {image.position, image.flags, image.yaw,
+                                              e.id(s).value};
+      }
+    }
+    std::unordered_map<uint32_t, std::vector<std::string>> by_cell;
+    for (const auto& [name, t] : truth) by_cell[scale.cell_of(t.position).packed()].push_back(name);
+    if (truth.size() != players_.size()) {
+      fail(std::to_string(truth.size()) + " entities for " + std::to_string(players_.size()) +
+           " players");
+      return;
+    }
+    for (auto& p : players_) {
+      if (!p->in_world()) {
+        fail(p->name() + " is not in the world at the end");
+        return;
+      }
+      if (p->packed()) check_packed(*p, truth, by_cell, scale);
+      else check_protobuf(*p, truth, scale);
+      if (!outcome_.failure.empty()) return;
+    }
+  }
+
+  void check_packed(const Player& p, const std::unordered_map<std::string, Truth>& truth,
+                    const std::unordered_map<uint32_t, std::vector<std::string>>& by_cell,
+                    const world::WorldScale& scale) {
+    bool saw_itself = false;
+    for (const auto& [key, image] : p.picture().cells()) {
+      const auto there = by_cell.find(key);
+      const size_t expected = there == by_cell.end() ? 0 : there->second.size();
+      if (image.count() != expected) {
+        fail(p.name() + " sees " + std::to_string(image.count()) + " in a cell of " +
+             std::to_string(expected));
+        return;
+      }
+      const world::CellKey cell = world::CellKey::from_packed(key);
+      for (const wire::CellImage::Member& m : image.slots()) {
+        if (!m.live) continue;
+        saw_itself |= m.name == p.name();
+        const auto t = truth.find(m.name);
+        if (t == truth.end() || t->second.id != m.id ||
+            t->second.position[0] != m.x + cell.x * scale.cell_steps ||
+            t->second.position[1] != m.y ||
+            t->second.position[2] != m.z + cell.z * scale.cell_steps ||
+            t->second.flags != m.flags || t->second.yaw != m.yaw) {
+          fail(p.name() + " sees " + m.name + " otherwise than it is");
+          return;
+        }
+      }
+    }
+    if (!saw_itself) fail(p.name() + " does not see itself");
+  }
+
+  void check_protobuf(const Player& p, const std::unordered_map<std::string, Truth>& truth,
+                      const world::WorldScale& scale) {
+    const auto own = truth.find(p.name());
+    for (const auto& [name, seen] : p.picture().entities()) {
+      const auto t = truth.find(name);
+      if (t == truth.end()) {
+        fail(p.name() + " sees " + name + " that is gone");
+        return;
+      }
+      const float x = static_cast<float>(t->second.position[0]) * scale.metres_per_step;
+      const float z = static_cast<float>(t->second.position[2]) * scale.metres_per_step;
+      if (std::abs(x - seen.position.x) > 0.001F || std::abs(z - seen.position.z) > 0.001F ||
+          t->second.flags != seen.flags) {
+        fail(p.name() + " sees " + name + " otherwise than it is");
+        return;
+      }
+    }
+    for (const auto& [name, t] : truth) {
+      const double dx = (t.position[0] - own->second.position[0]) * 0.02;
+      const double dz = (t.position[2] - own->second.position[2]) * 0.02;
+      if (dx * dx + dz * dz < 99.0 * 99.0 && p.picture().entities().count(name) == 0) {
+        fail(p.name() + " does not see " + name + " at " +
+             std::to_string(std::sqrt(dx * dx + dz * dz)) + " m");
+        return;
+      }
+    }
+  }
+
+  void summarise() {
+    for (auto& p : players_) {
+      if (!p->in_world()) continue;
+      outcome_.updates += p->picture().counters().updates;
+      outcome_.checksums += p->picture().counters().checksums;
+    }
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      outcome_.state_hash += world_hash(shards_[i]->slice().entities());
+      outcome_.handovers += counters_[i]->get(metrics::Counter::kHandovers);
+    }
+    outcome_.ticks = shards_[0]->current_tick();
+    outcome_.trace_hash = network_.trace_hash();
+  }
+
+  // Order-free and without entity ids, which carry the number of the shard that gave them.
+  static uint64_t world_hash(const world::EntityTable& e) {
+    uint64_t sum = 0;
+    for (uint32_t s = 0; s < e.high_water(); ++s) {
+      if (!e.live(s)) continue;
+      const world::Image& image = e.image(s);
+      uint64_t h = world::hash_player_id(e.player_id(s));
+      for (const uint64_t word :
+           {static_cast<uint64_t>(static_cast<uint32_t>(image.position[0])),
+            static_cast<uint64_t>(static_cast<uint32_t>(image.position[1])),
+            static_cast<uint64_t>(static_cast<uint32_t>(image.position[2])),
+            static_cast<uint64_t>(image.yaw) << 32 | image.flags,
+            static_cast<uint64_t>(e.control(s).client_tick)}) {
+        h = (h ^ word) * 0xbf58476d1ce4e5b9u;
+        h ^= h >> 29;
+      }
+      sum += h;
+    }
+    return sum;
+  }
+
+  // Everybody leaves; after the linger the world and the tables are empty.
+  void check_orphans(int64_t from_ms) {
+    for (auto& p : players_) p->disconnect(network_);
+    for (int64_t ms = from_ms; ms < from_ms + 2500; ms += 2) {
+      for (int round = 0; round < 3; ++round) {
+        for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
+      }
+      network_.advance_to(Instant{0} + milliseconds(ms + 2));
+    }
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      const shard::Shard& s = *shards_[i];
+      if (s.open_connections() != 0) fail("connections are left when everybody has gone");
+      if (s.slice().entities().count() != 0) fail("entities are left when everybody has gone");
+      if (s.interest().watched_cell_count() != 0) fail("cells are watched by nobody");
+      if (ios_[i]->buffers_out() != 0) fail("receive buffers were not given back");
+    }
+  }
+
+  static constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
+
+  const Plan plan_;
+  base::Prng prng_;
+  io::SimNetwork network_;
+  mailbox::Fabric fabric_;
+  Control control_;
+  io::SimWaker control_waker_;
+  NoWakes no_wakes_;
+  std::vector<std::unique_ptr<io::SimIo>> ios_;
+  std::vector<std::unique_ptr<metrics::Counters>> counters_;
+  std::vector<std::unique_ptr<shard::Shard>> shards_;
+  std::vector<std::unique_ptr<Player>> players_;
+  Outcome outcome_;
+  uint32_t checked_tick_ = 0;
+};
+
+}  // namespace
+
+Outcome run(const Plan& plan) { return Simulation(plan).run(); }
+
+}  // namespace tidegate::sim
