@@ -85,26 +85,31 @@ class Player final : public client::ClientEvents {
   }
 
   void move() {
-    if (client_->state() != client::ClientState::kInWorld || socket_ == nullptr) return;
+    if (!placed_ || client_->state() != client::ClientState::kInWorld) return;
     wire::PlayerMovement m;
     m.client_tick = ++tick_;
-    if (placed_) {
-      const float step = plan_.speed / static_cast<float>(plan_.move_rate);
-      const float dx = target_.x - at_.x;
-      const float dz = target_.z - at_.z;
-      const float distance = std::sqrt(dx * dx + dz * dz);
-      if (distance < step * 2) choose_target();
-      else {
-        at_.x += dx / distance * step;
-        at_.z += dz / distance * step;
-      }
-      m.position = at_;
-      m.has_position = true;
-      m.movement_flags = static_cast<uint32_t>(prng_.below(3) == 0 ? prng_.below(1000) : 0);
+    const float step = plan_.speed / static_cast<float>(plan_.move_rate);
+    const float dx = target_.x - at_.x;
+    const float dz = target_.z - at_.z;
+    const float distance = std::sqrt(dx * dx + dz * dz);
+    if (distance < step * 2) choose_target();
+    else {
+      at_.x += dx / distance * step;
+      at_.z += dz / distance * step;
     }
+    m.position = at_;
+    m.has_position = true;
+    m.movement_flags = static_cast<uint32_t>(prng_.below(3) == 0 ? prng_.below(1000) : 0);
     client_->send_move(m);
   }
 
+  // The first move only asks where the player stands.
+  void on_state(client::ClientState state) override {
+    if (state != client::ClientState::kInWorld) return;
+    wire::PlayerMovement ask;
+    ask.client_tick = ++tick_;
+    client_->send_move(ask);
+  }
   void on_move_ack(Instant, const wire::MoveAck& ack) override {
     if (!placed_ || ack.corrected) at_ = ack.position;
     if (!placed_) choose_target();
