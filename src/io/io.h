@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The completion contract between a shard and the machine under it. Two complete backends stand
 // behind it: io_uring (uring_io.h) and the deterministic simulation (sim_io.h). A socket is a slot
-// of the backend's own descriptor table (a direct descriptor under io_uring), so it does not count
-// against RLIMIT_NOFILE, and the slot number is also the connection's slot in net.
+// of the backend's own descriptor table (a direct descriptor under io_uring): it takes no number of
+// the process (the table itself may not be larger than RLIMIT_NOFILE), and the slot number is also
+// the connection's slot in net.
 //
 // It does no protocol, no buffering and no retry: what a socket did not take is the caller's.
 //
@@ -121,8 +122,9 @@ class Io {
   // Half-close: FIN after what was sent. The receive side goes on.
   virtual void shut_down_send(uint32_t slot, uint32_t generation) = 0;
   // Ends both directions; kClosed comes when nothing of the socket is in flight any more.
-  // Unsent kernel bytes are still delivered (no linger), kReceived may still come before kClosed
-  // and must be recycled.
+  // Unsent kernel bytes are still delivered (no linger), unless received bytes were left unread:
+  // then TCP resets. Only kClosed follows in later polls; events of the same poll's list that were
+  // made before the close still stand there (kReceived among them must be recycled).
   virtual void close(uint32_t slot, uint32_t generation) = 0;
 
   // Wakes another agent from the shard thread without a system call of its own (the wake leaves
@@ -131,7 +133,8 @@ class Io {
   virtual Waker& waker() = 0;
 
   // Submits everything pending, waits until `deadline` (or not at all when it is past), until an
-  // event arrives or somebody wakes us. Returns at most `max` events; valid until the next poll.
+  // event arrives or somebody wakes us. Returns a bounded number of events (512), the rest comes with
+  // the next poll; valid until then.
   virtual std::span<const Completion> poll(base::Instant deadline) = 0;
 
   // Monotonic time of this backend (virtual in the simulation) and wall clock.

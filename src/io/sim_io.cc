@@ -223,6 +223,7 @@ std::span<const Completion> SimIo::poll(base::Instant /*deadline*/) {
     if (c.event == Event::kPeerName) c.peer = &slots_[c.slot].peer;
     if (c.event == Event::kClosed) release(c.slot);
   }
+  accept_waiting();  // into all the slots that became free
   return handed_out_;
 }
 
@@ -322,12 +323,11 @@ void SimIo::close(uint32_t slot, uint32_t generation) {
   push(Event::kClosed, slot, s.generation, 0);
 }
 
-// As UringIo: after close() only kClosed comes, and buffers that were not handed out yet go back.
+// As UringIo: after close() only kClosed comes. No kReceived stands here with a buffer: poll hands
+// out all it fills.
 void SimIo::drop_queued(uint32_t slot) {
-  std::erase_if(queued_, [&](const Completion& c) {
-    if (c.slot != slot || c.event == Event::kAccepted) return false;
-    if (c.event == Event::kReceived) recycle(c.buffer);
-    return true;
+  std::erase_if(queued_, [slot](const Completion& c) {
+    return c.slot == slot && c.event != Event::kAccepted;
   });
 }
 
@@ -341,7 +341,6 @@ void SimIo::release(uint32_t slot) {
   --open_sockets_;
   network_.forget_if_over(*link);
   table_full_ = false;
-  accept_waiting();
 }
 
 }  // namespace tidegate::io

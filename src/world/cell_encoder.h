@@ -29,7 +29,7 @@ struct EncodeCounters {
   uint64_t records = 0;           // changes, enters and leaves in `frames`
   uint64_t publications = 0;      // handed to readers
   uint64_t packed_bytes = 0, protobuf_bytes = 0;  // of changes
-  uint64_t request_bytes = 0;     // of keyframes, drops, spawns, world pieces, despawns
+  uint64_t request_bytes = 0;  // of keyframes, drops, spawns, world pieces, despawns
 };
 
 class CellEncoder {
@@ -87,7 +87,7 @@ class CellEncoder {
   mem::MappedArray<wire::CellMember> members_;
   mem::MappedArray<wire::CellLeave> leaves_;
   mem::MappedArray<wire::CellChange> changes_;
-  uint32_t tick_ = 0;          // under way
+  uint32_t tick_ = 0;  // under way
   base::UnixMs now_ms_ = 0;
   EncodeCounters counters_;
 };

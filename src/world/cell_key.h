@@ -35,9 +35,8 @@ constexpr uint32_t mix32(uint32_t h) {
 // owner and a busy quarter is spread. A pure function, equal on all shards. shard_count > 0.
 constexpr base::ShardId owner_of(CellKey key, uint32_t shard_count) {
   const CellKey block{static_cast<int16_t>(key.x >> 1), static_cast<int16_t>(key.z >> 1)};
-  return {static_cast<uint16_t>(static_cast<uint64_t>(mix32(block.packed() + 0x9e3779b9u)) *
-                                    shard_count >>
-                                32)};
+  return {static_cast<uint16_t>(
+      static_cast<uint64_t>(mix32(block.packed() + 0x9e3779b9u)) * shard_count >> 32)};
 }
 
 }  // namespace tidegate::world

@@ -121,7 +121,8 @@ uint32_t CellStreams::add_block(Cell& cell) {
   if (base >= kSlotsMax) {
     before = kNone;
     base = 0;
-    for (uint32_t b = cell.first_block; b != kNone && blocks_[b].base == base; b = blocks_[b].next) {
+    for (uint32_t b = cell.first_block; b != kNone && blocks_[b].base == base;
+         b = blocks_[b].next) {
       before = b;
       base += kBlockSlots;
     }

@@ -26,32 +26,32 @@ inline constexpr uint32_t kNone = UINT32_MAX;
 // Change of membership that no frame has told yet.
 struct CellEvent {
   enum Kind : uint8_t { kEnter, kLeave };
-  uint32_t next;        // of the cell, in order of happening; kNone at the end
-  uint32_t tick;        // when it happened
+  uint32_t next;  // of the cell, in order of happening; kNone at the end
+  uint32_t tick;  // when it happened
   EntityId entity;
-  EntitySlot member;    // enter: where the entity is
-  NameRef name;         // leave: owned copy of the player id
-  CellKey other;        // came from or went to; valid with has_other
+  EntitySlot member;  // enter: where the entity is
+  NameRef name;       // leave: owned copy of the player id
+  CellKey other;      // came from or went to; valid with has_other
   uint16_t slot;
   Kind kind;
-  bool has_other;       // false: spawned, or left the world
+  bool has_other;  // false: spawned, or left the world
 };
 
 struct Cell {
   CellKey key;
   uint32_t first_block, last_block;  // ascending slots; kNone: no members
   uint32_t members;
-  uint32_t frame;                    // number of the last frame
-  uint32_t full_until;               // before this frame only the last block can have a free slot
-  uint32_t base_tick;                // with `skipped`: the tick that watchers stand at
+  uint32_t frame;       // number of the last frame
+  uint32_t full_until;  // before this frame only the last block can have a free slot
+  uint32_t base_tick;   // with `skipped`: the tick that watchers stand at
   uint32_t first_event, last_event;
-  uint64_t packed_readers;           // bit: shard
+  uint64_t packed_readers;  // bit: shard
   uint64_t protobuf_readers;
-  uint64_t requesters;               // shards behind `requests`
-  uint8_t requests;                  // Request bits
-  bool queued;                       // in the list of cells to encode
-  bool changed;                      // a member's image changed
-  bool skipped;                      // its last encode did not fit the arena
+  uint64_t requesters;  // shards behind `requests`
+  uint8_t requests;     // Request bits
+  bool queued;          // in the list of cells to encode
+  bool changed;         // a member's image changed
+  bool skipped;         // its last encode did not fit the arena
   bool live;
 };
 
@@ -133,10 +133,10 @@ class CellStreams {
   static constexpr uint32_t kBlockSlots = 8;
   static constexpr uint32_t kSlotsMax = 65'536;
   struct Block {
-    uint32_t next;     // of the cell or of the free list
-    uint16_t base;     // slot of place 0
-    uint8_t used;      // bit i: member[i] is an entity
-    uint8_t changed;   // bit i: its image changed
+    uint32_t next;                 // of the cell or of the free list
+    uint16_t base;                 // slot of place 0
+    uint8_t used;                  // bit i: member[i] is an entity
+    uint8_t changed;               // bit i: its image changed
     uint32_t member[kBlockSlots];  // used: EntitySlot; else: first frame that may use it again
   };
 
@@ -167,7 +167,7 @@ class CellStreams {
   NameSlab names_;
   mem::MappedArray<uint32_t> queue_;
   uint32_t queue_count_ = 0;
-  uint32_t free_cell_ = kNone, cells_used_ = 0;    // free list through first_block
+  uint32_t free_cell_ = kNone, cells_used_ = 0;  // free list through first_block
   uint32_t free_block_ = kNone, blocks_used_ = 0;
   uint32_t free_event_ = kNone, events_used_ = 0;
   uint32_t leaves_ = 0, leaves_max_;

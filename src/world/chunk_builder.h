@@ -71,8 +71,8 @@ class RecordStream {
   int64_t now_ms_;
   wire::MessageType type_;
   std::optional<wire::MessageWriter> frame_;
-  uint32_t room_ = 0;      // bytes the open frame may take
-  uint32_t entities_ = 0;  // in the open frame
+  uint32_t room_ = 0;                   // bytes the open frame may take
+  uint32_t entities_ = 0;               // in the open frame
   uint8_t spare_[kRecordBytesMax * 2];  // takes the record when the arena is full
 };
 

@@ -121,8 +121,7 @@ void Directory::unlist(uint32_t i) {
 }
 
 size_t Directory::bytes() const {
-  return buckets_.bytes() + entries_.bytes() + links_.bytes() + name_refs_.bytes() +
-         names_.bytes();
+  return buckets_.bytes() + entries_.bytes() + links_.bytes() + name_refs_.bytes() + names_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -22,14 +22,14 @@ uint64_t hash_player_id(std::string_view player_id);
 base::ShardId home_of(std::string_view player_id, uint32_t shard_count);
 
 struct DirectoryEntry {
-  base::EntityId entity;             // none: not in the world
-  base::ConnectionRef connection;    // invalid: nobody holds the entity
+  base::EntityId entity;           // none: not in the world
+  base::ConnectionRef connection;  // invalid: nobody holds the entity
   base::ShardId connection_shard;
-  base::ShardId entity_shard;        // owner as last heard
-  Steps3 position;                   // where it last left the world; valid with has_position
+  base::ShardId entity_shard;  // owner as last heard
+  Steps3 position;             // where it last left the world; valid with has_position
   uint32_t last_seen_tick;
-  uint16_t has_position;             // 1: it was here before
-  uint16_t user;                     // for the shard's use: state of a login under way
+  uint16_t has_position;  // 1: it was here before
+  uint16_t user;          // for the shard's use: state of a login under way
   bool online() const { return entity.valid() || connection.valid(); }
 };
 
@@ -53,9 +53,9 @@ class Directory {
 
  private:
   struct Link {
-    uint32_t hash;            // of the name, for growing probes without touching names
-    uint32_t older, newer;    // list of offline entries; kNone at the ends
-    uint32_t listed;          // 1: in the list
+    uint32_t hash;          // of the name, for growing probes without touching names
+    uint32_t older, newer;  // list of offline entries; kNone at the ends
+    uint32_t listed;        // 1: in the list
   };
   static constexpr uint32_t kNone = UINT32_MAX;
 
@@ -70,11 +70,11 @@ class Directory {
   uint32_t offline_ = 0;
   uint32_t oldest_ = kNone, newest_ = kNone;
   uint32_t free_ = kNone;
-  uint32_t used_ = 0;                // entries ever used
-  mem::MappedArray<uint32_t> buckets_;     // index + 1; 0: empty
+  uint32_t used_ = 0;                   // entries ever used
+  mem::MappedArray<uint32_t> buckets_;  // index + 1; 0: empty
   mem::MappedArray<DirectoryEntry> entries_;
   mem::MappedArray<Link> links_;
-  mem::MappedArray<NameRef> name_refs_;    // length 0: free
+  mem::MappedArray<NameRef> name_refs_;  // length 0: free
   NameSlab names_;
 };
 

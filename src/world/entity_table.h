@@ -26,7 +26,12 @@ inline constexpr EntitySlot kNoEntity = UINT32_MAX;
 enum class EntityKind : uint8_t { kPlayer = 0, kNpc = 1, kObject = 2 };
 
 // Bits of Image::changed and the protocol's changed_fields.
-enum ChangedField : uint8_t { kChangedPosition = 1, kChangedYaw = 2, kChangedVelocity = 4, kChangedFlags = 8 };
+enum ChangedField : uint8_t {
+  kChangedPosition = 1,
+  kChangedYaw = 2,
+  kChangedVelocity = 4,
+  kChangedFlags = 8
+};
 
 // What watchers see; read by every encode of the cell.
 struct Image {
@@ -36,19 +41,19 @@ struct Image {
   int16_t velocity[3];   // wire/quantise.h
   uint8_t yaw;           // 256 steps about y
   uint8_t base_yaw;
-  uint8_t changed;       // ChangedField bits since the last encode
+  uint8_t changed;  // ChangedField bits since the last encode
   EntityKind kind;
-  uint32_t flags;        // movement flags of the client
+  uint32_t flags;  // movement flags of the client
 };
 
 // Where it is in the grid.
 struct Membership {
-  uint32_t cell;         // index in the cell table
-  uint32_t member;       // index in the member pool
-  uint32_t entered;      // the cell's not yet encoded enter event + 1; 0: encoded, watchers know it
-  uint16_t slot;         // the cell's slot, as on the wire
-  uint8_t state;         // StateBit
-  uint8_t queued;        // inputs that wait for simulate()
+  uint32_t cell;     // index in the cell table
+  uint32_t member;   // index in the member pool
+  uint32_t entered;  // the cell's not yet encoded enter event + 1; 0: encoded, watchers know it
+  uint16_t slot;     // the cell's slot, as on the wire
+  uint8_t state;     // StateBit
+  uint8_t queued;    // inputs that wait for simulate()
 };
 
 enum StateBit : uint8_t {
@@ -62,14 +67,14 @@ enum StateBit : uint8_t {
 
 // What input needs.
 struct Control {
-  ConnectionRef connection;    // invalid while nobody holds it
+  ConnectionRef connection;  // invalid while nobody holds it
   ShardId connection_shard;
-  uint16_t reason;             // error code of the refused move, 0
-  uint32_t client_tick;        // highest applied
-  uint32_t budget;             // distance it may go, 1/256 step, as of budget_tick
+  uint16_t reason;       // error code of the refused move, 0
+  uint32_t client_tick;  // highest applied
+  uint32_t budget;       // distance it may go, 1/256 step, as of budget_tick
   uint32_t budget_tick;
-  uint32_t simulated_tick;     // last tick a shard has simulated it; not twice in a tick
-  uint32_t linger_deadline;    // tick; 0: it does not linger
+  uint32_t simulated_tick;   // last tick a shard has simulated it; not twice in a tick
+  uint32_t linger_deadline;  // tick; 0: it does not linger
 };
 
 class EntityTable {
@@ -124,8 +129,8 @@ class EntityTable {
   uint32_t limit_;
   uint32_t count_ = 0;
   uint32_t high_water_ = 0;
-  uint32_t free_ = UINT32_MAX;  // linked through Membership::member
-  mem::MappedArray<uint32_t> ids_;    // 0: free
+  uint32_t free_ = UINT32_MAX;      // linked through Membership::member
+  mem::MappedArray<uint32_t> ids_;  // 0: free
   mem::MappedArray<NameRef> name_refs_;
   mem::MappedArray<Image> images_;
   mem::MappedArray<Membership> memberships_;
@@ -133,14 +138,14 @@ class EntityTable {
   FlatMap slots_;
   NameSlab names_;
   mem::MappedArray<Departure> departures_;  // ring, oldest first
-  FlatMap departed_;                  // id -> index in departures_
+  FlatMap departed_;                        // id -> index in departures_
   uint32_t departures_first_ = 0;
   uint32_t departures_count_ = 0;
 };
 
 constexpr size_t EntityTable::bytes_per_entity() {
-  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(Membership) +
-         sizeof(Control) + 4 * 8 /* two maps, half full */ + sizeof(Departure);
+  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(Membership) + sizeof(Control) +
+         4 * 8 /* two maps, half full */ + sizeof(Departure);
 }
 static_assert(EntityTable::bytes_per_entity() <= 200, "part of 1 KiB for a connection in all");
 

@@ -115,6 +115,8 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       w.joining &= ~(uint64_t{1} << i);
     }
   }
+  // A drop that was left out must come again: the cell stays on the list.
+  if (chunks.overflowed) dropped = 0;
   for (uint32_t i = w.count; dropped != 0 && i-- > 0;) {
     if (dropped >> i & 1) forget(w, i);
   }

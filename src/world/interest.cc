@@ -10,8 +10,8 @@ namespace {
 
 // Distance kept between the circle that joins cells and the one that keeps them, and how far a
 // watcher may go before its cells are decided anew (its circle is larger by that much).
-constexpr int32_t kMarginDivisor = 4;   // of the cell's edge: 16 m
-constexpr int32_t kSlackDivisor = 64;   // 1 m
+constexpr int32_t kMarginDivisor = 4;  // of the cell's edge: 16 m
+constexpr int32_t kSlackDivisor = 64;  // 1 m
 
 int64_t square(int64_t v) { return v * v; }
 
@@ -46,8 +46,8 @@ void InterestTable::add(uint32_t watcher, Encoding encoding, float view_distance
   w = Watcher{};
   w.state = encoding == Encoding::kPacked ? kInUse | kIsPacked : kInUse | kWorldDue;
   const bool asked = view_distance > 0.0F && view_distance < view_metres_;
-  w.view_steps = static_cast<uint16_t>(
-      to_steps(asked ? view_distance : view_metres_, scale_.metres_per_step));
+  w.view_steps =
+      static_cast<uint16_t>(to_steps(asked ? view_distance : view_metres_, scale_.metres_per_step));
   decide(w, position);
 }
 
@@ -134,8 +134,7 @@ void InterestTable::forget(Watcher& w, uint32_t i) {
   w.cells[i] = w.cells[last];
   for (uint64_t* bits : {&w.joining, &w.dropping}) {
     const uint64_t moved = *bits >> last & 1;
-    *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) |
-            (i == last ? 0 : moved << i);
+    *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }
   w.count = static_cast<uint8_t>(last);
 }
@@ -209,8 +208,8 @@ void InterestTable::post_changes(InterestEvents& events) {
     if (!protobuf) cell.requests &= kPackedRequests;
     const auto wanted = static_cast<uint8_t>((packed ? 1 : 0) | (protobuf ? 2 : 0));
     if ((wanted != cell.posted || cell.requests != 0) &&
-        !events.interest_changed(owner_of(cell.key, scale_.shard_count), cell.key, packed,
-                                 protobuf, cell.requests)) {
+        !events.interest_changed(owner_of(cell.key, scale_.shard_count), cell.key, packed, protobuf,
+                                 cell.requests)) {
       changed_[kept++] = i;
       continue;
     }

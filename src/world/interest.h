@@ -89,7 +89,8 @@ class InterestTable {
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
-  // Starts over with keyframes (and a WORLD_STATE): its client missed chunks.
+  // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
+  // its client got only what stood in it.
   void resync(uint32_t watcher);
 
   // Tells owners what changed since the last call. Cost: cells with changes.
@@ -117,7 +118,7 @@ class InterestTable {
     int32_t x, z;                     // steps, where the cells were last decided
     uint16_t view_steps;              // radius, steps
     uint8_t count;
-    uint8_t state;                    // WatcherBit
+    uint8_t state;  // WatcherBit
   };
   static_assert(sizeof(Watcher) <= kWatcherBytes, "part of 1 KiB for a connection in all");
   enum WatcherBit : uint8_t {
@@ -134,7 +135,7 @@ class InterestTable {
     uint8_t queued;        // 1: in changed_
     uint8_t posted;        // bit e: the owner was told that encoding e is wanted
     uint8_t unused;
-    uint32_t next_free;    // index + 1; 0: none
+    uint32_t next_free;  // index + 1; 0: none
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;

@@ -149,9 +149,8 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
 ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
   builder_.begin();
   uint32_t count = 0;
-  cells_.for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
-    members_[count++] = member_record(cell, slot, s);
-  });
+  cells_.for_each_member(
+      cell, [&](uint16_t slot, EntitySlot s) { members_[count++] = member_record(cell, slot, s); });
   wire::CellFrameHeader h = header(cell, cell.frame);
   h.keyframe = true;
   h.checksum = checksum(cell);
@@ -185,8 +184,8 @@ ChunkSpan CellEncoder::packed_drop(const Cell& cell) {
   builder_.begin();
   wire::CellFrameHeader h = header(cell, cell.frame);
   h.drop = true;
-  const uint32_t bytes = write_cell_frame(
-      [&](base::MutableBytes out) { return wire::write_cell_drop(out, h); }, 0);
+  const uint32_t bytes =
+      write_cell_frame([&](base::MutableBytes out) { return wire::write_cell_drop(out, h); }, 0);
   if (bytes == 0) builder_.fail();
   return builder_.finish();
 }

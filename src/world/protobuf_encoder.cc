@@ -2,9 +2,8 @@
 // The protobuf half of CellEncoder: ZONE_UPDATE and INTEREST_UPDATE chunks, and bare pieces of a
 // WORLD_STATE. What a watcher must be told of a crossing depends on whether it sees the other cell
 // too; each case is a chunk of its own, so the choice costs a watcher one comparison.
-#include "world/cell_encoder.h"
-
 #include "wire/quantise.h"
+#include "world/cell_encoder.h"
 
 namespace tidegate::world {
 
@@ -167,8 +166,12 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
         case CrossingKind::kOut:
           zone.record(1).put_text(wire::kZoneDespawns, cells_.event_name(event));
           break;
-        case CrossingKind::kIn: put_spawn(zone, cell, event.member); break;
-        case CrossingKind::kMove: put_update(zone, cell, event.member); break;
+        case CrossingKind::kIn:
+          put_spawn(zone, cell, event.member);
+          break;
+        case CrossingKind::kMove:
+          put_update(zone, cell, event.member);
+          break;
       }
     }
   }

@@ -33,11 +33,11 @@ struct ChunkSpan {
 
 // What readers may ask of a cell for this tick; bits of SubscribeCell.requests.
 enum Request : uint8_t {
-  kPackedKeyframe = 1,    // for a packed watcher that joins
-  kPackedDrop = 2,        // for a packed watcher that leaves
-  kProtobufSpawns = 4,    // for a protobuf watcher that joins
-  kProtobufWorld = 8,     // for a protobuf watcher's WORLD_STATE
-  kProtobufDespawns = 16, // for a protobuf watcher that leaves
+  kPackedKeyframe = 1,     // for a packed watcher that joins
+  kPackedDrop = 2,         // for a packed watcher that leaves
+  kProtobufSpawns = 4,     // for a protobuf watcher that joins
+  kProtobufWorld = 8,      // for a protobuf watcher's WORLD_STATE
+  kProtobufDespawns = 16,  // for a protobuf watcher that leaves
 };
 
 enum class CrossingKind : uint8_t {

@@ -84,8 +84,7 @@ void WorldSlice::apply(EntitySlot s, const Input& input, uint32_t tick) {
     if (reason != 0) {
       control.reason = reason;
       membership.state |= kCorrected;
-      ++(reason == kReasonSpeed ? counters_.inputs_refused_speed
-                                : counters_.inputs_refused_bounds);
+      ++(reason == kReasonSpeed ? counters_.inputs_refused_speed : counters_.inputs_refused_bounds);
       return;
     }
     if (image.position != input.position) changed |= kChangedPosition;
@@ -161,8 +160,8 @@ void WorldSlice::settle(EntitySlot s, uint32_t tick, SliceEvents& events) {
     const CellKey at = cells_.cell(entities_.membership(s).cell).key;
     if (to != at) {
       const ShardId owner = owner_of(to, scale_.shard_count);
-      const bool crossed = owner == self_ ? cross(s, to, tick, events)
-                                          : hand_over(s, owner, tick, events);
+      const bool crossed =
+          owner == self_ ? cross(s, to, tick, events) : hand_over(s, owner, tick, events);
       if (crossed && owner != self_) return;
       if (!crossed) {
         ++counters_.transfers_postponed;

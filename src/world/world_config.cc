@@ -9,14 +9,22 @@ namespace tidegate::world {
 
 const char* describe(ConfigStatus status) {
   switch (status) {
-    case ConfigStatus::kOk: return "ok";
-    case ConfigStatus::kTickRate: return "tick_rate must be within 1 and 240";
-    case ConfigStatus::kCellSize: return "cell_size must be 100 to 4096 whole position steps";
-    case ConfigStatus::kViewDistance: return "view_distance must be positive and at most 3.2 cells";
-    case ConfigStatus::kBounds: return "bounds are empty or too far for 16-bit cell coordinates";
-    case ConfigStatus::kSpeed: return "max_speed and speed_tolerance must be positive";
-    case ConfigStatus::kSpawn: return "spawn lies outside the bounds or spawn_radius is negative";
-    case ConfigStatus::kLimits: return "entities, cells or shard count is zero or too large";
+    case ConfigStatus::kOk:
+      return "ok";
+    case ConfigStatus::kTickRate:
+      return "tick_rate must be within 1 and 240";
+    case ConfigStatus::kCellSize:
+      return "cell_size must be 100 to 4096 whole position steps";
+    case ConfigStatus::kViewDistance:
+      return "view_distance must be positive and at most 3.2 cells";
+    case ConfigStatus::kBounds:
+      return "bounds are empty or too far for 16-bit cell coordinates";
+    case ConfigStatus::kSpeed:
+      return "max_speed and speed_tolerance must be positive";
+    case ConfigStatus::kSpawn:
+      return "spawn lies outside the bounds or spawn_radius is negative";
+    case ConfigStatus::kLimits:
+      return "entities, cells or shard count is zero or too large";
   }
   return "?";
 }

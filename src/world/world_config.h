@@ -13,7 +13,7 @@
 
 namespace tidegate::world {
 
-inline constexpr uint32_t kShardsMax = 64;        // readers of a cell are a 64-bit mask
+inline constexpr uint32_t kShardsMax = 64;  // readers of a cell are a 64-bit mask
 inline constexpr uint32_t kPlayerIdBytesMax = 64;
 
 using Steps3 = std::array<int32_t, 3>;  // absolute position in steps: x, y (up), z
@@ -31,20 +31,20 @@ enum class ConfigStatus : uint8_t {
 const char* describe(ConfigStatus status);
 
 struct WorldConfig {
-  uint32_t tick_rate = 60;          // ticks a second
-  float cell_size = 64.0F;          // metres, edge of a cell
-  float position_step = 0.02F;      // metres
-  float view_distance = 100.0F;     // metres, the largest a client can ask for
-  float max_speed = 12.0F;          // metres a second
-  float speed_tolerance = 1.15F;    // factor on max_speed: clocks drift, inputs bunch
+  uint32_t tick_rate = 60;        // ticks a second
+  float cell_size = 64.0F;        // metres, edge of a cell
+  float position_step = 0.02F;    // metres
+  float view_distance = 100.0F;   // metres, the largest a client can ask for
+  float max_speed = 12.0F;        // metres a second
+  float speed_tolerance = 1.15F;  // factor on max_speed: clocks drift, inputs bunch
   float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
-  float spawn_radius = 0.0F;        // metres
-  uint32_t linger_ms = 10'000;      // an entity stays so long without a connection
-  uint32_t entities = 10'000;       // limit of each shard: all may gather on one
-  uint32_t cells = 8'192;           // limit of each shard: cells owned that have members or readers
-  uint32_t shard_count = 1;         // 1..kShardsMax
+  float spawn_radius = 0.0F;                            // metres
+  uint32_t linger_ms = 10'000;  // an entity stays so long without a connection
+  uint32_t entities = 10'000;   // limit of each shard: all may gather on one
+  uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers
+  uint32_t shard_count = 1;     // 1..kShardsMax
   std::string_view zone_id = "main";  // outlives the world
 
   ConfigStatus check() const;

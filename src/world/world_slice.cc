@@ -100,14 +100,13 @@ Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) 
   // Its client begins to count anew.
   control.client_tick = 0;
   Membership& membership = entities_.membership(s);
-  membership.state = static_cast<uint8_t>(
-      (membership.state & ~(kCorrected | kAcknowledges)) | kResultPending);
+  membership.state =
+      static_cast<uint8_t>((membership.state & ~(kCorrected | kAcknowledges)) | kResultPending);
   activate(s);
   return {};
 }
 
-Queued WorldSlice::detach(EntityId id, ShardId shard, ConnectionRef connection,
-                          uint32_t now_tick) {
+Queued WorldSlice::detach(EntityId id, ShardId shard, ConnectionRef connection, uint32_t now_tick) {
   const EntitySlot s = find_present(id);
   if (s == kNoEntity) return not_here(id);
   Control& control = entities_.control(s);

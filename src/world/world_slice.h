@@ -40,7 +40,7 @@ struct Input {
   uint32_t flags;       // always applied
   int16_t velocity[3];  // wire/quantise.h
   uint8_t yaw;
-  uint8_t has;          // Has bits
+  uint8_t has;  // Has bits
 };
 
 // What holds after a tick with input or a change of owner, for the connection's shard. Crosses
@@ -73,10 +73,10 @@ class SliceEvents {
 struct SpawnSpec {
   std::string_view player_id;  // 1..64 bytes, copied
   EntityKind kind = EntityKind::kPlayer;
-  Steps3 position{};           // in a cell of this shard
+  Steps3 position{};  // in a cell of this shard
   uint8_t yaw = 0;
   ShardId connection_shard;
-  ConnectionRef connection;    // invalid: lingers from the start unless it is no player
+  ConnectionRef connection;  // invalid: lingers from the start unless it is no player
 };
 
 enum class SpawnStatus : uint8_t {
@@ -175,8 +175,8 @@ class WorldSlice {
   uint32_t input_count_ = 0;
   mem::MappedArray<EntitySlot> active_;  // entities to look at in this tick, each once
   uint32_t active_count_ = 0;
-  uint32_t lingering_ = 0;         // entities with a linger deadline
-  uint32_t linger_check_ = 0;      // tick of the earliest of these deadlines
+  uint32_t lingering_ = 0;     // entities with a linger deadline
+  uint32_t linger_check_ = 0;  // tick of the earliest of these deadlines
   SliceCounters counters_;
 };
 

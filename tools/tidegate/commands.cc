@@ -22,7 +22,8 @@ namespace {
 volatile sig_atomic_t stop_signals = 0;
 
 void on_stop(int) {
-  if (++stop_signals > 1) _exit(130);
+  if (stop_signals != 0) _exit(130);
+  stop_signals = 1;
 }
 
 std::vector<std::pair<std::string, std::string>> environment() {

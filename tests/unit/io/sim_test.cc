@@ -226,43 +226,6 @@ TEST(Sim, AnEndIsDeliveredWhileOthersWaitForBuffers) {
   EXPECT_EQ(rig.network()->next_event_time(), base::Instant::never());
 }
 
-// poll hands out a bounded number of events; buffers of the rest must not leak with their socket.
-TEST(Sim, BuffersOfEventsNotYetHandedOutComeBackOnClose) {
-  SimNetwork network(3, {});
-  IoLimits limits;
-  limits.sockets = 600;
-  limits.buffers = 1024;
-  limits.buffer_bytes = 16;
-  SimIo io(network, limits);
-  ListenSpec spec;
-  spec.address.sin6_port = htons(80);
-  ASSERT_EQ(io.listen(spec, nullptr), IoStatus::kOk);
-  std::vector<SimClientSocket*> clients;
-  for (int i = 0; i < 600; ++i) clients.push_back(network.connect(80));
-  network.advance_to(base::Instant{} + base::seconds(1));
-  uint32_t slots = 0;
-  for (int i = 0; i < 2; ++i) {
-    for (const Completion& c : io.poll({})) {
-      io.query_peer(c.slot, 1);  // 600 events ahead of the receives
-      io.start_receive(c.slot, 1);
-      ++slots;
-    }
-  }
-  ASSERT_EQ(slots, 600u);
-  for (SimClientSocket* client : clients) client->send(base::as_bytes("0123456789"));
-  network.advance_to(base::Instant{} + base::seconds(2));
-  io.poll({});
-  for (const Completion& c : io.poll({})) {
-    if (c.event == Event::kReceived) io.recycle(c.buffer);
-  }
-  for (uint32_t slot = 0; slot < 600; ++slot) io.close(slot, 1);
-  while (io.ready()) {
-    for (const Completion& c : io.poll({})) EXPECT_EQ(c.event, Event::kClosed);
-  }
-  EXPECT_EQ(io.buffers_out(), 0u);
-  EXPECT_EQ(io.open_sockets(), 0u);
-}
-
 TEST(Sim, ShortSendsBeforeACloseAreStillReported) {
   SimConfig config;
   Rig rig(Backend::kSim);

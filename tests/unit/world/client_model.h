@@ -72,10 +72,17 @@ class ClientModel {
     wire::Envelope envelope;
     ASSERT_TRUE(wire::decode_envelope(bytes, &envelope));
     switch (static_cast<wire::MessageType>(envelope.type)) {
-      case wire::MessageType::kCellFrame: take_cell(envelope.payload); break;
-      case wire::MessageType::kZoneUpdate: take_zone(envelope.payload); break;
-      case wire::MessageType::kInterestUpdate: take_interest(envelope.payload); break;
-      default: FAIL() << "type " << envelope.type;
+      case wire::MessageType::kCellFrame:
+        take_cell(envelope.payload);
+        break;
+      case wire::MessageType::kZoneUpdate:
+        take_zone(envelope.payload);
+        break;
+      case wire::MessageType::kInterestUpdate:
+        take_interest(envelope.payload);
+        break;
+      default:
+        FAIL() << "type " << envelope.type;
     }
   }
 

@@ -55,7 +55,8 @@ class Walk {
       wish[0] += static_cast<int32_t>(h % 256) - 128;
       wish[2] += static_cast<int32_t>(h / 3 % 256) - 128;
       wish[1] = static_cast<int32_t>((wish[1] + static_cast<int32_t>(h % 3)) % 400);
-      h_.send(w, h_.slice(0).scale().clamp(wish), static_cast<uint8_t>(h), i % 5 == 0 ? tick / 64 : 0);
+      h_.send(w, h_.slice(0).scale().clamp(wish), static_cast<uint8_t>(h),
+              i % 5 == 0 ? tick / 64 : 0);
     }
   }
 
@@ -138,6 +139,25 @@ TEST(ManyShards, ManySeedsWithInputsOnTheirWayAndFullRings) {
     options.inputs_wander = true;
     SCOPED_TRACE("seed " + std::to_string(seed));
     EXPECT_GT(run(options, seed, 150).handovers, 100u);
+  }
+}
+
+// Made beside a border and over it before anybody was told: watchers of both cells see one spawn.
+TEST(ManyShards, NewbornsThatCrossAtOnce) {
+  for (const uint32_t shards : {1u, 4u}) {
+    Options options;
+    options.config = small_world(shards);
+    Harness h(options);
+    for (int i = 0; i < 4; ++i) {
+      h.add({i * 700 - 1000, 0, 50}, true, i % 2 ? Encoding::kPacked : Encoding::kProtobuf, 40.0F);
+    }
+    h.step();
+    for (int i = 0; i < 40 && !HasFailure(); ++i) {
+      const uint32_t born = h.add({-3, 0, i % 8 - 4}, false, Encoding::kPacked);
+      h.send(h.walkers[born], {3, 0, 3 - i % 8});
+      h.step();
+      h.check();
+    }
   }
 }
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/auth_service.h"
+
+namespace tidegate::control {
+namespace {
+
+// Reads every configured key. False with text that names the configuration key.
+bool load_keys(const Config::Auth& config, crypto::KeySet* keys, std::string* error) {
+  std::string text;
+  std::string why;
+  if (!config.hs256_secret.empty() || !config.hs256_secret_file.empty()) {
+    if (!read_hs256_secret_blocking(config, &text, error)) return false;
+    if (!keys->add_secret(text, &why)) {
+      *error = (config.hs256_secret.empty() ? "auth.hs256_secret_file: " : "auth.hs256_secret: ") + why;
+      return false;
+    }
+  }
+  if (!config.public_key_file.empty()) {
+    if (!read_file_blocking(config.public_key_file, kKeyFileBytesMax, &text, &why) ||
+        !keys->add_public_keys_pem(text, &why)) {
+      *error = "auth.public_key_file: " + why;
+      return false;
+    }
+  }
+  if (!config.jwks_file.empty()) {
+    if (!read_file_blocking(config.jwks_file, kKeyFileBytesMax, &text, &why) ||
+        !keys->add_jwks(text, &why)) {
+      *error = "auth.jwks_file: " + why;
+      return false;
+    }
+  }
+  if (keys->size() == 0) {
+    *error = "auth: no key to check tokens with; set auth.hs256_secret, auth.hs256_secret_file, "
+             "auth.public_key_file or auth.jwks_file";
+    return false;
+  }
+  return true;
+}
+
+crypto::JwtRules rules_of(const Config::Auth& config) {
+  crypto::JwtRules rules;
+  rules.issuer = config.issuer;
+  rules.audience = config.audience;
+  rules.leeway_s = config.leeway.ns / 1'000'000'000;
+  rules.expiry_required = config.expiry_required;
+  return rules;
+}
+
+}  // namespace
+
+bool read_hs256_secret_blocking(const Config::Auth& config, std::string* secret,
+                                std::string* error) {
+  if (!config.hs256_secret.empty()) {
+    *secret = config.hs256_secret;
+    return true;
+  }
+  if (config.hs256_secret_file.empty()) {
+    *error = "auth.hs256_secret and auth.hs256_secret_file are both empty; one is needed to sign";
+    return false;
+  }
+  std::string why;
+  if (!read_file_blocking(config.hs256_secret_file, kKeyFileBytesMax, secret, &why)) {
+    *error = "auth.hs256_secret_file: " + why;
+    return false;
+  }
+  // Editors end a file with a newline; it is no part of the secret.
+  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) secret->pop_back();
+  return true;
+}
+
+std::unique_ptr<AuthService> AuthService::make(const Config::Auth& config, std::string* error) {
+  crypto::KeySet keys;
+  if (!load_keys(config, &keys, error)) return nullptr;
+  return std::unique_ptr<AuthService>(
+      new AuthService(config, crypto::JwtVerifier(std::move(keys), rules_of(config))));
+}
+
+bool AuthService::reload_blocking(std::string* error) {
+  crypto::KeySet keys;
+  if (!load_keys(config_, &keys, error)) return false;
+  verifier_ = crypto::JwtVerifier(std::move(keys), rules_of(config_));
+  return true;
+}
+
+AuthOutcome AuthService::verify(std::string_view token, int64_t unix_now) {
+  const crypto::JwtResult result = verifier_.verify(token, unix_now, &claims_);
+  AuthOutcome out;
+  out.ok = result.ok();
+  out.code = crypto::code_of(result.status);
+  out.message = result.message;
+  if (!out.ok) return out;
+  out.user_id = claims_.subject;
+  out.player_id = claims_.character_id.empty() ? claims_.subject : claims_.character_id;
+  out.permissions = claims_.permissions;
+  out.expires_at = claims_.expires_at;
+  return out;
+}
+
+}  // namespace tidegate::control

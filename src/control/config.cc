@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+#define TOML_EXCEPTIONS 0
+#include "control/config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "control/config_table.h"
+#include "control/json_writer.h"
+
+namespace tidegate::control {
+namespace {
+
+std::string shown(const KeySpec& key, std::string_view value) {
+  if (key.type == KeyType::kSecret) return "(secret)";
+  return '"' + std::string(value) + '"';
+}
+
+std::string unknown_key(std::string_view name) {
+  std::string out = "unknown key " + std::string(name);
+  if (const char* near = nearest_key(name)) out += "; did you mean " + std::string(near) + "?";
+  return out;
+}
+
+// A TOML value as the text that parse_value reads; false for a type that fits no key.
+bool to_text(const toml::node& node, std::string* out) {
+  if (const auto* s = node.as_string()) {
+    *out = s->get();
+  } else if (const auto* i = node.as_integer()) {
+    *out = std::to_string(i->get());
+  } else if (const auto* f = node.as_floating_point()) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.17g", f->get());
+    *out = text;
+  } else if (const auto* b = node.as_boolean()) {
+    *out = b->get() ? "true" : "false";
+  } else if (const auto* array = node.as_array()) {
+    *out = "[";
+    for (const toml::node& item : *array) {
+      std::string one;
+      if (!item.is_number() || !to_text(item, &one)) return false;
+      if (out->size() > 1) *out += ", ";
+      *out += one;
+    }
+    *out += ']';
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Whether the kind of the TOML value is one the key's type may be written in.
+bool fits(const KeySpec& key, const toml::node& node) {
+  switch (key.type) {
+    case KeyType::kText:
+    case KeyType::kSecret:
+    case KeyType::kPath:
+    case KeyType::kAddress: return node.is_string();
+    case KeyType::kCount: return node.is_integer();
+    case KeyType::kSize:
+    case KeyType::kDuration: return node.is_string() || node.is_number();
+    case KeyType::kNumber: return node.is_number();
+    case KeyType::kFlag: return node.is_boolean();
+    case KeyType::kCpus:
+    case KeyType::kVector: return node.is_array();
+  }
+  return false;
+}
+
+class Loader {
+ public:
+  explicit Loader(const ConfigInput& input) : input_(input) {
+    out_.sources.resize(config_keys().size());
+  }
+
+  LoadedConfig load() {
+    read_file();
+    read_environment();
+    read_flags();
+    check_together();
+    return std::move(out_);
+  }
+
+ private:
+  void error(const std::string& where, const std::string& what) {
+    out_.errors.push_back(where.empty() ? what : where + ": " + what);
+  }
+
+  void set(int index, std::string_view text, Source source, const std::string& where) {
+    const KeySpec& key = config_keys()[static_cast<size_t>(index)];
+    const std::string wrong = parse_value(key, text, &out_.config);
+    if (!wrong.empty()) {
+      error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong);
+      return;
+    }
+    if (key.type == KeyType::kPath && !text.empty() && text.front() != '/' &&
+        source.kind == Source::Kind::kFile) {
+      const size_t slash = input_.file_name.rfind('/');
+      if (slash != std::string::npos) {
+        *static_cast<std::string*>(key.field(out_.config)) =
+            input_.file_name.substr(0, slash + 1) + std::string(text);
+      }
+    }
+    out_.sources[static_cast<size_t>(index)] = std::move(source);
+  }
+
+  void read_file() {
+    if (input_.file_text.empty()) return;
+    const toml::parse_result result = toml::parse(std::string_view(input_.file_text), std::string_view(input_.file_name));
+    if (!result) {
+      error(input_.file_name + ":" + std::to_string(result.error().source().begin.line),
+            std::string(result.error().description()));
+      return;
+    }
+    for (const auto& [section, node] : result.table()) {
+      const std::string name(section.str());
+      const std::string where = input_.file_name + ":" + std::to_string(node.source().begin.line);
+      const toml::table* table = node.as_table();
+      if (table == nullptr) {
+        error(where, unknown_key(name) + " (keys stand in sections, as in [listen])");
+        continue;
+      }
+      for (const auto& [key, value] : *table) read_key(name + '.' + std::string(key.str()), value);
+    }
+  }
+
+  void read_key(const std::string& name, const toml::node& value) {
+    const uint32_t line = value.source().begin.line;
+    const std::string where = input_.file_name + ":" + std::to_string(line);
+    const int index = find_key(name);
+    if (index < 0) {
+      error(where, unknown_key(name));
+      return;
+    }
+    const KeySpec& key = config_keys()[static_cast<size_t>(index)];
+    std::string text;
+    if (!fits(key, value) || !to_text(value, &text)) {
+      error(where, name + ": expected a " + std::string(name_of(key.type)));
+      return;
+    }
+    set(index, text, {Source::Kind::kFile, line, input_.file_name}, where);
+  }
+
+  void read_environment() {
+    constexpr std::string_view kPrefix = "TIDEGATE_";
+    for (const auto& [variable, value] : input_.environment) {
+      if (variable.rfind(kPrefix, 0) != 0) continue;
+      int found = -1;
+      for (size_t i = 0; i < config_keys().size(); ++i) {
+        std::string name = config_keys()[i].name;
+        for (char& c : name) c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        if (variable.substr(kPrefix.size()) == name) found = static_cast<int>(i);
+      }
+      if (found >= 0) {
+        set(found, value, {Source::Kind::kEnvironment, 0, variable}, variable);
+        continue;
+      }
+      std::string guess = variable.substr(kPrefix.size());
+      for (char& c : guess) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      const size_t underscore = guess.find('_');
+      if (underscore != std::string::npos) guess[underscore] = '.';
+      error(variable, unknown_key(guess));
+    }
+  }
+
+  void read_flags() {
+    for (const std::string& flag : input_.flags) {
+      const size_t equals = flag.find('=');
+      const std::string name = flag.substr(2, equals - 2);
+      const int index = find_key(name);
+      if (index < 0) {
+        error(flag.substr(0, equals), unknown_key(name));
+      } else {
+        set(index, std::string_view(flag).substr(equals + 1),
+            {Source::Kind::kFlag, 0, flag.substr(0, equals)}, flag.substr(0, equals));
+      }
+    }
+  }
+
+  // What only two keys together can get wrong.
+  void check_together() {
+    const Config& c = out_.config;
+    if (c.admin.listen.is_set() && !c.admin.listen.is_loopback() && c.admin.token.empty()) {
+      error({}, "admin.listen = \"" + c.admin.listen.text() +
+                    "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1");
+    }
+    if (c.heartbeat.timeout <= c.heartbeat.interval) {
+      error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long");
+    }
+    if (c.world.view_distance > c.world.cell_size * 3.2F) {
+      error({}, "world.view_distance must be at most 3.2 times world.cell_size");
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      if (c.world.bounds_min[i] >= c.world.bounds_max[i]) {
+        error({}, "world.bounds_min must be below world.bounds_max on every axis");
+        break;
+      }
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      if (c.world.spawn[i] < c.world.bounds_min[i] || c.world.spawn[i] > c.world.bounds_max[i]) {
+        error({}, "world.spawn must lie inside world.bounds_min and world.bounds_max");
+        break;
+      }
+    }
+    if (!c.shards.cpus.empty() && c.shards.count > c.shards.cpus.size()) {
+      error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs for " +
+                    std::to_string(c.shards.count) + " shards; name one for each, or leave it empty");
+    }
+  }
+
+  const ConfigInput& input_;
+  LoadedConfig out_;
+};
+
+std::string source_text(const Source& source) {
+  switch (source.kind) {
+    case Source::Kind::kDefault: return "default";
+    case Source::Kind::kFile: return source.name + ":" + std::to_string(source.line);
+    case Source::Kind::kEnvironment:
+    case Source::Kind::kFlag: return source.name;
+  }
+  return {};
+}
+
+}  // namespace
+
+uint32_t Config::shard_count(uint32_t cpus_available) const {
+  if (shards.count != 0) return shards.count;
+  if (!shards.cpus.empty()) return static_cast<uint32_t>(shards.cpus.size());
+  return std::clamp(cpus_available, 1u, 62u);
+}
+
+LoadedConfig load_config(const ConfigInput& input) { return Loader(input).load(); }
+
+bool read_file_blocking(const std::string& path, size_t bytes_max, std::string* out,
+                        std::string* error) {
+  std::FILE* file = std::fopen(path.c_str(), "re");
+  if (file == nullptr) {
+    *error = "cannot open " + path + ": " + std::strerror(errno);
+    return false;
+  }
+  out->clear();
+  char buffer[4096];
+  size_t n = 0;
+  while ((n = std::fread(buffer, 1, sizeof buffer, file)) > 0 && out->size() <= bytes_max) {
+    out->append(buffer, n);
+  }
+  const bool failed = std::ferror(file) != 0;
+  std::fclose(file);
+  if (failed) {
+    *error = "cannot read " + path + ": " + std::strerror(errno);
+  } else if (out->size() > bytes_max) {
+    *error = path + " is larger than " + std::to_string(bytes_max) + " bytes";
+  } else {
+    return true;
+  }
+  return false;
+}
+
+bool is_config_flag(std::string_view argument) {
+  if (argument.rfind("--", 0) != 0) return false;
+  const size_t equals = argument.find('=');
+  const size_t dot = argument.find('.');
+  return equals != std::string_view::npos && dot != std::string_view::npos && dot < equals;
+}
+
+std::string describe(const Config& config, const std::vector<Source>& sources) {
+  std::string out;
+  std::string section;
+  for (size_t i = 0; i < config_keys().size(); ++i) {
+    const KeySpec& key = config_keys()[i];
+    const std::string name = key.name;
+    const size_t dot = name.find('.');
+    if (name.substr(0, dot) != section) {
+      section = name.substr(0, dot);
+      out += (out.empty() ? "[" : "\n[") + section + "]\n";
+    }
+    std::string line = name.substr(dot + 1) + " = " + value_text(key, config);
+    line.resize(std::max<size_t>(line.size() + 1, 48), ' ');
+    out += line + "# " + source_text(i < sources.size() ? sources[i] : Source{}) + '\n';
+  }
+  return out;
+}
+
+std::string to_json(const Config& config) {
+  JsonWriter json;
+  json.begin_object();
+  std::string section;
+  for (const KeySpec& key : config_keys()) {
+    const std::string name = key.name;
+    const size_t dot = name.find('.');
+    if (name.substr(0, dot) != section) {
+      if (!section.empty()) json.end_object();
+      section = name.substr(0, dot);
+      json.key(section).begin_object();
+    }
+    json.key(name.substr(dot + 1));
+    const std::string value = value_text(key, config);
+    if (!value.empty() && value.front() == '"') {
+      json.text(std::string_view(value).substr(1, value.size() - 2));
+    } else {
+      json.raw(value);
+    }
+  }
+  json.end_object().end_object();
+  return json.take();
+}
+
+std::string reference_markdown() {
+  const Config defaults;
+  std::string out =
+      "# Configuration\n\n"
+      "One TOML file (`--config FILE`), then the environment, then flags, each over the one before:\n"
+      "`[limits] connections = 100` in the file, `TIDEGATE_LIMITS_CONNECTIONS=100` in the environment,\n"
+      "`--limits.connections=100` as a flag. An unknown key is an error that names the nearest known one.\n"
+      "Durations are written `250ms`, `10s`, `5m`, `24h`, sizes `64KiB`, `1MB`. Relative paths in a file\n"
+      "start at the file's folder. `tidegate check-config FILE --explain` prints every value and where it\n"
+      "came from, without secrets.\n\n"
+      "This page is made from the table in `src/control/config_table.cc`.\n\n"
+      "| key | type | default | meaning |\n|---|---|---|---|\n";
+  for (const KeySpec& key : config_keys()) {
+    out += std::string("| `") + key.name + "` | " + name_of(key.type);
+    if (*key.unit != '\0') out += std::string(", ") + key.unit;
+    if (key.low < key.high && key.type != KeyType::kFlag) {
+      char range[64];
+      std::snprintf(range, sizeof range, ", %.9g to %.9g", key.low, key.high);
+      out += range;
+      if (key.type == KeyType::kDuration) out += " s";
+      if (key.type == KeyType::kSize) out += " bytes";
+    }
+    out += " | `" + value_text(key, defaults) + "` | " + key.help + " |\n";
+  }
+  return out;
+}
+
+}  // namespace tidegate::control

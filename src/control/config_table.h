@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one table of configuration keys.
+// Thread: setup. Owner: static. Limits: none.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "control/config.h"
+
+namespace tidegate::control {
+
+enum class KeyType : uint8_t { kText, kSecret, kPath, kAddress, kCount, kSize, kDuration, kNumber, kFlag, kCpus, kVector };
+
+// One value as the table reads and writes it.
+struct KeySpec {
+  const char* name;  // section.key
+  KeyType type;
+  double low, high;  // range: counts, bytes, seconds, metres
+  const char* unit;  // for docs, "" when the type says it
+  const char* help;
+  void* (*field)(Config&);
+};
+
+std::span<const KeySpec> config_keys();
+// Index in the table, or -1.
+int find_key(std::string_view name);
+// The known key that is most like `name`, null when none is near.
+const char* nearest_key(std::string_view name);
+
+// Text of a value as it would stand in the file; secrets as "(set)" or "".
+std::string value_text(const KeySpec& key, const Config& config);
+// Reads a value written as in a flag or variable. Null on success, else what is wrong with it.
+std::string parse_value(const KeySpec& key, std::string_view text, Config* config);
+const char* name_of(KeyType type);
+
+}  // namespace tidegate::control

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed encoding: CELL_FRAMEs decoded as docs/protocol.md describes them, into a picture of all
+// cells in view, with every checksum verified. What the document forbids lands in `breaches`.
+import { createXXHash3 } from 'hash-wasm';
+
+const hasher = await createXXHash3(0, 0);
+const FLAG = { keyframe: 1, drop: 2, checksum: 4 };
+const signed = (v) => (v % 2 === 1 ? -(v + 1) / 2 : v / 2);
+
+class ByteReader {
+  constructor(bytes) { this.bytes = bytes; this.at = 0; }
+  u8() {
+    if (this.at >= this.bytes.length) throw new Error('a frame cut off in its header');
+    return this.bytes[this.at++];
+  }
+  varint() {
+    let value = 0;
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * 2 ** shift;
+      if (byte < 0x80) return value;
+    }
+    throw new Error('a varint that does not end');
+  }
+  u64() {
+    if (this.at + 8 > this.bytes.length) throw new Error('a frame cut off in its checksum');
+    this.at += 8;
+    return this.bytes.readBigUInt64LE(this.at - 8);
+  }
+}
+
+// Least significant bit of each byte first.
+class BitReader {
+  constructor(bytes) { this.bytes = bytes; this.bit = 0; }
+  bits(count) {
+    let value = 0;
+    for (let i = 0; i < count; i += 1) {
+      if (this.bit >= this.bytes.length * 8) throw new Error('a frame cut off in its bits');
+      value += ((this.bytes[this.bit >> 3] >> (this.bit & 7)) & 1) * 2 ** i;
+      this.bit += 1;
+    }
+    return value;
+  }
+  golomb(k) {
+    let n = 0;
+    while (this.bits(1) === 0) {
+      n += 1;
+      if (n > 40) throw new Error('a code of too many zeros');
+    }
+    return this.bits(n + k) + 2 ** (n + k) - 2 ** k;
+  }
+  signedGolomb(k) { return signed(this.golomb(k)); }
+  flags() { return this.bits(1) === 1 ? this.bits(32) : this.bits(8); }
+  // What is left is the filling of the last byte: fewer than 8 bits, all 0.
+  finish() {
+    if (this.bytes.length * 8 - this.bit >= 8) throw new Error('bytes after the end of a frame');
+    while (this.bit < this.bytes.length * 8) if (this.bits(1) !== 0) throw new Error('a filling that is not 0');
+  }
+}
+
+// Calls `each(slot)` for a list of ascending slots.
+function eachSlot(count, gap, each) {
+  let slot = -1;
+  for (let i = 0; i < count; i += 1) {
+    slot += 1 + gap();
+    each(slot);
+  }
+}
+
+function readMember(bits) {
+  const member = { kind: bits.bits(2), id: bits.golomb(12) };
+  const name = Buffer.alloc(bits.bits(7));
+  for (let i = 0; i < name.length; i += 1) name[i] = bits.bits(8);
+  member.name = name.toString();
+  member.x = bits.signedGolomb(11);
+  member.z = bits.signedGolomb(11);
+  member.y = bits.signedGolomb(6);
+  member.yaw = bits.bits(8);
+  member.flags = bits.flags();
+  member.predictor = [bits.signedGolomb(2), bits.signedGolomb(2), bits.signedGolomb(2)];
+  return member;
+}
+
+function checksum(members) {
+  const image = Buffer.alloc(members.size * 24);
+  let at = 0;
+  for (const [slot, m] of [...members].sort(([a], [b]) => a - b)) {
+    image.writeUInt16LE(slot, at);
+    image[at + 2] = m.kind;
+    image[at + 3] = m.yaw;
+    image.writeUInt32LE(m.id, at + 4);
+    image.writeInt32LE(m.x, at + 8);
+    image.writeInt32LE(m.y, at + 12);
+    image.writeInt32LE(m.z, at + 16);
+    image.writeUInt32LE(m.flags, at + 20);
+    at += 24;
+  }
+  hasher.init();
+  return BigInt(`0x${hasher.update(image).digest('hex')}`);
+}
+
+export class Cells {
+  constructor({ cellSize = 64, step = 0.02 } = {}) {
+    this.cellSize = cellSize;
+    this.step = step;
+    this.cells = new Map();
+    this.breaches = [];
+    this.checked = 0;
+    this.frames = { keyframe: 0, delta: 0, drop: 0 };
+    this.tick = 0;
+  }
+
+  // The frames of one WebSocket message, which belong to one tick.
+  take(payloads) {
+    for (const payload of payloads) {
+      try {
+        this.#frame(payload);
+      } catch (error) {
+        this.#breach(error.message);
+      }
+    }
+    const seen = new Set();
+    for (const { members } of this.cells.values()) {
+      for (const { id, name } of members.values()) {
+        if (seen.has(id)) this.#breach(`${name} stands in two places`);
+        seen.add(id);
+      }
+    }
+  }
+
+  // name: {x, y, z} in metres, yaw, flags
+  entities() {
+    const found = new Map();
+    for (const cell of this.cells.values()) {
+      for (const m of cell.members.values()) {
+        found.set(m.name, { x: cell.x * this.cellSize + m.x * this.step, y: m.y * this.step,
+          z: cell.z * this.cellSize + m.z * this.step, yaw: m.yaw, flags: m.flags, kind: m.kind });
+      }
+    }
+    return found;
+  }
+
+  #breach(text) { if (this.breaches.length < 50) this.breaches.push(text); }
+
+  #frame(payload) {
+    const header = new ByteReader(payload);
+    const flags = header.u8();
+    if (flags & ~(FLAG.keyframe | FLAG.drop | FLAG.checksum | 24)) throw new Error(`flags ${flags}`);
+    const x = signed(header.varint());
+    const z = signed(header.varint());
+    const key = `${x},${z}`;
+    const epoch = header.varint();
+    const frame = header.varint();
+    const reference = frame - header.varint();
+    const tick = header.varint();
+    if (tick < this.tick) throw new Error(`tick ${tick} after ${this.tick}`);
+    this.tick = tick;
+    const sum = flags & FLAG.checksum ? header.u64() : null;
+    if (flags & FLAG.drop) {
+      this.frames.drop += 1;
+      if (!this.cells.delete(key)) throw new Error(`drop of cell ${key}, which is not in view`);
+      return;
+    }
+    const bits = new BitReader(payload.subarray(header.at));
+    if (flags & FLAG.keyframe) {
+      this.frames.keyframe += 1;
+      if (sum === null) throw new Error('a keyframe without a checksum');
+      const members = new Map();
+      eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits)));
+      this.cells.set(key, { x, z, epoch, frame, members });
+    } else {
+      this.frames.delta += 1;
+      const cell = this.cells.get(key);
+      if (!cell) throw new Error(`delta of cell ${key}, which is not in view`);
+      if (cell.epoch !== epoch || cell.frame !== reference) {
+        throw new Error(`delta of ${key} refers to frame ${reference}, held is ${cell.frame}`);
+      }
+      this.#delta(cell, bits);
+      cell.frame = frame;
+    }
+    bits.finish();
+    if (sum !== null) {
+      this.checked += 1;
+      const own = checksum(this.cells.get(key).members);
+      if (own !== sum) throw new Error(`checksum of cell ${key} at tick ${tick}: ${own} instead of ${sum}`);
+    }
+  }
+
+  #delta({ members }, bits) {
+    if (bits.bits(1) === 1) {
+      eachSlot(bits.golomb(0), () => bits.golomb(3), (slot) => {
+        if (bits.bits(1) === 1) {
+          bits.signedGolomb(0);
+          bits.signedGolomb(0);
+        }
+        if (!members.delete(slot)) throw new Error(`slot ${slot} leaves and is empty`);
+      });
+      eachSlot(bits.golomb(0), () => bits.golomb(3), (slot) => {
+        const member = readMember(bits);
+        if (members.has(slot)) throw new Error(`${member.name} enters slot ${slot}, which is taken`);
+        members.set(slot, member);
+      });
+    }
+    const count = bits.golomb(3);
+    const gapOrder = bits.bits(2);
+    const order = bits.bits(3);
+    eachSlot(count, () => bits.golomb(gapOrder), (slot) => {
+      const member = members.get(slot);
+      const changed = bits.bits(1) === 1 ? 1 : bits.bits(4);
+      if (changed & 1) {
+        const residual = [bits.signedGolomb(order), 0, bits.signedGolomb(order)];
+        if (changed & 2) residual[1] = bits.signedGolomb(order);
+        if (member) {
+          ['x', 'y', 'z'].forEach((axis, i) => {
+            member.predictor[i] += residual[i];
+            member[axis] += member.predictor[i];
+          });
+        }
+      }
+      const yaw = changed & 4 ? bits.signedGolomb(2) : 0;
+      const flags = changed & 8 ? bits.flags() : null;
+      if (!member) throw new Error(`change of slot ${slot}, which is empty`);
+      member.yaw = (((member.yaw + yaw) % 256) + 256) % 256;
+      if (flags !== null) member.flags = flags;
+    });
+  }
+}
