@@ -71,6 +71,14 @@ bool fits(const KeySpec& key, const toml::node& node) {
   return false;
 }
 
+bool is_section(std::string_view name) {
+  for (const KeySpec& key : config_keys()) {
+    const std::string_view known = key.name;
+    if (known.substr(0, known.find('.')) == name) return true;
+  }
+  return false;
+}
+
 class Loader {
  public:
   explicit Loader(const ConfigInput& input) : input_(input) {
@@ -163,7 +171,8 @@ class Loader {
       for (char& c : guess) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
       const size_t underscore = guess.find('_');
       if (underscore != std::string::npos) guess[underscore] = '.';
-      error(variable, unknown_key(guess));
+      // Other variables of this prefix are not ours to judge: programs around us use some.
+      if (is_section(guess.substr(0, underscore))) error(variable, unknown_key(guess));
     }
   }
 

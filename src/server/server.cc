@@ -193,6 +193,9 @@ bool Server::start(std::string* error) {
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });
   }
+  // Ready means that the world ticks: who reads our "listening" may ask /readyz at once.
+  const base::Instant give_up = monotonic_now() + base::seconds(2);
+  while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
   return true;
 }
 

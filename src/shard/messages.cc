@@ -29,14 +29,14 @@ struct ClientMessages {
 
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
-    if (!wire::decode(m.payload, &disconnect)) return Handled::kMalformed;
+    if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
     s.endpoint_.close(slot, 1000, {}, net::CloseCause::kPeerClosed);
     return Handled::kOk;
   }
 
   static Handled client_hello(Shard& s, uint32_t slot, const Envelope& m) {
     wire::ClientHello hello;
-    if (!wire::decode(m.payload, &hello)) return Handled::kMalformed;
+    if (!wire::decode(m.payload, &hello)) return Handled::kInvalid;
     if (hello.state_encoding > 1 || !std::isfinite(hello.view_distance) ||
         hello.view_distance < 0) {
       return Handled::kInvalid;
@@ -53,20 +53,20 @@ struct ClientMessages {
 
   static Handled time_sync(Shard& s, uint32_t slot, const Envelope& m) {
     wire::TimeSync asked;
-    if (!wire::decode(m.payload, &asked)) return Handled::kMalformed;
+    if (!wire::decode(m.payload, &asked)) return Handled::kInvalid;
     s.send_time_sync(slot, asked);
     return Handled::kOk;
   }
 
   static Handled player_move(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerMovement move;
-    if (!wire::decode(m.payload, &move)) return Handled::kMalformed;
+    if (!wire::decode(m.payload, &move)) return Handled::kInvalid;
     return s.on_move(slot, move);
   }
 
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
-    if (!wire::decode(m.payload, &state)) return Handled::kMalformed;
+    if (!wire::decode(m.payload, &state)) return Handled::kInvalid;
     wire::PlayerMovement move;
     move.position = state.position;
     move.rotation = state.rotation;
@@ -111,9 +111,12 @@ void Shard::on_message(uint32_t slot, protocol::Opcode opcode, base::MutableByte
   }
   wire::FrameReader frames(payload);
   base::Bytes frame;
-  for (;;) {
-    const wire::FrameStatus status = frames.next(&frame);
-    if (status == wire::FrameStatus::kEnd) return;
+  for (bool first = true;; first = false) {
+    wire::FrameStatus status = frames.next(&frame);
+    if (status == wire::FrameStatus::kEnd) {
+      if (!first) return;
+      status = wire::FrameStatus::kMalformed;  // a message holds at least one frame
+    }
     if (status != wire::FrameStatus::kFrame) {
       const bool version = status == wire::FrameStatus::kVersion;
       send_error(slot, version ? wire::kErrorUnsupportedVersion : wire::kErrorMalformedFrame,
@@ -162,7 +165,6 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
   switch (handler(*this, slot, message)) {
     case Handled::kOk: break;
     case Handled::kInvalid: violation(slot, wire::kErrorInvalidPayload, {}); break;
-    case Handled::kMalformed: violation(slot, wire::kErrorMalformedMessage, {}); break;
     case Handled::kNotPermitted: violation(slot, wire::kErrorNotPermitted, {}); break;
     case Handled::kNotAvailable:
       violation(slot, wire::kErrorUnknownType, "nobody serves this message type here");

@@ -17,8 +17,7 @@ class Shard;
 
 enum class Handled : uint8_t {
   kOk,
-  kInvalid,       // payload invalid for its type: ERROR 4003
-  kMalformed,     // payload does not decode: ERROR 4002
+  kInvalid,       // payload does not decode or is invalid for its type: ERROR 4003
   kNotPermitted,  // ERROR 4005
   kNotAvailable,  // nobody serves this type here: ERROR 4004
   kFailed,        // the handler failed: ERROR 4009

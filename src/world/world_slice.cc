@@ -125,11 +125,32 @@ Queued WorldSlice::remove(EntityId id) {
   return {};
 }
 
+// `newer` over `older`: what the newer one does not say stays.
+static void merge_input(const Input& newer, Input* older) {
+  Input merged = newer;
+  if ((newer.has & Input::kPosition) == 0) merged.position = older->position;
+  if ((newer.has & Input::kYaw) == 0) merged.yaw = older->yaw;
+  if ((newer.has & Input::kVelocity) == 0) {
+    for (int i = 0; i < 3; ++i) merged.velocity[i] = older->velocity[i];
+  }
+  merged.has = newer.has | older->has;
+  *older = merged;
+}
+
 Queued WorldSlice::queue_input(EntityId id, const Input& input) {
   const EntitySlot s = find_present(id);
   if (s == kNoEntity) return not_here(id);
   Membership& membership = entities_.membership(s);
-  if (membership.queued == kInputsPerTick || input_count_ == inputs_.size()) {
+  if (membership.queued == kInputsPerTick) {
+    // The last word counts: it takes the place of the one before it.
+    uint32_t i = input_count_ - 1;
+    while (i > 0 && inputs_[i].entity != s) --i;
+    TG_ASSERT(inputs_[i].entity == s);
+    merge_input(input, &inputs_[i].input);
+    ++counters_.inputs_merged;
+    return {};
+  }
+  if (input_count_ == inputs_.size()) {
     ++counters_.inputs_dropped;
     return {QueueStatus::kFull, {}};
   }

@@ -25,7 +25,7 @@
 
 namespace tidegate::world {
 
-inline constexpr uint32_t kInputsPerTick = 16;    // of one entity; more are refused
+inline constexpr uint32_t kInputsPerTick = 16;    // of one entity; later ones replace the last
 inline constexpr size_t kTransferBytesMax = 256;  // serialised entity
 
 // Error codes of protocol.md that stand in MoveResult::reason.
@@ -101,6 +101,7 @@ struct Queued {
 struct SliceCounters {
   uint64_t inputs_applied = 0, inputs_refused_speed = 0, inputs_refused_bounds = 0;
   uint64_t inputs_stale = 0, inputs_dropped = 0;
+  uint64_t inputs_merged = 0;  // above kInputsPerTick: replaced the one before
   uint64_t transfers_out = 0, transfers_in = 0, transfers_postponed = 0, arrivals_refused = 0;
   uint64_t spawned = 0, gone = 0;
 };

@@ -184,11 +184,19 @@ TEST_F(SliceTest, InputsOfATickAreBounded) {
   for (uint32_t i = 0; i < kInputsPerTick; ++i) {
     ASSERT_EQ(slice_.queue_input(kId, move_to({}, i)).status, QueueStatus::kOk);
   }
-  EXPECT_EQ(slice_.queue_input(kId, move_to({}, 50)).status, QueueStatus::kFull);
+  // More than that: the last one takes the place of the one before it, so its word counts.
+  EXPECT_EQ(slice_.queue_input(kId, move_to({1, 0, 0}, 50)).status, QueueStatus::kOk);
+  Input turn_only{};
+  turn_only.client_tick = 51;
+  turn_only.has = Input::kYaw;
+  turn_only.yaw = 9;
+  EXPECT_EQ(slice_.queue_input(kId, turn_only).status, QueueStatus::kOk);
   EXPECT_EQ(slice_.queue_input({5}, move_to({}, 50)).status, QueueStatus::kUnknown);
   turn();
-  EXPECT_EQ(slice_.queue_input(kId, move_to({}, 51)).status, QueueStatus::kOk);
-  EXPECT_EQ(slice_.counters().inputs_dropped, 1u);
+  EXPECT_EQ(slice_.counters().inputs_merged, 2u);
+  EXPECT_EQ(slice_.entities().image(0).position, (Steps3{1, 0, 0}));
+  EXPECT_EQ(slice_.entities().image(0).yaw, 9);
+  EXPECT_EQ(slice_.queue_input(kId, move_to({}, 52)).status, QueueStatus::kOk);
 }
 
 TEST_F(SliceTest, LingersWithoutConnectionThenGoes) {
