@@ -174,7 +174,8 @@ struct Gone {
   int32_t position[3];
 };
 
-// Shard to control: check this token. Tail: the token. Refuse (503 overloaded).
+// Shard to control: check this token. Tail: the token. Keep (503 overloaded
+// while much is kept).
 struct AuthRequest {
   static constexpr MessageType kType = MessageType::kAuthRequest;
   ConnectionRef connection;

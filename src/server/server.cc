@@ -17,8 +17,8 @@
 namespace tidegate::server {
 namespace {
 
-constexpr uint32_t kShardRingBytes = 1 << 20;
-constexpr uint32_t kControlRingBytes = 1 << 20;
+constexpr uint32_t kShardRingBytes = 256 << 10;
+constexpr uint32_t kControlRingBytes = 64 << 10;
 constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 base::Instant monotonic_now() {
@@ -66,6 +66,8 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.linger_ms = static_cast<uint32_t>(config.world.linger.ns / 1'000'000);
   // A player's entity lingers when its connection is gone: room for both.
   w.entities = config.limits.connections + config.limits.connections / 4 + 64;
+  // Spread thin, every player stands in a cell of its own and watches its neighbours.
+  w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
   return w;
@@ -129,6 +131,9 @@ bool Server::set_up(std::string* error) {
     auto agent = std::make_unique<Agent>();
     io::IoLimits limits;
     limits.sockets = rows + net::kRefusalRows;
+    // Game messages are small; a ring of buffers is touched as a whole sooner or later.
+    limits.buffers = 512;
+    limits.buffer_bytes = 2048;
     io::SetupError setup_error;
     auto made = io::UringIo::make(limits, &setup_error);
     if (!made.ok()) {

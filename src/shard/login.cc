@@ -41,10 +41,7 @@ net::UpgradeDecision Shard::on_upgrade(uint32_t slot, const protocol::UpgradeReq
   if (!request.resume.empty()) player.flags |= kResumeAsked;
   counters_.add(Counter::kAuthRequests, 1);
   const mailbox::AuthRequest ask{endpoint_.ref(slot), now_.ns};
-  if (!mailbox_.post(mailbox_.control(), ask, base::as_bytes(request.credential()))) {
-    endpoint_.refuse_upgrade(slot, 503, "overloaded", "too many logins at once; try again later");
-    return net::UpgradeDecision::kRefused;
-  }
+  outbox_.post(mailbox_.control(), ask, base::as_bytes(request.credential()));
   return net::UpgradeDecision::kLater;
 }
 
