@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Endpoint over the simulated network: upgrade, echo, slow readers, limits, heartbeats, closes.
+#include "net/endpoint.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "io/sim_io.h"
+#include "io/sim_network.h"
+
+namespace tidegate::net {
+namespace {
+
+using base::milliseconds;
+
+constexpr uint16_t kPort = 9000;
+constexpr const char* kRequest =
+    "GET /x HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+EndpointConfig small() {
+  EndpointConfig c;
+  c.connections = 8;
+  c.message_bytes = 4096;
+  c.backlog_bytes = 16 * 1024;
+  c.backlog_pool_bytes = 1 << 20;
+  c.turn_bytes = 1 << 20;
+  c.receive_buffers = 64;
+  c.handshake_timeout = milliseconds(500);
+  c.heartbeat_interval = milliseconds(1000);
+  c.heartbeat_timeout = milliseconds(2500);
+  c.rules.path = {};
+  return c;
+}
+
+io::SimConfig network_config() {
+  io::SimConfig c;
+  c.latency = milliseconds(1);
+  c.window_bytes = 8 * 1024;
+  return c;
+}
+
+class EndpointTest : public ::testing::Test, protected ConnectionHandler {
+ protected:
+  EndpointTest()
+      : network_(1, network_config()),
+        io_(network_, io::IoLimits{.sockets = 8 + kRefusalRows, .buffers = 64, .buffer_bytes = 512}),
+        endpoint_(small(), io_, *this, counters_) {
+    io::ListenSpec listen;
+    listen.address.sin6_family = AF_INET6;
+    listen.address.sin6_port = htons(kPort);
+    uint16_t port = 0;
+    EXPECT_EQ(io_.listen(listen, &port), io::IoStatus::kOk);
+  }
+
+  void run(int ms) {
+    for (int i = 0; i < ms; ++i) {
+      network_.advance_to(network_.now() + milliseconds(1));
+      const auto completions = io_.poll(network_.now());
+      endpoint_.begin_turn(network_.now());
+      for (const io::Completion& c : completions) endpoint_.on_completion(c);
+      endpoint_.run_timers();
+      if (flood_ != 0) {
+        const std::vector<uint8_t> bytes(flood_, 'f');
+        for (uint32_t slot = 0; slot < endpoint_.slots_used(); ++slot) {
+          endpoint_.send_message(slot, protocol::Opcode::kBinary, bytes);
+        }
+      }
+      endpoint_.flush();
+    }
+  }
+  static void send(io::SimClientSocket* s, std::string_view text) {
+    EXPECT_EQ(s->send(base::as_bytes(text)), text.size());
+  }
+  static std::string read(io::SimClientSocket* s) {
+    std::string out;
+    uint8_t buffer[1024];
+    for (uint32_t n; (n = s->receive(buffer)) != 0;) out.append(reinterpret_cast<char*>(buffer), n);
+    return out;
+  }
+  io::SimClientSocket* open() {
+    io::SimClientSocket* s = network_.connect(kPort);
+    send(s, kRequest);
+    run(10);
+    EXPECT_EQ(read(s).substr(0, 12), "HTTP/1.1 101");
+    return s;
+  }
+  static std::string frame(std::string_view payload) {
+    std::string out(protocol::kHeaderMax + payload.size(), '\0');
+    out.resize(protocol::write_masked_frame(reinterpret_cast<uint8_t*>(out.data()),
+                                            protocol::Opcode::kBinary, true,
+                                            base::as_bytes(payload), 0x12345678));
+    return out;
+  }
+
+  UpgradeDecision on_upgrade(uint32_t, const protocol::UpgradeRequest&) override {
+    return UpgradeDecision::kAccept;
+  }
+  void on_open(uint32_t) override { ++opened_; }
+  void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override {
+    endpoint_.send_message(slot, opcode, payload);
+  }
+  void on_closed(uint32_t, CloseCause cause, uint16_t) override { causes_.push_back(cause); }
+
+  metrics::Counters counters_;
+  io::SimNetwork network_;
+  io::SimIo io_;
+  Endpoint endpoint_;
+  int opened_ = 0;
+  uint32_t flood_ = 0;
+  std::vector<CloseCause> causes_;
+};
+
+TEST_F(EndpointTest, EchoesAMessageThatComesInPieces) {
+  io::SimClientSocket* s = open();
+  const std::string payload(3000, 'a');
+  const std::string bytes = frame(payload);
+  for (size_t at = 0; at < bytes.size(); at += 700) {
+    send(s, std::string_view(bytes).substr(at, 700));
+    run(3);
+  }
+  run(5);
+  const std::string answer = read(s);
+  ASSERT_EQ(answer.size(), 4 + payload.size());
+  EXPECT_EQ(answer.substr(4), payload);
+  EXPECT_EQ(io_.buffers_out(), 0u);
+}
+
+TEST_F(EndpointTest, MessagesBehindTheRequestAreNotLost) {
+  io::SimClientSocket* s = network_.connect(kPort);
+  send(s, std::string(kRequest) + frame("early"));
+  run(10);
+  const std::string answer = read(s);
+  EXPECT_EQ(answer.substr(answer.size() - 5), "early");
+}
+
+TEST_F(EndpointTest, ASlowReaderIsCutAtItsLimitAndNobodyElseNotices) {
+  io::SimClientSocket* slow = open();
+  io::SimClientSocket* quick = open();
+  flood_ = 1000;
+  size_t got = 0;
+  for (int i = 0; i < 100 && causes_.empty(); ++i) {
+    run(1);
+    got += read(quick).size();
+    for (uint32_t slot = 0; slot < endpoint_.slots_used(); ++slot) {
+      EXPECT_LE(endpoint_.hot(slot).backlog_bytes, small().backlog_bytes);
+    }
+  }
+  ASSERT_EQ(causes_.size(), 1u);
+  EXPECT_EQ(causes_[0], CloseCause::kSlowConsumer);
+  EXPECT_GT(got, 15'000u);
+  run(20);
+  EXPECT_EQ(endpoint_.open_count(), 1u);
+  EXPECT_FALSE(quick->closed());
+  (void)slow;
+}
+
+TEST_F(EndpointTest, ABacklogIsDeliveredInOrderWhenTheReaderComesBack) {
+  io::SimClientSocket* s = open();
+  flood_ = 1000;
+  run(12);  // window of 8 KiB full, some messages wait
+  flood_ = 0;
+  EXPECT_GT(endpoint_.hot(0).backlog_bytes, 0u);
+  std::string all;
+  for (int i = 0; i < 50; ++i) {
+    all += read(s);
+    run(1);
+  }
+  EXPECT_EQ(endpoint_.hot(0).backlog_bytes, 0u);
+  EXPECT_EQ(all.size() % 1004, 0u);
+  for (size_t at = 0; at < all.size(); at += 1004) EXPECT_EQ(all.substr(at + 4, 1000), std::string(1000, 'f'));
+}
+
+TEST_F(EndpointTest, TooManyConnectionsAreToldSo) {
+  for (int i = 0; i < 8; ++i) open();
+  io::SimClientSocket* s = network_.connect(kPort);
+  send(s, kRequest);
+  run(10);
+  EXPECT_EQ(read(s).substr(0, 12), "HTTP/1.1 429");
+  s->finish();
+  run(10);
+  EXPECT_EQ(endpoint_.open_count(), 8u);
+}
+
+TEST_F(EndpointTest, ASilentHandshakeTimesOut) {
+  io::SimClientSocket* s = network_.connect(kPort);
+  send(s, "GET / HTTP/1.1\r\n");
+  run(600);
+  EXPECT_EQ(read(s).substr(0, 12), "HTTP/1.1 408");
+  run(3000);
+  EXPECT_EQ(endpoint_.open_count(), 0u);
+  EXPECT_TRUE(causes_.empty());  // the handler never heard of it
+}
+
+TEST_F(EndpointTest, ASilentPeerIsPingedThenClosed) {
+  io::SimClientSocket* s = open();
+  run(1200);
+  EXPECT_EQ(read(s).substr(0, 2), std::string("\x89\x08"));
+  run(2000);
+  ASSERT_EQ(causes_.size(), 1u);
+  EXPECT_EQ(causes_[0], CloseCause::kHeartbeatTimeout);
+  run(3000);
+  EXPECT_EQ(endpoint_.open_count(), 0u);
+}
+
+TEST_F(EndpointTest, AMessageAboveTheLimitClosesWith1009) {
+  io::SimClientSocket* s = open();
+  send(s, frame(std::string(4097, 'x')).substr(0, 100));
+  run(5);
+  const std::string answer = read(s);
+  ASSERT_GE(answer.size(), 4u);
+  EXPECT_EQ(static_cast<uint8_t>(answer[0]), 0x88);
+  EXPECT_EQ(base::load_be16(reinterpret_cast<const uint8_t*>(answer.data() + 2)), 1009);
+  EXPECT_EQ(causes_.at(0), CloseCause::kTooBig);
+}
+
+TEST_F(EndpointTest, ChurnLeavesNothingBehind) {
+  for (int round = 0; round < 50; ++round) {
+    std::vector<io::SimClientSocket*> sockets;
+    for (int i = 0; i < 8; ++i) sockets.push_back(open());
+    for (size_t i = 0; i < sockets.size(); ++i) {
+      send(sockets[i], frame("bye").substr(0, 3 + i));
+      if (i % 2 == 0) sockets[i]->reset();
+      else sockets[i]->close();
+    }
+    run(30);
+    for (auto* s : sockets) network_.release(s);
+    ASSERT_EQ(endpoint_.open_count(), 0u) << round;
+  }
+  EXPECT_EQ(causes_.size(), 400u);
+  EXPECT_EQ(io_.buffers_out(), 0u);
+}
+
+}  // namespace
+}  // namespace tidegate::net
