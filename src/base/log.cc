@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/log.h"
 
+#include <unistd.h>
+
 namespace tidegate::base {
 namespace {
 LogHook installed_hook = nullptr;
@@ -12,7 +14,9 @@ void log(LogLevel level, std::string_view text) {
   if (installed_hook != nullptr) {
     installed_hook(level, text);
   } else if (level == LogLevel::kFatal) {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+    // No stream of the C library: it may be what failed.
+    (void)!::write(STDERR_FILENO, text.data(), text.size());
+    (void)!::write(STDERR_FILENO, "\n", 1);
   }
 }
 
