@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two whole shards over io_uring with walking clients, all on one thread, and a count of every
+// allocation that happens inside a shard's turn: in the steady state there are none.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "client/client.h"
+#include "io/uring_io.h"
+#include "mailbox/mailboxes.h"
+#include "shard/shard.h"
+
+namespace {
+bool counting = false;
+uint64_t allocations = 0;
+
+void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
+  if (counting) ++allocations;
+  void* p = alignment <= alignof(std::max_align_t)
+                ? std::malloc(bytes)
+                : std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  if (p == nullptr) std::abort();
+  return p;
+}
+}  // namespace
+
+void* operator new(std::size_t n) { return count_and_allocate(n, 1); }
+void* operator new[](std::size_t n) { return count_and_allocate(n, 1); }
+void* operator new(std::size_t n, std::align_val_t a) {
+  return count_and_allocate(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+  return count_and_allocate(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace tidegate {
+namespace {
+
+constexpr uint32_t kShards = 2;
+constexpr uint32_t kClients = 40;
+
+class Walker final : public client::ClientEvents {
+ public:
+  Walker(uint32_t number, uint16_t port) : number_(number) {
+    client::ClientConfig config;
+    config.token = "walker" + std::to_string(number);
+    config.encoding =
+        number % 2 ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    client_ = std::make_unique<client::Client>(config, *this, number);
+    fd_ = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    client_->start();
+  }
+  ~Walker() override { close(fd_); }
+
+  void turn(base::Instant now) {
+    uint8_t buffer[16384];
+    for (;;) {
+      const ssize_t n = recv(fd_, buffer, sizeof buffer, MSG_DONTWAIT);
+      if (n <= 0) break;
+      client_->on_bytes(now, {buffer, static_cast<size_t>(n)});
+    }
+    const base::Bytes out = client_->outgoing();
+    if (out.empty()) return;
+    const ssize_t n = send(fd_, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) client_->sent(static_cast<size_t>(n));
+  }
+  // Back and forth over cell and shard borders.
+  void move() {
+    wire::PlayerMovement m;
+    m.client_tick = ++tick_;
+    const int phase = static_cast<int>(tick_ + number_ * 7) % 800;
+    const float way = static_cast<float>(phase < 400 ? phase : 800 - phase) * 0.15F;
+    if (at_known_) {
+      m.has_position = true;
+      m.position = {at_.x + (number_ % 2 ? way : 0), at_.y, at_.z + (number_ % 2 ? 0 : way)};
+    }
+    client_->send_move(m);
+  }
+  void on_move_ack(base::Instant, const wire::MoveAck& ack) override {
+    if (!at_known_) at_ = ack.position;
+    at_known_ = true;
+    ++acks_;
+  }
+
+  const client::Client& client() const { return *client_; }
+  uint64_t acks() const { return acks_; }
+
+ private:
+  uint32_t number_;
+  std::unique_ptr<client::Client> client_;
+  int fd_ = -1;
+  wire::Vector3 at_;
+  bool at_known_ = false;
+  uint32_t tick_ = 0;
+  uint64_t acks_ = 0;
+};
+
+struct NoWakes final : mailbox::WakeSink {
+  void wake_agent(mailbox::AgentId) override {}
+};
+
+TEST(SteadyState, ATurnAllocatesNothing) {
+  mailbox::Fabric fabric({.shards = kShards, .shard_ring_bytes = 1 << 18,
+                          .control_ring_bytes = 1 << 16});
+  io::EventWaker control_waker;
+  std::vector<std::unique_ptr<io::UringIo>> ios;
+  std::vector<io::Waker*> wakers;
+  io::ListenSpec listen;
+  listen.address.sin6_family = AF_INET6;
+  listen.address.sin6_addr.s6_addr[10] = listen.address.sin6_addr.s6_addr[11] = 0xff;
+  listen.address.sin6_addr.s6_addr[12] = 127;
+  listen.address.sin6_addr.s6_addr[15] = 1;
+  uint16_t port = 0;
+  for (uint32_t i = 0; i < kShards; ++i) {
+    io::SetupError error;
+    auto made = io::UringIo::make({.sockets = 256 + net::kRefusalRows, .buffers = 128,
+                                   .buffer_bytes = 2048, .queue_entries = 256},
+                                  &error);
+    if (!made.ok()) GTEST_SKIP() << error.text;
+    ios.push_back(std::move(made).value());
+    ASSERT_EQ(ios.back()->listen(listen, &port), io::IoStatus::kOk);
+    listen.address.sin6_port = htons(port);
+    wakers.push_back(&ios.back()->waker());
+  }
+  wakers.push_back(&control_waker);
+  constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
+  shard::ShardConfig config;
+  config.count = kShards;
+  config.server_version = "test";
+  config.first_tick = ios[0]->now();
+  config.world.spawn_radius = 150;
+  config.world.shard_count = kShards;
+  config.world.entities = 512;
+  config.world.cells = 1024;
+  config.endpoint.connections = 256;
+  config.endpoint.receive_buffers = 128;
+  config.endpoint.backlog_pool_bytes = 1 << 20;
+  config.endpoint.rules.subprotocols = kSubprotocols;
+  std::vector<std::unique_ptr<metrics::Counters>> counters;
+  std::vector<std::unique_ptr<shard::Shard>> shards;
+  for (uint32_t i = 0; i < kShards; ++i) {
+    config.index = i;
+    counters.push_back(std::make_unique<metrics::Counters>());
+    shards.push_back(
+        std::make_unique<shard::Shard>(config, *ios[i], fabric, wakers, *counters[i]));
+  }
+  mailbox::Mailbox control(fabric, fabric.control());
+  NoWakes no_wakes;
+  std::vector<std::unique_ptr<Walker>> walkers;
+  for (uint32_t i = 0; i < kClients; ++i) walkers.push_back(std::make_unique<Walker>(i, port));
+
+  const auto round = [&](bool count) {
+    for (auto& shard : shards) {
+      counting = count;
+      shard->turn(shard::Shard::Wait::kNo);
+      counting = false;
+    }
+    control.drain(100, [&](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+      if (type != mailbox::MessageType::kAuthRequest) return;
+      base::Bytes token;
+      const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
+      mailbox::AuthResult result{};
+      result.connection = request.connection;
+      result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
+      const std::string tail = std::string(base::as_text(token)) + std::string(base::as_text(token));
+      ASSERT_TRUE(control.post(from, result, base::as_bytes(tail)));
+    });
+    control.publish_all(no_wakes);
+    for (auto& walker : walkers) walker->turn(ios[0]->now());
+  };
+  const auto everybody_in = [&] {
+    for (auto& walker : walkers) {
+      if (walker->client().state() != client::ClientState::kInWorld) return false;
+    }
+    return true;
+  };
+  for (int i = 0; i < 200000 && !everybody_in(); ++i) round(false);
+  ASSERT_TRUE(everybody_in());
+
+  // The first seconds may still grow what clients cause to grow; then it is the steady state.
+  uint32_t last_tick = 0;
+  uint32_t steps = 0;
+  const uint32_t warm_steps = 120;
+  while (steps < 600) {
+    round(steps >= warm_steps);
+    if (shards[0]->current_tick() != last_tick) {
+      last_tick = shards[0]->current_tick();
+      ++steps;
+      for (auto& walker : walkers) walker->move();
+    }
+  }
+  EXPECT_EQ(allocations, 0u);
+  uint64_t handovers = 0;
+  for (auto& c : counters) handovers += c->get(metrics::Counter::kHandovers);
+  EXPECT_GT(handovers, 10u) << "the walk crosses no border; it proves too little";
+  for (auto& walker : walkers) {
+    EXPECT_GT(walker->acks(), 300u);
+    const client::PictureCounters& c = walker->client().picture().counters();
+    EXPECT_EQ(c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace tidegate
