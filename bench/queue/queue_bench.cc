@@ -1,74 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a message between two agents costs: queue/byte_ring.h against the moodycamel queue, which is
-// given its best form (one producer token, one consumer token, bulk operations, elements of exactly
-// the message's size, memory reserved before). Both sides write every byte of a message and read
-// every byte of it; the sum of what was read must come out the same, or the run fails.
-//
-// "alone" does both ends on one thread: the instructions. "threads" has a consumer of its own: the
-// instructions and the cache lines that travel. Time is per message, of the producer's side.
+// What carries messages from one shard to another: the byte ring of this tree against the moodycamel
+// queue with an explicit producer token. One producer and one consumer on two threads, messages of
+// 64 and 256 bytes in batches as a shard's turn makes them; and the cost of both ends on one thread.
 #include <benchmark/benchmark.h>
 #include <concurrentqueue/concurrentqueue.h>
 
 #include <atomic>
-#include <cstdint>
 #include <cstring>
-#include <memory>
 #include <thread>
-#include <vector>
 
 #include "queue/byte_ring.h"
 
-namespace tidegate::queue {
 namespace {
 
-constexpr uint32_t kRoomBytes = 1 << 18;  // of either queue
+using tidegate::queue::ByteRing;
+using tidegate::queue::Record;
 
-template <uint32_t kBytes>
+template <size_t N>
 struct Message {
-  uint64_t words[kBytes / 8];
+  uint8_t bytes[N];
 };
 
-template <uint32_t kBytes>
-void fill(uint64_t* words, uint64_t number) {
-  for (uint32_t i = 0; i < kBytes / 8; ++i) words[i] = number + i;
-}
-template <uint32_t kBytes>
-uint64_t sum_of(const uint64_t* words) {
-  uint64_t sum = 0;
-  for (uint32_t i = 0; i < kBytes / 8; ++i) sum += words[i];
-  return sum;
-}
-// Of the messages 0..count-1.
-template <uint32_t kBytes>
-uint64_t expected_sum(uint64_t count) {
-  constexpr uint64_t kWords = kBytes / 8;
-  const uint64_t numbers = count % 2 == 0 ? count / 2 * (count - 1) : (count - 1) / 2 * count;
-  return numbers * kWords + count * (kWords * (kWords - 1) / 2);
-}
-
-// Each queue: send() puts up to `batch` messages in and returns how many went, receive() takes what
-// is there and returns how many came.
-template <uint32_t kBytes>
-class Ring {
+template <size_t N>
+class RingCarrier {
  public:
-  explicit Ring(uint32_t) : ring_(kRoomBytes) {}
-
-  uint32_t send(uint64_t number, uint32_t batch) {
-    uint32_t n = 0;
-    for (; n < batch; ++n) {
-      uint8_t* p = ring_.claim(1, kBytes);
+  size_t push(size_t count) {
+    size_t n = 0;
+    for (; n < count; ++n) {
+      uint8_t* p = ring_.claim(1, N);
       if (p == nullptr) break;
-      fill<kBytes>(reinterpret_cast<uint64_t*>(p), number + n);
+      std::memset(p, static_cast<int>(n), N);
       ring_.commit();
     }
-    if (n != 0) ring_.publish();
+    ring_.publish();
     return n;
   }
-  uint32_t receive(uint64_t* sum) {
-    uint32_t n = 0;
+  size_t pop(size_t most) {
     Record record;
-    for (; n < kRoomBytes / kBytes && ring_.peek(&record); ++n) {
-      *sum += sum_of<kBytes>(reinterpret_cast<const uint64_t*>(record.bytes.data()));
+    size_t n = 0;
+    for (; n < most && ring_.peek(&record); ++n) {
+      benchmark::DoNotOptimize(record.bytes[0]);
       ring_.pop();
     }
     if (n != 0) ring_.release();
@@ -76,95 +47,73 @@ class Ring {
   }
 
  private:
-  ByteRing ring_;
+  ByteRing ring_{1 << 18};
 };
 
-template <uint32_t kBytes>
-class Moodycamel {
+template <size_t N>
+class MoodyCarrier {
  public:
-  explicit Moodycamel(uint32_t batch)
-      : queue_(kRoomBytes / kBytes), producer_(queue_), consumer_(queue_), out_(batch),
-        in_(kRoomBytes / kBytes) {}
-
-  uint32_t send(uint64_t number, uint32_t batch) {
-    for (uint32_t n = 0; n < batch; ++n) fill<kBytes>(out_[n].words, number + n);
-    // All or nothing, and never an allocation: the data plane's rule.
-    return queue_.try_enqueue_bulk(producer_, out_.data(), batch) ? batch : 0;
+  size_t push(size_t count) {
+    Message<N> batch[64];
+    for (size_t n = 0; n < count; ++n) std::memset(batch[n].bytes, static_cast<int>(n), N);
+    return queue_.try_enqueue_bulk(token_, batch, count) ? count : 0;
   }
-  uint32_t receive(uint64_t* sum) {
-    const size_t n = queue_.try_dequeue_bulk(consumer_, in_.data(), in_.size());
-    for (size_t i = 0; i < n; ++i) *sum += sum_of<kBytes>(in_[i].words);
-    return static_cast<uint32_t>(n);
+  size_t pop(size_t most) {
+    Message<N> batch[64];
+    const size_t n = queue_.try_dequeue_bulk_from_producer(token_, batch, most);
+    for (size_t i = 0; i < n; ++i) benchmark::DoNotOptimize(batch[i].bytes[0]);
+    return n;
   }
 
  private:
-  moodycamel::ConcurrentQueue<Message<kBytes>> queue_;
-  moodycamel::ProducerToken producer_;
-  moodycamel::ConsumerToken consumer_;
-  std::vector<Message<kBytes>> out_, in_;
+  moodycamel::ConcurrentQueue<Message<N>> queue_{(1 << 18) / N};
+  moodycamel::ProducerToken token_{queue_};
 };
 
-template <template <uint32_t> class Queue, uint32_t kBytes>
-void alone(benchmark::State& state) {
-  const uint32_t batch = static_cast<uint32_t>(state.range(0));
-  auto queue = std::make_unique<Queue<kBytes>>(batch);
-  uint64_t sent = 0;
-  uint64_t received = 0;
-  uint64_t sum = 0;
+template <class Carrier>
+void one_thread(benchmark::State& state) {
+  Carrier carrier;
+  const size_t batch = static_cast<size_t>(state.range(0));
+  size_t total = 0;
   for (auto _ : state) {
-    sent += queue->send(sent, batch);
-    received += queue->receive(&sum);
+    carrier.push(batch);
+    total += carrier.pop(batch);
   }
-  if (received != sent || sum != expected_sum<kBytes>(sent)) state.SkipWithError("messages differ");
-  state.counters["ns/message"] = benchmark::Counter(
-      static_cast<double>(sent) * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.SetItemsProcessed(static_cast<int64_t>(total));
 }
 
-template <template <uint32_t> class Queue, uint32_t kBytes>
-void threads(benchmark::State& state) {
-  const uint32_t batch = static_cast<uint32_t>(state.range(0));
-  auto queue = std::make_unique<Queue<kBytes>>(batch);
-  std::atomic<uint64_t> wanted{UINT64_MAX};  // messages after which the consumer ends
-  uint64_t sum = 0;
-  std::thread consumer([&] {
-    uint64_t received = 0;
-    while (received < wanted.load(std::memory_order_relaxed)) received += queue->receive(&sum);
-  });
-  uint64_t sent = 0;
-  uint64_t full = 0;
-  for (auto _ : state) {
-    for (uint32_t left = batch; left > 0;) {
-      const uint32_t n = queue->send(sent, left);
-      sent += n;
-      left -= n;
-      if (n == 0) ++full;
+template <class Carrier>
+void two_threads(benchmark::State& state) {
+  Carrier carrier;
+  const size_t batch = static_cast<size_t>(state.range(0));
+  std::atomic<bool> stop{false};
+  std::thread producer([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      if (carrier.push(batch) == 0) std::this_thread::yield();
     }
+  });
+  size_t total = 0;
+  for (auto _ : state) {
+    size_t n = 0;
+    while (n < batch) {
+      const size_t got = carrier.pop(64);
+      if (got == 0) std::this_thread::yield();
+      n += got;
+    }
+    total += n;
   }
-  wanted.store(sent, std::memory_order_relaxed);
-  consumer.join();
-  if (sum != expected_sum<kBytes>(sent)) state.SkipWithError("messages differ");
-  state.counters["ns/message"] = benchmark::Counter(
-      static_cast<double>(sent) * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
-  state.counters["full"] = static_cast<double>(full);
+  stop = true;
+  producer.join();
+  state.SetItemsProcessed(static_cast<int64_t>(total));
 }
 
-void batches(benchmark::internal::Benchmark* b) { b->ArgName("batch")->Arg(1)->Arg(16)->Arg(128); }
-// Real time: the producer may wait for the consumer.
-void batches_in_threads(benchmark::internal::Benchmark* b) {
-  batches(b);
-  b->UseRealTime();
-}
-
-BENCHMARK_TEMPLATE2(alone, Ring, 64)->Apply(batches);
-BENCHMARK_TEMPLATE2(alone, Moodycamel, 64)->Apply(batches);
-BENCHMARK_TEMPLATE2(alone, Ring, 256)->Apply(batches);
-BENCHMARK_TEMPLATE2(alone, Moodycamel, 256)->Apply(batches);
-BENCHMARK_TEMPLATE2(threads, Ring, 64)->Apply(batches_in_threads);
-BENCHMARK_TEMPLATE2(threads, Moodycamel, 64)->Apply(batches_in_threads);
-BENCHMARK_TEMPLATE2(threads, Ring, 256)->Apply(batches_in_threads);
-BENCHMARK_TEMPLATE2(threads, Moodycamel, 256)->Apply(batches_in_threads);
+BENCHMARK(one_thread<RingCarrier<64>>)->Arg(1)->Arg(16)->Arg(64);
+BENCHMARK(one_thread<MoodyCarrier<64>>)->Arg(1)->Arg(16)->Arg(64);
+BENCHMARK(one_thread<RingCarrier<256>>)->Arg(16);
+BENCHMARK(one_thread<MoodyCarrier<256>>)->Arg(16);
+BENCHMARK(two_threads<RingCarrier<64>>)->Arg(1)->Arg(16)->Arg(64)->UseRealTime();
+BENCHMARK(two_threads<MoodyCarrier<64>>)->Arg(1)->Arg(16)->Arg(64)->UseRealTime();
+BENCHMARK(two_threads<RingCarrier<256>>)->Arg(16)->UseRealTime();
+BENCHMARK(two_threads<MoodyCarrier<256>>)->Arg(16)->UseRealTime();
 
 }  // namespace
-}  // namespace tidegate::queue
-
-BENCHMARK_MAIN();

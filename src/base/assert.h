@@ -11,7 +11,7 @@ namespace tidegate::base {
 
 }  // namespace tidegate::base
 
-#define TG_ASSERT(condition)                                                        \
-  (__builtin_expect(!!(condition), 1)                                               \
-       ? static_cast<void>(0)                                                       \
+#define TG_ASSERT(condition)          \
+  (__builtin_expect(!!(condition), 1) \
+       ? static_cast<void>(0)         \
        : ::tidegate::base::assert_failed(#condition, __FILE__, __LINE__))

@@ -22,7 +22,8 @@ void log(LogLevel level, std::string_view text);
 
 // printf-style formatting into a fixed array; truncates, always terminates.
 template <size_t N>
-[[gnu::format(printf, 2, 3)]] std::string_view format_into(char (&out)[N], const char* format, ...) {
+[[gnu::format(printf, 2, 3)]] std::string_view format_into(char (&out)[N], const char* format,
+                                                           ...) {
   va_list args;
   va_start(args, format);
   int n = std::vsnprintf(out, N, format, args);

@@ -108,7 +108,9 @@ size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
   }
   const protocol::Received received = receiver_.on_frame(frame);
   switch (received.event) {
-    case protocol::ReceiveEvent::kMessage: on_message(now, frame.payload); break;
+    case protocol::ReceiveEvent::kMessage:
+      on_message(now, frame.payload);
+      break;
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kLastFragment:
@@ -118,8 +120,11 @@ size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
         fragments_.clear();
       }
       break;
-    case protocol::ReceiveEvent::kPing: send_frame(Opcode::kPong, frame.payload); break;
-    case protocol::ReceiveEvent::kPong: break;
+    case protocol::ReceiveEvent::kPing:
+      send_frame(Opcode::kPong, frame.payload);
+      break;
+    case protocol::ReceiveEvent::kPong:
+      break;
     case protocol::ReceiveEvent::kClose:
       close_code_ = received.close_code;
       close(received.close_code);
@@ -180,7 +185,9 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       picture_.apply_world_state(message.payload);
       set_state(ClientState::kInWorld);
       break;
-    case MessageType::kZoneUpdate: picture_.apply_zone_update(message.payload); break;
+    case MessageType::kZoneUpdate:
+      picture_.apply_zone_update(message.payload);
+      break;
     case MessageType::kCellFrame:
       picture_.apply_cell_frame(message.payload);
       if (state_ == ClientState::kAuthenticated) set_state(ClientState::kInWorld);
@@ -212,7 +219,8 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       if (wire::decode(message.payload, &m)) problem_ = "disconnected: " + std::string(m.reason);
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 

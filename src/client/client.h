@@ -59,6 +59,8 @@ class ClientEvents {
 class Client final : PictureEvents {
  public:
   Client(ClientConfig config, ClientEvents& events, uint64_t seed);
+  Client(const Client&) = delete;  // views into the configuration
+  Client& operator=(const Client&) = delete;
 
   void start();
   // Bytes from the socket; changed in place.
@@ -76,13 +78,13 @@ class Client final : PictureEvents {
   void close(uint16_t code);
 
   ClientState state() const { return state_; }
-  uint16_t close_code() const { return close_code_; }           // 0: none came
-  int http_status() const { return http_status_; }              // of a refused upgrade
-  const std::string& problem() const { return problem_; }       // why it closed, for people
+  uint16_t close_code() const { return close_code_; }      // 0: none came
+  int http_status() const { return http_status_; }         // of a refused upgrade
+  const std::string& problem() const { return problem_; }  // why it closed, for people
   const std::string& player_id() const { return player_id_; }
   uint32_t server_tick_rate() const { return tick_rate_; }
   const WorldPicture& picture() const { return picture_; }
-  // Where the server last said the player stands, from MOVE_ACK or the first state.
+  // Where the server last said the player stands: the last MOVE_ACK.
   const wire::Vector3& own_position() const { return own_position_; }
   bool has_own_position() const { return has_own_position_; }
   uint64_t messages_received() const { return messages_received_; }
@@ -90,6 +92,7 @@ class Client final : PictureEvents {
  private:
   void on_entity_changed(std::string_view name, uint32_t flags) override;
   size_t consume_answer(base::MutableBytes bytes);
+  void fail_refused(std::string_view body);
   size_t consume_frames(base::Instant now, base::MutableBytes bytes);
   void on_message(base::Instant now, base::MutableBytes message);
   void on_envelope(base::Instant now, const wire::Envelope& message);
@@ -107,7 +110,7 @@ class Client final : PictureEvents {
   protocol::WsReceiver receiver_;
   protocol::UpgradeOffer offer_;
   char key_[protocol::kKeyChars] = {};
-  std::vector<uint8_t> in_;        // incomplete head or frame
+  std::vector<uint8_t> in_;  // incomplete head or frame
   std::vector<uint8_t> fragments_;
   std::vector<uint8_t> out_;
   size_t out_sent_ = 0;

@@ -18,10 +18,17 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
   switch (it->second.apply(payload, this)) {
-    case wire::CellStatus::kOk: break;
-    case wire::CellStatus::kMalformed: ++counters_.malformed; break;
-    case wire::CellStatus::kMissingReference: ++counters_.chain_gaps; break;
-    case wire::CellStatus::kChecksumMismatch: ++counters_.checksum_mismatches; break;
+    case wire::CellStatus::kOk:
+      break;
+    case wire::CellStatus::kMalformed:
+      ++counters_.malformed;
+      break;
+    case wire::CellStatus::kMissingReference:
+      ++counters_.chain_gaps;
+      break;
+    case wire::CellStatus::kChecksumMismatch:
+      ++counters_.checksum_mismatches;
+      break;
   }
   if (header.drop) cells_.erase(it);
 }
@@ -111,7 +118,8 @@ void WorldPicture::apply_zone_update(base::Bytes payload) {
       case wire::kZoneUpdates:
         good = reader.is(WireType::kBytes) && apply_update(reader.bytes());
         break;
-      default: break;
+      default:
+        break;
     }
     if (!good) {
       ++counters_.malformed;

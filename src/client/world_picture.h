@@ -17,14 +17,14 @@
 namespace tidegate::client {
 
 struct PictureCounters {
-  uint64_t frames = 0;               // cell frames or zone updates applied
-  uint64_t updates = 0;              // entity changes in them
+  uint64_t frames = 0;   // cell frames or zone updates applied
+  uint64_t updates = 0;  // entity changes in them
   uint64_t enters = 0, leaves = 0;
-  uint64_t checksums = 0;            // checked
+  uint64_t checksums = 0;  // checked
   uint64_t checksum_mismatches = 0;
-  uint64_t chain_gaps = 0;           // deltas without their reference
+  uint64_t chain_gaps = 0;  // deltas without their reference
   uint64_t malformed = 0;
-  uint64_t violations = 0;           // protobuf: entered twice, or changed or left while unknown
+  uint64_t violations = 0;  // protobuf: entered twice, or changed or left while unknown
 };
 
 class PictureEvents {
@@ -69,9 +69,9 @@ class WorldPicture final : wire::CellImage::Listener {
   std::string own_name_;
   PictureEvents& events_;
   PictureCounters counters_;
-  std::unordered_map<uint32_t, wire::CellImage> cells_;          // by packed cell key
-  std::unordered_map<std::string, SeenEntity> entities_;         // protobuf
-  std::string key_;                                              // scratch
+  std::unordered_map<uint32_t, wire::CellImage> cells_;   // by packed cell key
+  std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
+  std::string key_;                                       // scratch
 };
 
 }  // namespace tidegate::client

@@ -7,9 +7,7 @@
 
 namespace tidegate::control {
 
-bool Address::is_loopback() const {
-  return ipv6 ? host == "::1" : host.rfind("127.", 0) == 0;
-}
+bool Address::is_loopback() const { return ipv6 ? host == "::1" : host.rfind("127.", 0) == 0; }
 
 bool Address::is_any() const { return ipv6 ? host == "::" : host == "0.0.0.0"; }
 
@@ -35,9 +33,11 @@ sockaddr_in6 Address::to_sockaddr() const {
 
 const char* parse_address(std::string_view text, Address* out) {
   const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return "a port is missing; write ADDRESS:PORT, as in 127.0.0.1:7400";
+  if (colon == std::string_view::npos)
+    return "a port is missing; write ADDRESS:PORT, as in 127.0.0.1:7400";
   if (colon == 0) {
-    return "an address is missing; write 127.0.0.1:PORT for this machine only, 0.0.0.0:PORT for all";
+    return "an address is missing; write 127.0.0.1:PORT for this machine only, 0.0.0.0:PORT for "
+           "all";
   }
   Address a;
   uint32_t port = 0;

@@ -40,7 +40,8 @@ bool number(const httplib::Request& in, httplib::Response& out, const char* name
   if (!in.has_param(name)) return true;
   const std::string text = in.get_param_value(name);
   const auto r = std::from_chars(text.data(), text.data() + text.size(), *value);
-  if (r.ec == std::errc() && r.ptr == text.data() + text.size() && *value >= low && *value <= high) {
+  if (r.ec == std::errc() && r.ptr == text.data() + text.size() && *value >= low &&
+      *value <= high) {
     return true;
   }
   answer_error(out, 400, "bad_parameter",

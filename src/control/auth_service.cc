@@ -11,7 +11,8 @@ bool load_keys(const Config::Auth& config, crypto::KeySet* keys, std::string* er
   if (!config.hs256_secret.empty() || !config.hs256_secret_file.empty()) {
     if (!read_hs256_secret_blocking(config, &text, error)) return false;
     if (!keys->add_secret(text, &why)) {
-      *error = (config.hs256_secret.empty() ? "auth.hs256_secret_file: " : "auth.hs256_secret: ") + why;
+      *error =
+          (config.hs256_secret.empty() ? "auth.hs256_secret_file: " : "auth.hs256_secret: ") + why;
       return false;
     }
   }
@@ -30,8 +31,9 @@ bool load_keys(const Config::Auth& config, crypto::KeySet* keys, std::string* er
     }
   }
   if (keys->size() == 0) {
-    *error = "auth: no key to check tokens with; set auth.hs256_secret, auth.hs256_secret_file, "
-             "auth.public_key_file or auth.jwks_file";
+    *error =
+        "auth: no key to check tokens with; set auth.hs256_secret, auth.hs256_secret_file, "
+        "auth.public_key_file or auth.jwks_file";
     return false;
   }
   return true;

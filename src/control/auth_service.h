@@ -20,13 +20,13 @@ inline constexpr size_t kKeyFileBytesMax = 256 * 1024;
 
 struct AuthOutcome {
   bool ok = false;
-  int http_status = 401;     // for the answer when not ok
-  std::string_view code;     // static: "invalid_token", ...; "ok"
-  std::string_view message;  // static, for people
-  std::string user_id;       // sub
-  std::string player_id;     // character_id, or user_id when the token has none
+  int http_status = 401;                 // for the answer when not ok
+  std::string_view code;                 // static: "invalid_token", ...; "ok"
+  std::string_view message;              // static, for people
+  std::string user_id;                   // sub
+  std::string player_id;                 // character_id, or user_id when the token has none
   std::vector<std::string> permissions;  // no spaces inside one
-  int64_t expires_at = 0;    // Unix seconds; 0: never
+  int64_t expires_at = 0;                // Unix seconds; 0: never
 };
 
 class AuthService {

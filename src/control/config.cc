@@ -59,14 +59,20 @@ bool fits(const KeySpec& key, const toml::node& node) {
     case KeyType::kText:
     case KeyType::kSecret:
     case KeyType::kPath:
-    case KeyType::kAddress: return node.is_string();
-    case KeyType::kCount: return node.is_integer();
+    case KeyType::kAddress:
+      return node.is_string();
+    case KeyType::kCount:
+      return node.is_integer();
     case KeyType::kSize:
-    case KeyType::kDuration: return node.is_string() || node.is_number();
-    case KeyType::kNumber: return node.is_number();
-    case KeyType::kFlag: return node.is_boolean();
+    case KeyType::kDuration:
+      return node.is_string() || node.is_number();
+    case KeyType::kNumber:
+      return node.is_number();
+    case KeyType::kFlag:
+      return node.is_boolean();
     case KeyType::kCpus:
-    case KeyType::kVector: return node.is_array();
+    case KeyType::kVector:
+      return node.is_array();
   }
   return false;
 }
@@ -118,7 +124,8 @@ class Loader {
 
   void read_file() {
     if (input_.file_text.empty()) return;
-    const toml::parse_result result = toml::parse(std::string_view(input_.file_text), std::string_view(input_.file_name));
+    const toml::parse_result result =
+        toml::parse(std::string_view(input_.file_text), std::string_view(input_.file_name));
     if (!result) {
       error(input_.file_name + ":" + std::to_string(result.error().source().begin.line),
             std::string(result.error().description()));
@@ -160,7 +167,8 @@ class Loader {
       int found = -1;
       for (size_t i = 0; i < config_keys().size(); ++i) {
         std::string name = config_keys()[i].name;
-        for (char& c : name) c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+        for (char& c : name)
+          c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
         if (variable.substr(kPrefix.size()) == name) found = static_cast<int>(i);
       }
       if (found >= 0) {
@@ -194,8 +202,9 @@ class Loader {
   void check_together() {
     const Config& c = out_.config;
     if (c.admin.listen.is_set() && !c.admin.listen.is_loopback() && c.admin.token.empty()) {
-      error({}, "admin.listen = \"" + c.admin.listen.text() +
-                    "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1");
+      error({},
+            "admin.listen = \"" + c.admin.listen.text() +
+                "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long");
@@ -217,7 +226,8 @@ class Loader {
     }
     if (!c.shards.cpus.empty() && c.shards.count > c.shards.cpus.size()) {
       error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs for " +
-                    std::to_string(c.shards.count) + " shards; name one for each, or leave it empty");
+                    std::to_string(c.shards.count) +
+                    " shards; name one for each, or leave it empty");
     }
   }
 
@@ -227,10 +237,13 @@ class Loader {
 
 std::string source_text(const Source& source) {
   switch (source.kind) {
-    case Source::Kind::kDefault: return "default";
-    case Source::Kind::kFile: return source.name + ":" + std::to_string(source.line);
+    case Source::Kind::kDefault:
+      return "default";
+    case Source::Kind::kFile:
+      return source.name + ":" + std::to_string(source.line);
     case Source::Kind::kEnvironment:
-    case Source::Kind::kFlag: return source.name;
+    case Source::Kind::kFlag:
+      return source.name;
   }
   return {};
 }
@@ -323,11 +336,16 @@ std::string reference_markdown() {
   const Config defaults;
   std::string out =
       "# Configuration\n\n"
-      "One TOML file (`--config FILE`), then the environment, then flags, each over the one before:\n"
-      "`[limits] connections = 100` in the file, `TIDEGATE_LIMITS_CONNECTIONS=100` in the environment,\n"
-      "`--limits.connections=100` as a flag. An unknown key is an error that names the nearest known one.\n"
-      "Durations are written `250ms`, `10s`, `5m`, `24h`, sizes `64KiB`, `1MB`. Relative paths in a file\n"
-      "start at the file's folder. `tidegate check-config FILE --explain` prints every value and where it\n"
+      "One TOML file (`--config FILE`), then the environment, then flags, each over the one "
+      "before:\n"
+      "`[limits] connections = 100` in the file, `TIDEGATE_LIMITS_CONNECTIONS=100` in the "
+      "environment,\n"
+      "`--limits.connections=100` as a flag. An unknown key is an error that names the nearest "
+      "known one.\n"
+      "Durations are written `250ms`, `10s`, `5m`, `24h`, sizes `64KiB`, `1MB`. Relative paths in "
+      "a file\n"
+      "start at the file's folder. `tidegate check-config FILE --explain` prints every value and "
+      "where it\n"
       "came from, without secrets.\n\n"
       "This page is made from the table in `src/control/config_table.cc`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";

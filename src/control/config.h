@@ -36,8 +36,9 @@ struct Config {
     std::string token;                  // empty: none asked for; loopback only
   } admin;
   struct Shards {
-    uint32_t count = 0;          // 0: see shard_count()
-    std::vector<uint32_t> cpus;  // shard i runs on cpus[i]; empty: those the process may use, in order
+    uint32_t count = 0;  // 0: see shard_count()
+    std::vector<uint32_t>
+        cpus;  // shard i runs on cpus[i]; empty: those the process may use, in order
   } shards;
   struct Auth {
     std::string hs256_secret;
@@ -65,14 +66,14 @@ struct Config {
   } heartbeat;
   struct World {
     std::string zone = "main";
-    uint32_t tick_rate = 60;      // Hz
-    float cell_size = 64.0F;      // metres
-    float view_distance = 100.0F; // metres
-    float max_speed = 12.0F;      // metres a second
+    uint32_t tick_rate = 60;       // Hz
+    float cell_size = 64.0F;       // metres
+    float view_distance = 100.0F;  // metres
+    float max_speed = 12.0F;       // metres a second
     Vector3 bounds_min{-2048.0F, -512.0F, -2048.0F};
     Vector3 bounds_max{2048.0F, 512.0F, 2048.0F};
     Vector3 spawn{0.0F, 0.0F, 0.0F};
-    float spawn_radius = 0.0F;    // metres
+    float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
   } world;
 
@@ -97,8 +98,8 @@ struct ConfigInput {
 };
 
 struct LoadedConfig {
-  Config config;                 // complete only when there are no errors
-  std::vector<Source> sources;   // by index of the table
+  Config config;                // complete only when there are no errors
+  std::vector<Source> sources;  // by index of the table
   std::vector<std::string> errors;
   bool ok() const { return errors.empty(); }
 };

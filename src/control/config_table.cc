@@ -14,39 +14,72 @@ constexpr double kMebi = 1024.0 * 1024.0;
 constexpr double kDay = 86400;
 
 const KeySpec kKeys[] = {
-    {"listen.websocket", KeyType::kAddress, 0, 0, "", "where players connect", FIELD(listen.websocket)},
-    {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none", FIELD(admin.listen)},
-    {"admin.token", KeyType::kSecret, 0, 0, "", "bearer token of the admin API; needed when it listens beyond this machine", FIELD(admin.token)},
-    {"shards.count", KeyType::kCount, 0, 62, "", "threads that serve players; 0: one for each CPU", FIELD(shards.count)},
-    {"shards.cpus", KeyType::kCpus, 0, 1023, "", "CPUs the shards are pinned to, in order; []: those the process may use", FIELD(shards.cpus)},
-    {"auth.hs256_secret", KeyType::kSecret, 0, 0, "", "HS256 secret of at least 32 bytes", FIELD(auth.hs256_secret)},
-    {"auth.hs256_secret_file", KeyType::kPath, 0, 0, "", "file with the HS256 secret", FIELD(auth.hs256_secret_file)},
-    {"auth.public_key_file", KeyType::kPath, 0, 0, "", "PEM file of public keys: RS256, ES256, EdDSA", FIELD(auth.public_key_file)},
+    {"listen.websocket", KeyType::kAddress, 0, 0, "", "where players connect",
+     FIELD(listen.websocket)},
+    {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none",
+     FIELD(admin.listen)},
+    {"admin.token", KeyType::kSecret, 0, 0, "",
+     "bearer token of the admin API; needed when it listens beyond this machine",
+     FIELD(admin.token)},
+    {"shards.count", KeyType::kCount, 0, 62, "", "threads that serve players; 0: one for each CPU",
+     FIELD(shards.count)},
+    {"shards.cpus", KeyType::kCpus, 0, 1023, "",
+     "CPUs the shards are pinned to, in order; []: those the process may use", FIELD(shards.cpus)},
+    {"auth.hs256_secret", KeyType::kSecret, 0, 0, "", "HS256 secret of at least 32 bytes",
+     FIELD(auth.hs256_secret)},
+    {"auth.hs256_secret_file", KeyType::kPath, 0, 0, "", "file with the HS256 secret",
+     FIELD(auth.hs256_secret_file)},
+    {"auth.public_key_file", KeyType::kPath, 0, 0, "",
+     "PEM file of public keys: RS256, ES256, EdDSA", FIELD(auth.public_key_file)},
     {"auth.jwks_file", KeyType::kPath, 0, 0, "", "file with a JWK set", FIELD(auth.jwks_file)},
-    {"auth.issuer", KeyType::kText, 0, 0, "", "iss that tokens must have; \"\": any", FIELD(auth.issuer)},
-    {"auth.audience", KeyType::kText, 0, 0, "", "aud that tokens must contain; \"\": any", FIELD(auth.audience)},
-    {"auth.leeway", KeyType::kDuration, 0, 300, "", "how far clocks may differ", FIELD(auth.leeway)},
-    {"auth.expiry_required", KeyType::kFlag, 0, 1, "", "refuse tokens without exp", FIELD(auth.expiry_required)},
-    {"limits.connections", KeyType::kCount, 1, 1'000'000, "", "more are answered with 429", FIELD(limits.connections)},
-    {"limits.message_bytes", KeyType::kSize, 1024, 1 * kMebi, "", "larger messages close with 1009", FIELD(limits.message_bytes)},
-    {"limits.head_bytes", KeyType::kSize, 512, 64 * 1024, "", "larger request heads are answered with 431", FIELD(limits.head_bytes)},
-    {"limits.backlog_bytes", KeyType::kSize, 16 * 1024, 16 * kMebi, "", "what may wait for a slow reader before it is cut", FIELD(limits.backlog_bytes)},
-    {"limits.messages_per_second", KeyType::kCount, 1, 1'000'000, "", "of one connection; more are answered with ERROR 4006", FIELD(limits.messages_per_second)},
-    {"limits.messages_burst", KeyType::kCount, 1, 4'000'000, "", "messages at once before the rate applies", FIELD(limits.messages_burst)},
-    {"limits.violations_per_minute", KeyType::kCount, 1, 1'000'000, "", "rejected messages before the connection closes with 1008", FIELD(limits.violations_per_minute)},
-    {"limits.handshake_timeout", KeyType::kDuration, 0.1, 300, "", "for the whole upgrade; then 408", FIELD(limits.handshake_timeout)},
-    {"heartbeat.interval", KeyType::kDuration, 0.1, 3600, "", "silence after which a ping is sent", FIELD(heartbeat.interval)},
-    {"heartbeat.timeout", KeyType::kDuration, 0.2, 7200, "", "silence after which a connection is closed with 1008", FIELD(heartbeat.timeout)},
-    {"world.zone", KeyType::kText, 0, 0, "", "zone_id in WORLD_STATE and ZONE_UPDATE", FIELD(world.zone)},
+    {"auth.issuer", KeyType::kText, 0, 0, "", "iss that tokens must have; \"\": any",
+     FIELD(auth.issuer)},
+    {"auth.audience", KeyType::kText, 0, 0, "", "aud that tokens must contain; \"\": any",
+     FIELD(auth.audience)},
+    {"auth.leeway", KeyType::kDuration, 0, 300, "", "how far clocks may differ",
+     FIELD(auth.leeway)},
+    {"auth.expiry_required", KeyType::kFlag, 0, 1, "", "refuse tokens without exp",
+     FIELD(auth.expiry_required)},
+    {"limits.connections", KeyType::kCount, 1, 1'000'000, "", "more are answered with 429",
+     FIELD(limits.connections)},
+    {"limits.message_bytes", KeyType::kSize, 1024, 1 * kMebi, "", "larger messages close with 1009",
+     FIELD(limits.message_bytes)},
+    {"limits.head_bytes", KeyType::kSize, 512, 64 * 1024, "",
+     "larger request heads are answered with 431", FIELD(limits.head_bytes)},
+    {"limits.backlog_bytes", KeyType::kSize, 16 * 1024, 16 * kMebi, "",
+     "what may wait for a slow reader before it is cut", FIELD(limits.backlog_bytes)},
+    {"limits.messages_per_second", KeyType::kCount, 1, 1'000'000, "",
+     "of one connection; more are answered with ERROR 4006", FIELD(limits.messages_per_second)},
+    {"limits.messages_burst", KeyType::kCount, 1, 4'000'000, "",
+     "messages at once before the rate applies", FIELD(limits.messages_burst)},
+    {"limits.violations_per_minute", KeyType::kCount, 1, 1'000'000, "",
+     "rejected messages before the connection closes with 1008",
+     FIELD(limits.violations_per_minute)},
+    {"limits.handshake_timeout", KeyType::kDuration, 0.1, 300, "",
+     "for the whole upgrade; then 408", FIELD(limits.handshake_timeout)},
+    {"heartbeat.interval", KeyType::kDuration, 0.1, 3600, "", "silence after which a ping is sent",
+     FIELD(heartbeat.interval)},
+    {"heartbeat.timeout", KeyType::kDuration, 0.2, 7200, "",
+     "silence after which a connection is closed with 1008", FIELD(heartbeat.timeout)},
+    {"world.zone", KeyType::kText, 0, 0, "", "zone_id in WORLD_STATE and ZONE_UPDATE",
+     FIELD(world.zone)},
     {"world.tick_rate", KeyType::kCount, 1, 240, "Hz", "ticks a second", FIELD(world.tick_rate)},
-    {"world.cell_size", KeyType::kNumber, 2, 81.92, "m", "edge of a grid cell", FIELD(world.cell_size)},
-    {"world.view_distance", KeyType::kNumber, 1, 1000, "m", "how far players see; at most 3.2 cells", FIELD(world.view_distance)},
-    {"world.max_speed", KeyType::kNumber, 0.1, 300, "m/s", "faster moves are refused with 4010", FIELD(world.max_speed)},
-    {"world.bounds_min", KeyType::kVector, -500'000, 500'000, "m", "corner of the world: x, y (up), z", FIELD(world.bounds_min)},
-    {"world.bounds_max", KeyType::kVector, -500'000, 500'000, "m", "opposite corner", FIELD(world.bounds_max)},
-    {"world.spawn", KeyType::kVector, -500'000, 500'000, "m", "where new players stand", FIELD(world.spawn)},
-    {"world.spawn_radius", KeyType::kNumber, 0, 100'000, "m", "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
-    {"world.linger", KeyType::kDuration, 0, 1 * kDay, "", "how long an entity stays without its connection", FIELD(world.linger)},
+    {"world.cell_size", KeyType::kNumber, 2, 81.92, "m", "edge of a grid cell",
+     FIELD(world.cell_size)},
+    {"world.view_distance", KeyType::kNumber, 1, 1000, "m",
+     "how far players see; at most 3.2 cells", FIELD(world.view_distance)},
+    {"world.max_speed", KeyType::kNumber, 0.1, 300, "m/s", "faster moves are refused with 4010",
+     FIELD(world.max_speed)},
+    {"world.bounds_min", KeyType::kVector, -500'000, 500'000, "m",
+     "corner of the world: x, y (up), z", FIELD(world.bounds_min)},
+    {"world.bounds_max", KeyType::kVector, -500'000, 500'000, "m", "opposite corner",
+     FIELD(world.bounds_max)},
+    {"world.spawn", KeyType::kVector, -500'000, 500'000, "m", "where new players stand",
+     FIELD(world.spawn)},
+    {"world.spawn_radius", KeyType::kNumber, 0, 100'000, "m",
+     "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
+    {"world.linger", KeyType::kDuration, 0, 1 * kDay, "",
+     "how long an entity stays without its connection", FIELD(world.linger)},
 };
 #undef FIELD
 
@@ -77,8 +110,12 @@ bool split_number(std::string_view text, double* number, std::string_view* unit)
 bool parse_duration(std::string_view text, double* seconds) {
   std::string_view unit;
   if (!split_number(text, seconds, &unit)) return false;
-  const double scale = unit == "ms" ? 0.001 : unit.empty() || unit == "s" ? 1
-                       : unit == "m" ? 60 : unit == "h" ? 3600 : unit == "d" ? kDay : 0;
+  const double scale = unit == "ms"                  ? 0.001
+                       : unit.empty() || unit == "s" ? 1
+                       : unit == "m"                 ? 60
+                       : unit == "h"                 ? 3600
+                       : unit == "d"                 ? kDay
+                                                     : 0;
   *seconds *= scale;
   return scale != 0;
 }
@@ -87,9 +124,14 @@ bool parse_duration(std::string_view text, double* seconds) {
 bool parse_size(std::string_view text, double* bytes) {
   std::string_view unit;
   if (!split_number(text, bytes, &unit)) return false;
-  const double scale = unit.empty() || unit == "B" ? 1
-                       : unit == "KiB" ? 1024 : unit == "MiB" ? kMebi : unit == "GiB" ? kMebi * 1024
-                       : unit == "kB" || unit == "KB" ? 1e3 : unit == "MB" ? 1e6 : unit == "GB" ? 1e9 : 0;
+  const double scale = unit.empty() || unit == "B"    ? 1
+                       : unit == "KiB"                ? 1024
+                       : unit == "MiB"                ? kMebi
+                       : unit == "GiB"                ? kMebi * 1024
+                       : unit == "kB" || unit == "KB" ? 1e3
+                       : unit == "MB"                 ? 1e6
+                       : unit == "GB"                 ? 1e9
+                                                      : 0;
   *bytes *= scale;
   return scale != 0;
 }
@@ -117,7 +159,8 @@ bool parse_list(std::string_view text, std::vector<double>* out) {
     while (!word.empty() && word.back() == ' ') word.remove_suffix(1);
     double v = 0;
     std::string_view unit;
-    if (!split_number(word, &v, &unit) || !unit.empty()) return word.empty() && out->empty() && comma == std::string_view::npos;
+    if (!split_number(word, &v, &unit) || !unit.empty())
+      return word.empty() && out->empty() && comma == std::string_view::npos;
     out->push_back(v);
     if (comma == std::string_view::npos) break;
     text.remove_prefix(comma + 1);
@@ -158,7 +201,8 @@ const char* nearest_key(std::string_view name) {
     const std::string_view known = key.name;
     size_t d = distance(name, known);
     // Right key in the wrong section, or without one.
-    const std::string_view tail = name.substr(name.find('.') == std::string_view::npos ? 0 : name.find('.') + 1);
+    const std::string_view tail =
+        name.substr(name.find('.') == std::string_view::npos ? 0 : name.find('.') + 1);
     if (tail == known.substr(known.find('.') + 1)) d = 1;
     if (d < best_distance) {
       best_distance = d;
@@ -170,17 +214,28 @@ const char* nearest_key(std::string_view name) {
 
 const char* name_of(KeyType type) {
   switch (type) {
-    case KeyType::kText: return "text";
-    case KeyType::kSecret: return "secret";
-    case KeyType::kPath: return "path";
-    case KeyType::kAddress: return "address";
-    case KeyType::kCount: return "whole number";
-    case KeyType::kSize: return "size";
-    case KeyType::kDuration: return "duration";
-    case KeyType::kNumber: return "number";
-    case KeyType::kFlag: return "true or false";
-    case KeyType::kCpus: return "list of CPUs";
-    case KeyType::kVector: return "list of 3 numbers";
+    case KeyType::kText:
+      return "text";
+    case KeyType::kSecret:
+      return "secret";
+    case KeyType::kPath:
+      return "path";
+    case KeyType::kAddress:
+      return "address";
+    case KeyType::kCount:
+      return "whole number";
+    case KeyType::kSize:
+      return "size";
+    case KeyType::kDuration:
+      return "duration";
+    case KeyType::kNumber:
+      return "number";
+    case KeyType::kFlag:
+      return "true or false";
+    case KeyType::kCpus:
+      return "list of CPUs";
+    case KeyType::kVector:
+      return "list of 3 numbers";
   }
   return "?";
 }
@@ -189,14 +244,22 @@ std::string value_text(const KeySpec& key, const Config& constant) {
   Config& c = const_cast<Config&>(constant);  // the table's fields serve reading and writing
   switch (key.type) {
     case KeyType::kText:
-    case KeyType::kPath: return '"' + at<std::string>(key, c) + '"';
-    case KeyType::kSecret: return at<std::string>(key, c).empty() ? "\"\"" : "\"(set)\"";
-    case KeyType::kAddress: return '"' + at<Address>(key, c).text() + '"';
-    case KeyType::kCount: return std::to_string(at<uint32_t>(key, c));
-    case KeyType::kSize: return '"' + size_text(at<uint32_t>(key, c)) + '"';
-    case KeyType::kDuration: return '"' + duration_text(at<base::Duration>(key, c)) + '"';
-    case KeyType::kNumber: return trimmed(static_cast<double>(at<float>(key, c)));
-    case KeyType::kFlag: return at<bool>(key, c) ? "true" : "false";
+    case KeyType::kPath:
+      return '"' + at<std::string>(key, c) + '"';
+    case KeyType::kSecret:
+      return at<std::string>(key, c).empty() ? "\"\"" : "\"(set)\"";
+    case KeyType::kAddress:
+      return '"' + at<Address>(key, c).text() + '"';
+    case KeyType::kCount:
+      return std::to_string(at<uint32_t>(key, c));
+    case KeyType::kSize:
+      return '"' + size_text(at<uint32_t>(key, c)) + '"';
+    case KeyType::kDuration:
+      return '"' + duration_text(at<base::Duration>(key, c)) + '"';
+    case KeyType::kNumber:
+      return trimmed(static_cast<double>(at<float>(key, c)));
+    case KeyType::kFlag:
+      return at<bool>(key, c) ? "true" : "false";
     case KeyType::kCpus: {
       std::string out = "[";
       for (uint32_t cpu : at<std::vector<uint32_t>>(key, c)) {
@@ -207,7 +270,8 @@ std::string value_text(const KeySpec& key, const Config& constant) {
     }
     case KeyType::kVector: {
       const Vector3& v = at<Vector3>(key, c);
-      return '[' + trimmed(static_cast<double>(v[0])) + ", " + trimmed(static_cast<double>(v[1])) + ", " + trimmed(static_cast<double>(v[2])) + ']';
+      return '[' + trimmed(static_cast<double>(v[0])) + ", " + trimmed(static_cast<double>(v[1])) +
+             ", " + trimmed(static_cast<double>(v[2])) + ']';
     }
   }
   return {};
@@ -220,7 +284,9 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
   switch (key.type) {
     case KeyType::kText:
     case KeyType::kSecret:
-    case KeyType::kPath: at<std::string>(key, *config) = text; return {};
+    case KeyType::kPath:
+      at<std::string>(key, *config) = text;
+      return {};
     case KeyType::kAddress: {
       Address a;
       if (!text.empty() || std::string_view(key.name) != "admin.listen") {
@@ -262,7 +328,8 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       std::vector<double> list;
       const bool vector = key.type == KeyType::kVector;
       bool good = parse_list(text, &list) && (!vector || list.size() == 3);
-      for (double d : list) good = good && d >= key.low && d <= key.high && (vector || d == std::floor(d));
+      for (double d : list)
+        good = good && d >= key.low && d <= key.high && (vector || d == std::floor(d));
       if (!good) {
         return vector ? range_text(key, "three numbers as [x, y, z],") + " m"
                       : range_text(key, "CPU numbers as [0, 1],");

@@ -11,7 +11,19 @@
 
 namespace tidegate::control {
 
-enum class KeyType : uint8_t { kText, kSecret, kPath, kAddress, kCount, kSize, kDuration, kNumber, kFlag, kCpus, kVector };
+enum class KeyType : uint8_t {
+  kText,
+  kSecret,
+  kPath,
+  kAddress,
+  kCount,
+  kSize,
+  kDuration,
+  kNumber,
+  kFlag,
+  kCpus,
+  kVector
+};
 
 // One value as the table reads and writes it.
 struct KeySpec {

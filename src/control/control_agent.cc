@@ -24,10 +24,17 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
   const uint32_t seen =
       mailbox_.drain(kPerTurn, [&](AgentId from, MessageType type, base::Bytes bytes) {
         switch (type) {
-          case MessageType::kAuthRequest: on_auth_request(from, bytes, unix_ms); break;
-          case MessageType::kConnectionRow: on_row(from, bytes); break;
-          case MessageType::kListEnd: on_list_end(bytes); break;
-          default: TG_ASSERT(!"not a message for control");
+          case MessageType::kAuthRequest:
+            on_auth_request(from, bytes, unix_ms);
+            break;
+          case MessageType::kConnectionRow:
+            on_row(from, bytes);
+            break;
+          case MessageType::kListEnd:
+            on_list_end(bytes);
+            break;
+          default:
+            TG_ASSERT(!"not a message for control");
         }
       });
   mailbox_.publish_all(wakes);
@@ -128,14 +135,15 @@ ConnectionPage ControlAgent::list_connections_blocking(uint32_t offset, uint32_t
     listings_[number] = {{}, mailbox_.shards()};
   }
   for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
-    enqueue([this, shard, number, offset,
-             limit] { return mailbox_.post(shard, mailbox::ListConnections{number, offset, limit}); },
-            wake);
+    enqueue(
+        [this, shard, number, offset, limit] {
+          return mailbox_.post(shard, mailbox::ListConnections{number, offset, limit});
+        },
+        wake);
   }
   std::unique_lock lock(mutex_);
-  const bool complete = changed_.wait_for(lock, std::chrono::seconds(2), [&] {
-    return listings_[number].shards_left == 0;
-  });
+  const bool complete = changed_.wait_for(lock, std::chrono::seconds(2),
+                                          [&] { return listings_[number].shards_left == 0; });
   ConnectionPage page = std::move(listings_[number].page);
   listings_.erase(number);
   page.complete = complete;
@@ -153,8 +161,7 @@ bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connecti
 
 void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wake) {
   for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
-    enqueue([this, shard,
-             deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
+    enqueue([this, shard, deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
             wake);
   }
 }

@@ -73,7 +73,8 @@ class ControlAgent {
   mailbox::Mailbox mailbox_;
   AuthService& auth_;
   metrics::Counters& counters_;
-  std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>> unsent_;  // answers a full ring held up
+  std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
+      unsent_;  // answers a full ring held up
 
   std::mutex mutex_;  // everything below
   std::condition_variable changed_;

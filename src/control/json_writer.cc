@@ -13,7 +13,11 @@ namespace {
 size_t sequence_length(std::string_view s) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
   const unsigned char b = at(0);
-  size_t n = b < 0x80 ? 1 : b >= 0xc2 && b <= 0xdf ? 2 : b >= 0xe0 && b <= 0xef ? 3 : b >= 0xf0 && b <= 0xf4 ? 4 : 0;
+  size_t n = b < 0x80                 ? 1
+             : b >= 0xc2 && b <= 0xdf ? 2
+             : b >= 0xe0 && b <= 0xef ? 3
+             : b >= 0xf0 && b <= 0xf4 ? 4
+                                      : 0;
   if (n == 0 || s.size() < n) return 0;
   for (size_t i = 1; i < n; ++i) {
     if ((at(i) & 0xc0) != 0x80) return 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comparison of secrets in a time that does not depend on where they differ.
-// Thread: any. Owner: none. Limits: the length of `given` may be learned from the time, never `secret`.
+// Thread: any. Owner: none. Limits: the length of `given` may be learned from the time, never
+// `secret`.
 #pragma once
 
 #include <string_view>

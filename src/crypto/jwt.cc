@@ -122,13 +122,20 @@ bool add_permission(std::string_view text, Claims* claims) {
 
 const char* code_of(JwtStatus status) {
   switch (status) {
-    case JwtStatus::kOk: return "ok";
-    case JwtStatus::kNoToken: return "no_token";
-    case JwtStatus::kInvalidToken: return "invalid_token";
-    case JwtStatus::kTokenExpired: return "token_expired";
-    case JwtStatus::kBadSignature: return "bad_signature";
-    case JwtStatus::kBadAudience: return "bad_audience";
-    case JwtStatus::kBadIssuer: return "bad_issuer";
+    case JwtStatus::kOk:
+      return "ok";
+    case JwtStatus::kNoToken:
+      return "no_token";
+    case JwtStatus::kInvalidToken:
+      return "invalid_token";
+    case JwtStatus::kTokenExpired:
+      return "token_expired";
+    case JwtStatus::kBadSignature:
+      return "bad_signature";
+    case JwtStatus::kBadAudience:
+      return "bad_audience";
+    case JwtStatus::kBadIssuer:
+      return "bad_issuer";
   }
   return "?";
 }
@@ -137,13 +144,14 @@ struct JwtVerifier::State {
   KeySet keys;
   JwtRules rules;
   simdjson::dom::parser parser;
-  std::vector<uint8_t> json;       // decoded part, with simdjson's padding behind it
+  std::vector<uint8_t> json;  // decoded part, with simdjson's padding behind it
   std::vector<uint8_t> signature;
   std::unique_ptr<EVP_MD_CTX, FreeDigest> digest{EVP_MD_CTX_new()};
 
   // Decodes a part and parses it as an object with unique members.
   bool parse(std::string_view part, object* out) {
-    const size_t n = decode_base64url(part, {json.data(), json.size() - simdjson::SIMDJSON_PADDING});
+    const size_t n =
+        decode_base64url(part, {json.data(), json.size() - simdjson::SIMDJSON_PADDING});
     if (n == kBase64Invalid) return false;
     element root;
     return parser.parse(json.data(), n, false).get(root) == simdjson::SUCCESS &&
@@ -194,7 +202,8 @@ JwtResult JwtVerifier::verify(std::string_view token, int64_t unix_now, Claims* 
     return invalid("the token's header has a kid that is no text");
   }
   bool known = false;
-  for (const Algorithm a : {Algorithm::kHs256, Algorithm::kRs256, Algorithm::kEs256, Algorithm::kEdDsa}) {
+  for (const Algorithm a :
+       {Algorithm::kHs256, Algorithm::kRs256, Algorithm::kEs256, Algorithm::kEdDsa}) {
     known = known || algorithm == name_of(a);
   }
   if (!known) return invalid("the token's algorithm is not HS256, RS256, ES256 or EdDSA");
@@ -214,7 +223,8 @@ JwtResult JwtVerifier::verify(std::string_view token, int64_t unix_now, Claims* 
       break;
     }
   }
-  if (!made_by_us) return {JwtStatus::kBadSignature, "no key of this server made the token's signature"};
+  if (!made_by_us)
+    return {JwtStatus::kBadSignature, "no key of this server made the token's signature"};
   object body;
   if (!s.parse(token.substr(first + 1, second - first - 1), &body)) {
     return invalid("the token's claims are not a JSON object in base64url");
@@ -281,7 +291,8 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
     while (!text.empty()) {
       const size_t space = text.find(' ');
       const std::string_view word = text.substr(0, space);
-      if (!word.empty() && !add_permission(word, out)) return invalid("scope has too many or too long parts");
+      if (!word.empty() && !add_permission(word, out))
+        return invalid("scope has too many or too long parts");
       if (space == std::string_view::npos) break;
       text.remove_prefix(space + 1);
     }

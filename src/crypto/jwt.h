@@ -21,8 +21,8 @@
 namespace tidegate::crypto {
 
 inline constexpr size_t kTokenBytesMax = 8 * 1024;
-inline constexpr size_t kClaimBytesMax = 64;        // sub, character_id
-inline constexpr size_t kMembersMax = 64;           // of the header, of the claims
+inline constexpr size_t kClaimBytesMax = 64;  // sub, character_id
+inline constexpr size_t kMembersMax = 64;     // of the header, of the claims
 inline constexpr size_t kPermissionsMax = 64;
 inline constexpr size_t kPermissionBytesMax = 128;
 
@@ -49,7 +49,7 @@ struct Claims {
   std::string subject;       // sub, 1..kClaimBytesMax bytes of UTF-8 without control characters
   std::string character_id;  // empty when there is none
   std::vector<std::string> permissions;  // of `permissions` and `scope`; no spaces inside one
-  int64_t expires_at = 0;    // exp, Unix seconds; 0: the token does not expire
+  int64_t expires_at = 0;                // exp, Unix seconds; 0: the token does not expire
 };
 
 struct [[nodiscard]] JwtResult {

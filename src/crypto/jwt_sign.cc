@@ -99,10 +99,17 @@ Signer Signer::generate(Algorithm algorithm, unsigned rsa_bits) {
   s.state_->algorithm = algorithm;
   EVP_PKEY* pkey = nullptr;
   switch (algorithm) {
-    case Algorithm::kRs256: pkey = EVP_RSA_gen(rsa_bits); break;
-    case Algorithm::kEs256: pkey = EVP_EC_gen("P-256"); break;
-    case Algorithm::kEdDsa: pkey = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"); break;
-    case Algorithm::kHs256: break;
+    case Algorithm::kRs256:
+      pkey = EVP_RSA_gen(rsa_bits);
+      break;
+    case Algorithm::kEs256:
+      pkey = EVP_EC_gen("P-256");
+      break;
+    case Algorithm::kEdDsa:
+      pkey = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+      break;
+    case Algorithm::kHs256:
+      break;
   }
   s.state_->pkey.reset(pkey);
   return s;
@@ -174,9 +181,8 @@ std::string Signer::sign(std::string_view header_json, std::string_view payload_
     EVP_MD_CTX* ctx = EVP_MD_CTX_new();
     const EVP_MD* hash = state_->algorithm == Algorithm::kEdDsa ? nullptr : EVP_sha256();
     size_t size = signature.size();
-    const bool good =
-        EVP_DigestSignInit(ctx, nullptr, hash, nullptr, state_->pkey.get()) == 1 &&
-        EVP_DigestSign(ctx, signature.data(), &size, data, text.size()) == 1;
+    const bool good = EVP_DigestSignInit(ctx, nullptr, hash, nullptr, state_->pkey.get()) == 1 &&
+                      EVP_DigestSign(ctx, signature.data(), &size, data, text.size()) == 1;
     EVP_MD_CTX_free(ctx);
     if (!good) return {};
     signature.resize(size);

@@ -19,8 +19,8 @@ namespace {
 
 bool make_hmac(std::string_view secret, Key* key, std::string* error) {
   if (secret.size() < kSecretBytesMin) {
-    *error = "an HS256 secret of " + std::to_string(secret.size()) + " bytes is too short: at least " +
-             std::to_string(kSecretBytesMin);
+    *error = "an HS256 secret of " + std::to_string(secret.size()) +
+             " bytes is too short: at least " + std::to_string(kSecretBytesMin);
     return false;
   }
   EVP_MAC* mac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
@@ -45,8 +45,9 @@ bool classify(std::unique_ptr<EVP_PKEY, FreePkey> pkey, Key* key, std::string* e
     case EVP_PKEY_RSA: {
       const int bits = EVP_PKEY_get_bits(pkey.get());
       if (bits < kRsaBitsMin || bits > kRsaBitsMax) {
-        *error = "an RSA key of " + std::to_string(bits) + " bits is not accepted: " +
-                 std::to_string(kRsaBitsMin) + " to " + std::to_string(kRsaBitsMax);
+        *error = "an RSA key of " + std::to_string(bits) +
+                 " bits is not accepted: " + std::to_string(kRsaBitsMin) + " to " +
+                 std::to_string(kRsaBitsMax);
         return false;
       }
       key->algorithm = Algorithm::kRs256;
@@ -63,15 +64,20 @@ bool classify(std::unique_ptr<EVP_PKEY, FreePkey> pkey, Key* key, std::string* e
       key->algorithm = Algorithm::kEs256;
       break;
     }
-    case EVP_PKEY_ED25519: key->algorithm = Algorithm::kEdDsa; break;
-    default: *error = "a public key is neither RSA, EC P-256 nor Ed25519"; return false;
+    case EVP_PKEY_ED25519:
+      key->algorithm = Algorithm::kEdDsa;
+      break;
+    default:
+      *error = "a public key is neither RSA, EC P-256 nor Ed25519";
+      return false;
   }
   key->pkey = std::move(pkey);
   return true;
 }
 
 struct BigNumber {
-  explicit BigNumber(base::Bytes b) : bn(BN_bin2bn(b.data(), static_cast<int>(b.size()), nullptr)) {}
+  explicit BigNumber(base::Bytes b)
+      : bn(BN_bin2bn(b.data(), static_cast<int>(b.size()), nullptr)) {}
   ~BigNumber() { BN_free(bn); }
   BIGNUM* bn;
 };
@@ -177,10 +183,14 @@ int read_jwk(element e, Key* key, std::string* error) {
 
 const char* name_of(Algorithm algorithm) {
   switch (algorithm) {
-    case Algorithm::kHs256: return "HS256";
-    case Algorithm::kRs256: return "RS256";
-    case Algorithm::kEs256: return "ES256";
-    case Algorithm::kEdDsa: return "EdDSA";
+    case Algorithm::kHs256:
+      return "HS256";
+    case Algorithm::kRs256:
+      return "RS256";
+    case Algorithm::kEs256:
+      return "ES256";
+    case Algorithm::kEdDsa:
+      return "EdDSA";
   }
   return "?";
 }

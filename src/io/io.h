@@ -30,22 +30,22 @@ struct IoLimits {
 };
 
 enum class Event : uint8_t {
-  kAccepted,   // slot: a new socket. result < 0: -errno, slot invalid; accepting goes on by itself
-  kReceived,   // data/result bytes in buffer; call recycle(buffer) when done with them
-  kEnded,      // receive side over: result 0 = orderly end, < 0 = -errno. No more kReceived
-  kWritable,   // answer to watch_writable
-  kPeerName,   // answer to query_peer: peer is valid when result == 0
-  kClosed,     // last event of a socket; the slot may be given out again from here on
-  kWoken,      // another agent called wake; look at the inboxes
+  kAccepted,  // slot: a new socket. result < 0: -errno, slot invalid; accepting goes on by itself
+  kReceived,  // data/result bytes in buffer; call recycle(buffer) when done with them
+  kEnded,     // receive side over: result 0 = orderly end, < 0 = -errno. No more kReceived
+  kWritable,  // answer to watch_writable
+  kPeerName,  // answer to query_peer: peer is valid when result == 0
+  kClosed,    // last event of a socket; the slot may be given out again from here on
+  kWoken,     // another agent called wake; look at the inboxes
 };
 
 struct Completion {
   Event event;
-  uint16_t buffer = 0;          // kReceived: id for recycle
-  uint32_t slot = UINT32_MAX;   // socket
-  uint32_t generation = 0;      // as given to start_receive and later calls; 0 for kAccepted
-  int32_t result = 0;           // bytes, or -errno
-  uint8_t* data = nullptr;      // kReceived: may be written to (unmasking in place)
+  uint16_t buffer = 0;                 // kReceived: id for recycle
+  uint32_t slot = UINT32_MAX;          // socket
+  uint32_t generation = 0;             // as given to start_receive and later calls; 0 for kAccepted
+  int32_t result = 0;                  // bytes, or -errno
+  uint8_t* data = nullptr;             // kReceived: may be written to (unmasking in place)
   const sockaddr_in6* peer = nullptr;  // kPeerName: IPv4 comes mapped; valid until the next poll
 };
 
@@ -67,30 +67,35 @@ class Waker {
 
 enum class IoStatus : uint8_t {
   kOk,
-  kAddressInUse,      // bind: another process listens there without SO_REUSEPORT
-  kAddressDenied,     // bind: no permission or address not on this machine
-  kNoDescriptors,     // process or table limit reached
-  kKernelTooOld,      // a needed feature is missing; text() of the exception-free error says which
-  kFailed,            // anything else
+  kAddressInUse,   // bind: another process listens there without SO_REUSEPORT
+  kAddressDenied,  // bind: no permission or address not on this machine
+  kNoDescriptors,  // process or table limit reached
+  kKernelTooOld,   // a needed feature is missing; text() of the exception-free error says which
+  kFailed,         // anything else
 };
 
 // What it means and what to do, for people.
 inline const char* describe(IoStatus status) {
   switch (status) {
-    case IoStatus::kOk: return "ok";
-    case IoStatus::kAddressInUse: return "another process listens there; stop it or choose another port";
+    case IoStatus::kOk:
+      return "ok";
+    case IoStatus::kAddressInUse:
+      return "another process listens there; stop it or choose another port";
     case IoStatus::kAddressDenied:
       return "the address is not on this machine, or the port needs more rights";
-    case IoStatus::kNoDescriptors: return "no descriptors left; raise the limit of open files";
-    case IoStatus::kKernelTooOld: return "the kernel lacks a needed feature; Linux 6.1 or newer";
-    case IoStatus::kFailed: break;
+    case IoStatus::kNoDescriptors:
+      return "no descriptors left; raise the limit of open files";
+    case IoStatus::kKernelTooOld:
+      return "the kernel lacks a needed feature; Linux 6.1 or newer";
+    case IoStatus::kFailed:
+      break;
   }
   return "the system refused";
 }
 
 // Where a shard listens. Every shard listens on the same address with SO_REUSEPORT.
 struct ListenSpec {
-  sockaddr_in6 address{};    // IPv4 as ::ffff:a.b.c.d
+  sockaddr_in6 address{};  // IPv4 as ::ffff:a.b.c.d
   int backlog = 4096;
 };
 
@@ -133,8 +138,8 @@ class Io {
   virtual Waker& waker() = 0;
 
   // Submits everything pending, waits until `deadline` (or not at all when it is past), until an
-  // event arrives or somebody wakes us. Returns a bounded number of events (512), the rest comes with
-  // the next poll; valid until then.
+  // event arrives or somebody wakes us. Returns a bounded number of events (512), the rest comes
+  // with the next poll; valid until then.
   virtual std::span<const Completion> poll(base::Instant deadline) = 0;
 
   // Monotonic time of this backend (virtual in the simulation) and wall clock.

@@ -5,31 +5,55 @@ namespace tidegate::mailbox {
 
 const char* name_of(MessageType type) {
   switch (type) {
-    case MessageType::kSimulationDone: return "simulation_done";
-    case MessageType::kFrameDone: return "frame_done";
-    case MessageType::kPublication: return "publication";
-    case MessageType::kSubscribe: return "subscribe";
-    case MessageType::kInput: return "input";
-    case MessageType::kMoved: return "moved";
-    case MessageType::kTransfer: return "transfer";
-    case MessageType::kTransferNotice: return "transfer_notice";
-    case MessageType::kLogin: return "login";
-    case MessageType::kLogout: return "logout";
-    case MessageType::kSpawn: return "spawn";
-    case MessageType::kSpawnFailed: return "spawn_failed";
-    case MessageType::kWorldFull: return "world_full";
-    case MessageType::kDetach: return "detach";
-    case MessageType::kReplaced: return "replaced";
-    case MessageType::kGone: return "gone";
-    case MessageType::kAuthRequest: return "auth_request";
-    case MessageType::kAuthResult: return "auth_result";
-    case MessageType::kListConnections: return "list_connections";
-    case MessageType::kConnectionRow: return "connection_row";
-    case MessageType::kListEnd: return "list_end";
-    case MessageType::kCloseConnection: return "close_connection";
-    case MessageType::kDrain: return "drain";
+    case MessageType::kSimulationDone:
+      return "simulation_done";
+    case MessageType::kFrameDone:
+      return "frame_done";
+    case MessageType::kPublication:
+      return "publication";
+    case MessageType::kSubscribe:
+      return "subscribe";
+    case MessageType::kInput:
+      return "input";
+    case MessageType::kMoved:
+      return "moved";
+    case MessageType::kTransfer:
+      return "transfer";
+    case MessageType::kTransferNotice:
+      return "transfer_notice";
+    case MessageType::kLogin:
+      return "login";
+    case MessageType::kLogout:
+      return "logout";
+    case MessageType::kSpawn:
+      return "spawn";
+    case MessageType::kSpawnFailed:
+      return "spawn_failed";
+    case MessageType::kWorldFull:
+      return "world_full";
+    case MessageType::kDetach:
+      return "detach";
+    case MessageType::kReplaced:
+      return "replaced";
+    case MessageType::kGone:
+      return "gone";
+    case MessageType::kAuthRequest:
+      return "auth_request";
+    case MessageType::kAuthResult:
+      return "auth_result";
+    case MessageType::kListConnections:
+      return "list_connections";
+    case MessageType::kConnectionRow:
+      return "connection_row";
+    case MessageType::kListEnd:
+      return "list_end";
+    case MessageType::kCloseConnection:
+      return "close_connection";
+    case MessageType::kDrain:
+      return "drain";
     case MessageType::kPadding:
-    case MessageType::kCount: break;
+    case MessageType::kCount:
+      break;
   }
   return "?";
 }
@@ -81,8 +105,6 @@ bool Mailbox::prepare_to_sleep() {
   return false;
 }
 
-void Mailbox::awake() {
-  fabric_.sleep_flag(self_).asleep.store(false, std::memory_order_relaxed);
-}
+void Mailbox::awake() { fabric_.sleep_flag(self_).asleep.store(false, std::memory_order_relaxed); }
 
 }  // namespace tidegate::mailbox

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All rings between the agents of a process: one single-producer single-consumer byte ring for each
-// ordered pair, so a message is first in, first out for its pair, and a full ring between two agents
-// touches no third. Agents are the shards 0..n-1 and control, n.
+// ordered pair, so a message is first in, first out for its pair, and a full ring between two
+// agents touches no third. Agents are the shards 0..n-1 and control, n.
 //
 // A producer posts during its turn and calls publish_all() once at the end of it; a consumer that
 // is asleep is woken then, at most once a turn.
@@ -76,8 +76,8 @@ class Mailbox {
   template <Message M>
   [[nodiscard]] bool post(AgentId to, const M& message, base::Bytes tail = {}) {
     queue::ByteRing& ring = fabric_.ring(self_, to);
-    uint8_t* p = ring.claim(static_cast<uint16_t>(M::kType),
-                            static_cast<uint32_t>(sizeof(M) + tail.size()));
+    uint8_t* p =
+        ring.claim(static_cast<uint16_t>(M::kType), static_cast<uint32_t>(sizeof(M) + tail.size()));
     if (p == nullptr) {
       ++refused_[static_cast<size_t>(M::kType)];
       return false;

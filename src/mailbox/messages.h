@@ -80,9 +80,9 @@ struct SubscribeCell {
   static constexpr MessageType kType = MessageType::kSubscribe;
   int16_t cell_x;
   int16_t cell_z;
-  uint8_t packed_wanted;    // 1 while the sender has watchers with this encoding
+  uint8_t packed_wanted;  // 1 while the sender has watchers with this encoding
   uint8_t protobuf_wanted;
-  uint8_t requests;         // world::Request bits, answered in this tick's publication
+  uint8_t requests;  // world::Request bits, answered in this tick's publication
   uint8_t unused = 0;
 };
 
@@ -101,7 +101,8 @@ struct Moved {
   ConnectionRef connection;
 };
 
-// An entity changes its owner. The tail is world's own serialisation. Refuse (the crossing waits a tick).
+// An entity changes its owner. The tail is world's own serialisation. Refuse (the crossing waits a
+// tick).
 struct Transfer {
   static constexpr MessageType kType = MessageType::kTransfer;
   uint32_t tick;
@@ -133,8 +134,8 @@ struct Spawn {
   EntityId entity;
   ConnectionRef connection;
   uint16_t connection_shard;
-  uint16_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
-  int32_t position[3];   // steps
+  uint16_t attach;      // 1: the entity should be there; answer SpawnFailed when it is not
+  int32_t position[3];  // steps
 };
 
 // Owner to the home shard: an entity to attach to was gone, or there is no room. Tail: player id.

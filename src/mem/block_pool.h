@@ -16,7 +16,10 @@ class BlockPool {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   BlockPool(uint32_t count, uint32_t block_bytes)
-      : count_(count), block_bytes_(block_bytes), data_(size_t{count} * block_bytes), next_(count) {}
+      : count_(count),
+        block_bytes_(block_bytes),
+        data_(size_t{count} * block_bytes),
+        next_(count) {}
 
   // kNone when all blocks are out.
   uint32_t allocate();
@@ -34,7 +37,7 @@ class BlockPool {
  private:
   uint32_t count_;
   uint32_t block_bytes_;
-  uint32_t used_ = 0;     // blocks ever given out
+  uint32_t used_ = 0;      // blocks ever given out
   uint32_t free_ = kNone;  // head of the list of freed blocks
   uint32_t in_use_ = 0;
   MappedArray<uint8_t> data_;

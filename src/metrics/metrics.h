@@ -26,8 +26,8 @@ class alignas(64) Counters {
   }
   // Values at and above the limit share the last one.
   void add(Family f, uint32_t value) {
-    bump(families_[static_cast<uint32_t>(f)][value < kFamilyValuesMax ? value
-                                                                      : kFamilyValuesMax - 1],
+    bump(families_[static_cast<uint32_t>(f)]
+                  [value < kFamilyValuesMax ? value : kFamilyValuesMax - 1],
          1);
   }
   void record(Timing t, base::Duration d) {
@@ -43,9 +43,7 @@ class alignas(64) Counters {
   static void bump(std::atomic<uint64_t>& v, uint64_t by) {
     v.store(v.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }
-  static uint64_t read(const std::atomic<uint64_t>& v) {
-    return v.load(std::memory_order_relaxed);
-  }
+  static uint64_t read(const std::atomic<uint64_t>& v) { return v.load(std::memory_order_relaxed); }
 
   std::atomic<uint64_t> counters_[static_cast<uint32_t>(Counter::kCount)] = {};
   std::atomic<uint64_t> gauges_[static_cast<uint32_t>(Gauge::kCount)] = {};

@@ -14,7 +14,8 @@
   X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")          \
   X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                          \
     "Connections ended because they read too slowly")                                             \
-  X(kWsProtocolErrors, "tidegate_websocket_errors_total", "Connections ended by a WebSocket error") \
+  X(kWsProtocolErrors, "tidegate_websocket_errors_total",                                         \
+    "Connections ended by a WebSocket error")                                                     \
   X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")       \
   X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")       \
   X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                   \
@@ -39,22 +40,22 @@
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
 
-#define TIDEGATE_GAUGES(X)                                                                  \
-  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
-  X(kPlayers, "tidegate_players", "Connections with a session")                             \
-  X(kEntities, "tidegate_entities", "Entities owned")                                       \
-  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
-  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
-  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
+#define TIDEGATE_GAUGES(X)                                                                \
+  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
+  X(kPlayers, "tidegate_players", "Connections with a session")                           \
+  X(kEntities, "tidegate_entities", "Entities owned")                                     \
+  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")           \
+  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")      \
+  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits") \
   X(kTick, "tidegate_tick", "Last tick that ended")
 
 // enumerator, name, help; seconds
-#define TIDEGATE_TIMINGS(X)                                                                   \
-  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                            \
-  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")                  \
-  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                        \
-  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")          \
-  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")          \
+#define TIDEGATE_TIMINGS(X)                                                          \
+  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                   \
+  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")         \
+  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
+  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
+  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them

@@ -15,10 +15,10 @@
 namespace tidegate::net {
 
 struct BufferLimits {
-  uint32_t small_count;  // 512 bytes: rests of frames
-  uint32_t medium_count; // head_bytes: upgrade heads, ordinary messages
+  uint32_t small_count;   // 512 bytes: rests of frames
+  uint32_t medium_count;  // head_bytes: upgrade heads, ordinary messages
   uint32_t medium_bytes;
-  uint32_t big_count;    // a message of the largest size with its header
+  uint32_t big_count;  // a message of the largest size with its header
   uint32_t big_bytes;
 };
 

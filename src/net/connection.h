@@ -14,12 +14,12 @@ namespace tidegate::net {
 
 // Where a connection is in its life (systems.md G3 without the session's states).
 enum class Phase : uint8_t {
-  kFree,       // no socket in this slot
-  kHead,       // reading the upgrade request
-  kDeciding,   // head is whole; the handler has been asked and will answer later
-  kOpen,       // WebSocket messages both ways
-  kClosing,    // close frame or refusal sent, waiting for the peer's end of stream
-  kClosed,     // Io::close was called, waiting for kClosed
+  kFree,      // no socket in this slot
+  kHead,      // reading the upgrade request
+  kDeciding,  // head is whole; the handler has been asked and will answer later
+  kOpen,      // WebSocket messages both ways
+  kClosing,   // close frame or refusal sent, waiting for the peer's end of stream
+  kClosed,    // Io::close was called, waiting for kClosed
 };
 
 // Why a connection ended; label of tidegate_connections_closed_total.
@@ -44,21 +44,21 @@ inline constexpr uint32_t kNone = UINT32_MAX;
 using BufferId = uint32_t;
 
 struct alignas(64) Hot {
-  uint32_t generation = 0;        // 24 bits, as Io carries it
+  uint32_t generation = 0;  // 24 bits, as Io carries it
   Phase phase = Phase::kFree;
-  uint8_t subprotocol = 0;        // index in the server's list, 0xff: none named
-  uint8_t flags = 0;              // Flag bits
+  uint8_t subprotocol = 0;  // index in the server's list, 0xff: none named
+  uint8_t flags = 0;        // Flag bits
   CloseCause cause = CloseCause::kPeerLost;
-  BufferId input = kNone;         // bytes of an incomplete head or frame
+  BufferId input = kNone;  // bytes of an incomplete head or frame
   uint32_t input_bytes = 0;
-  BufferId message = kNone;       // payload of a fragmented message so far
+  BufferId message = kNone;  // payload of a fragmented message so far
   uint32_t message_bytes = 0;
   uint32_t first_segment = kNone;  // this turn's output, see send_queue.h
   uint32_t last_segment = kNone;
   uint32_t output_bytes = 0;
-  uint32_t backlog = kNone;       // first block of what the socket did not take
+  uint32_t backlog = kNone;  // first block of what the socket did not take
   uint32_t backlog_bytes = 0;
-  uint32_t received_ms = 0;       // coarse time of the last byte, wraps after 49 days
+  uint32_t received_ms = 0;  // coarse time of the last byte, wraps after 49 days
   uint16_t close_code = 0;
   protocol::WsReceiver receiver;
 };
@@ -80,12 +80,12 @@ struct Cold {
   uint32_t messages_in = 0;
   uint32_t messages_out = 0;
   uint32_t accepted_ms = 0;
-  uint32_t rtt_us = 0;        // last heartbeat round trip, 0 before the first
-  uint8_t peer[16] = {};      // IPv4 mapped into IPv6; zero before it is known
+  uint32_t rtt_us = 0;    // last heartbeat round trip, 0 before the first
+  uint8_t peer[16] = {};  // IPv4 mapped into IPv6; zero before it is known
   uint16_t peer_port = 0;
   uint16_t backlog_tail_used = 0;  // bytes used in the last backlog block
   uint32_t backlog_tail = kNone;
-  uint32_t backlog_head_used = 0;  // bytes of the first backlog block already sent
+  uint32_t backlog_head_used = 0;              // bytes of the first backlog block already sent
   char accept_key[protocol::kAcceptKeyChars];  // between the request and the 101
 };
 static_assert(sizeof(Cold) <= 104, "idle memory of tidegate-echo is measured against 256 bytes");

@@ -5,9 +5,9 @@
 // It knows nothing of sessions, tokens or the world.
 //
 // A turn: on_completions(), anything else the owner does (which may append output), run_timers(),
-// flush(). Received bytes are unmasked and handed out in place; output is gathered in one arena that
-// lives for the turn, shared bytes are referenced; what a socket does not take is copied into a
-// bounded backlog of its own.
+// flush(). Received bytes are unmasked and handed out in place; output is gathered in one arena
+// that lives for the turn, shared bytes are referenced; what a socket does not take is copied into
+// a bounded backlog of its own.
 //
 // Thread: shard. Owner: Shard or the echo server. Limits: EndpointConfig; memory at construction.
 #pragma once
@@ -37,27 +37,27 @@ namespace tidegate::net {
 inline constexpr uint32_t kRefusalRows = 64;
 
 struct EndpointConfig {
-  uint32_t connections = 1024;          // rows; further sockets are refused with 429
-  uint32_t message_bytes = 64 * 1024;   // larger closes with 1009
-  uint32_t head_bytes = 8 * 1024;       // larger is answered with 431
-  uint32_t backlog_bytes = 64 * 1024;   // per connection; more closes with 1013
+  uint32_t connections = 1024;         // rows; further sockets are refused with 429
+  uint32_t message_bytes = 64 * 1024;  // larger closes with 1009
+  uint32_t head_bytes = 8 * 1024;      // larger is answered with 431
+  uint32_t backlog_bytes = 64 * 1024;  // per connection; more closes with 1013
   uint32_t backlog_pool_bytes = 16 << 20;
-  uint32_t turn_bytes = 4 << 20;        // output made in one turn before it is sent early
-  uint32_t big_inputs = 256;            // connections that may be in the middle of a big message
-  base::Duration handshake_timeout = base::seconds(10);  // whole head and decision
+  uint32_t turn_bytes = 4 << 20;  // output made in one turn before it is sent early
+  uint32_t big_inputs = 256;      // connections that may be in the middle of a big message
+  base::Duration handshake_timeout = base::seconds(10);   // whole head and decision
   base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none
   base::Duration heartbeat_timeout = base::seconds(40);   // silence that ends a connection
   base::Duration close_timeout = base::seconds(2);        // for the peer's half of a close
-  uint32_t receive_buffers = 1024;      // of the Io; so many may be held in a turn
-  bool query_peers = true;              // ask io for peer addresses
-  protocol::UpgradeRules rules;         // path and subprotocols; views outlive the endpoint
+  uint32_t receive_buffers = 1024;  // of the Io; so many may be held in a turn
+  bool query_peers = true;          // ask io for peer addresses
+  protocol::UpgradeRules rules;     // path and subprotocols; views outlive the endpoint
 };
 
 // What a handler says to an upgrade request.
 enum class UpgradeDecision : uint8_t {
-  kAccept,  // 101 now
-  kLater,   // the handler calls accept_upgrade or refuse_upgrade in a later turn
-  kRefused, // the handler has called refuse_upgrade
+  kAccept,   // 101 now
+  kLater,    // the handler calls accept_upgrade or refuse_upgrade in a later turn
+  kRefused,  // the handler has called refuse_upgrade
 };
 
 class ConnectionHandler {

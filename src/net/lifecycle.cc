@@ -19,17 +19,28 @@ constexpr uint32_t kInputSlack = 4096;  // a receive buffer's worth behind what 
 
 const char* name_of(CloseCause cause) {
   switch (cause) {
-    case CloseCause::kPeerClosed: return "peer_closed";
-    case CloseCause::kPeerLost: return "peer_lost";
-    case CloseCause::kServerClosed: return "server_closed";
-    case CloseCause::kRefused: return "refused";
-    case CloseCause::kHandshakeTimeout: return "handshake_timeout";
-    case CloseCause::kHeartbeatTimeout: return "heartbeat_timeout";
-    case CloseCause::kProtocolError: return "protocol_error";
-    case CloseCause::kTooBig: return "too_big";
-    case CloseCause::kSlowConsumer: return "slow_consumer";
-    case CloseCause::kOverloaded: return "overloaded";
-    case CloseCause::kCount: break;
+    case CloseCause::kPeerClosed:
+      return "peer_closed";
+    case CloseCause::kPeerLost:
+      return "peer_lost";
+    case CloseCause::kServerClosed:
+      return "server_closed";
+    case CloseCause::kRefused:
+      return "refused";
+    case CloseCause::kHandshakeTimeout:
+      return "handshake_timeout";
+    case CloseCause::kHeartbeatTimeout:
+      return "heartbeat_timeout";
+    case CloseCause::kProtocolError:
+      return "protocol_error";
+    case CloseCause::kTooBig:
+      return "too_big";
+    case CloseCause::kSlowConsumer:
+      return "slow_consumer";
+    case CloseCause::kOverloaded:
+      return "overloaded";
+    case CloseCause::kCount:
+      break;
   }
   return "?";
 }
@@ -69,9 +80,15 @@ void Endpoint::begin_turn(base::Instant now) {
 
 void Endpoint::on_completion(const io::Completion& c) {
   switch (c.event) {
-    case io::Event::kAccepted: on_accepted(c); break;
-    case io::Event::kReceived: on_received(c); break;
-    case io::Event::kEnded: on_ended(c); break;
+    case io::Event::kAccepted:
+      on_accepted(c);
+      break;
+    case io::Event::kReceived:
+      on_received(c);
+      break;
+    case io::Event::kEnded:
+      on_ended(c);
+      break;
     case io::Event::kWritable:
       if (matches(c)) {
         rows_[c.slot].flags &= static_cast<uint8_t>(~kFlagWatching);
@@ -84,8 +101,11 @@ void Endpoint::on_completion(const io::Completion& c) {
         cold_[c.slot].peer_port = ntohs(c.peer->sin6_port);
       }
       break;
-    case io::Event::kClosed: on_closed(c); break;
-    case io::Event::kWoken: break;
+    case io::Event::kClosed:
+      on_closed(c);
+      break;
+    case io::Event::kWoken:
+      break;
   }
 }
 
@@ -116,11 +136,12 @@ void Endpoint::accept_upgrade(uint32_t slot) {
   Hot& row = rows_[slot];
   if (row.phase != Phase::kDeciding) return;
   uint8_t* at = reserve(protocol::kAnswerBytesMax);
-  const std::string_view subprotocol =
-      row.subprotocol == protocol::kNoSubprotocol ? std::string_view{}
-                                                  : config_.rules.subprotocols[row.subprotocol];
+  const std::string_view subprotocol = row.subprotocol == protocol::kNoSubprotocol
+                                           ? std::string_view{}
+                                           : config_.rules.subprotocols[row.subprotocol];
   const size_t size = protocol::write_switching_protocols(
-      {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key}, subprotocol);
+      {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key},
+      subprotocol);
   commit(slot, static_cast<uint32_t>(size));
   row.phase = Phase::kOpen;
   schedule(slot, config_.heartbeat_interval);
@@ -134,7 +155,8 @@ void Endpoint::refuse_upgrade(uint32_t slot, int status, std::string_view code,
   Hot& row = rows_[slot];
   if (row.phase != Phase::kHead && row.phase != Phase::kDeciding) return;
   uint8_t* at = reserve(protocol::kAnswerBytesMax);
-  const size_t size = protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code, message);
+  const size_t size =
+      protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code, message);
   commit(slot, static_cast<uint32_t>(size));
   if (row.cause != CloseCause::kHandshakeTimeout) row.cause = CloseCause::kRefused;
   row.close_code = static_cast<uint16_t>(status);
@@ -266,9 +288,12 @@ void Endpoint::on_timer(uint32_t slot) {
       }
       break;
     }
-    case Phase::kClosing: finish_close(slot); break;
+    case Phase::kClosing:
+      finish_close(slot);
+      break;
     case Phase::kClosed:
-    case Phase::kFree: break;
+    case Phase::kFree:
+      break;
   }
 }
 

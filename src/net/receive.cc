@@ -158,7 +158,8 @@ void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
                               const protocol::Received& received) {
   Hot& row = rows_[slot];
   switch (received.event) {
-    case protocol::ReceiveEvent::kMessage: break;  // handled by the caller
+    case protocol::ReceiveEvent::kMessage:
+      break;  // handled by the caller
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kLastFragment: {
@@ -200,7 +201,9 @@ void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
     case protocol::ReceiveEvent::kClose:
       close(slot, received.close_code, {}, CloseCause::kPeerClosed);
       return;
-    case protocol::ReceiveEvent::kError: fail_frame(slot, received.status); return;
+    case protocol::ReceiveEvent::kError:
+      fail_frame(slot, received.status);
+      return;
   }
 }
 

@@ -9,10 +9,22 @@
 namespace tidegate::net {
 
 inline constexpr const char* kRefusalCodes[] = {
-    "other",         "malformed_upgrade", "not_found",     "unsupported_version",
-    "head_too_large", "handshake_timeout", "no_token",      "invalid_token",
-    "token_expired", "bad_signature",     "bad_audience",  "bad_issuer",
-    "origin_denied", "rate_limited",      "too_many_connections", "draining",
+    "other",
+    "malformed_upgrade",
+    "not_found",
+    "unsupported_version",
+    "head_too_large",
+    "handshake_timeout",
+    "no_token",
+    "invalid_token",
+    "token_expired",
+    "bad_signature",
+    "bad_audience",
+    "bad_issuer",
+    "origin_denied",
+    "rate_limited",
+    "too_many_connections",
+    "draining",
     "overloaded",
 };
 inline constexpr uint32_t kRefusalCodeCount = sizeof kRefusalCodes / sizeof *kRefusalCodes;

@@ -147,7 +147,8 @@ void Endpoint::clear_output(uint32_t slot) {
 
 void Endpoint::send_output(uint32_t slot) {
   Hot& row = rows_[slot];
-  if (row.first_segment == kNone || row.phase == Phase::kClosed || row.phase == Phase::kFree) return;
+  if (row.first_segment == kNone || row.phase == Phase::kClosed || row.phase == Phase::kFree)
+    return;
   if (row.backlog_bytes != 0) {  // order: behind what already waits
     keep_output(slot, 0);
     return;
@@ -249,8 +250,8 @@ void Endpoint::drain_backlog(uint32_t slot) {
   uint32_t total = 0;
   for (uint32_t b = row.backlog; b != kNone && count < kVectorsMax; b = backlog_next_[b]) {
     const uint32_t from = b == row.backlog ? cold.backlog_head_used : 0;
-    const uint32_t to = b == cold.backlog_tail ? cold.backlog_tail_used
-                                               : backlog_blocks_.block_bytes();
+    const uint32_t to =
+        b == cold.backlog_tail ? cold.backlog_tail_used : backlog_blocks_.block_bytes();
     parts[count++] = {backlog_blocks_.data(b) + from, to - from};
     total += to - from;
   }
@@ -274,8 +275,8 @@ void Endpoint::drain_backlog(uint32_t slot) {
   row.backlog_bytes -= taken;
   while (taken != 0) {
     const uint32_t block = row.backlog;
-    const uint32_t end = block == cold.backlog_tail ? cold.backlog_tail_used
-                                                    : backlog_blocks_.block_bytes();
+    const uint32_t end =
+        block == cold.backlog_tail ? cold.backlog_tail_used : backlog_blocks_.block_bytes();
     const uint32_t n = std::min(taken, end - cold.backlog_head_used);
     cold.backlog_head_used += n;
     taken -= n;

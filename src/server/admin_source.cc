@@ -117,8 +117,7 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
            (query.shard >= 0 && c.shard != static_cast<uint32_t>(query.shard));
   });
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
-    return a.shard != b.shard ? a.shard < b.shard
-                              : a.row.connection.slot < b.row.connection.slot;
+    return a.shard != b.shard ? a.shard < b.shard : a.row.connection.slot < b.row.connection.slot;
   });
   control::JsonWriter json;
   json.begin_object().key("total").unsigned_integer(filtered ? rows.size() : page.total);

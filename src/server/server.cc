@@ -189,7 +189,8 @@ bool Server::set_up(std::string* error) {
 bool Server::start(std::string* error) {
   if (config_.admin.listen.is_set()) {
     admin_ = std::make_unique<control::AdminHttp>(
-        static_cast<control::AdminSource&>(*this), control::AdminHttpOptions{config_.admin.listen, config_.admin.token});
+        static_cast<control::AdminSource&>(*this),
+        control::AdminHttpOptions{config_.admin.listen, config_.admin.token});
     if (!admin_->start(error)) return false;
     admin_port_ = admin_->port();
   }

@@ -7,13 +7,20 @@ namespace tidegate::session {
 
 const char* name_of(State state) {
   switch (state) {
-    case State::kConnecting: return "connecting";
-    case State::kAuthenticating: return "authenticating";
-    case State::kAuthenticated: return "authenticated";
-    case State::kConnected: return "connected";
-    case State::kReconnecting: return "reconnecting";
-    case State::kDisconnected: return "disconnected";
-    case State::kCount: break;
+    case State::kConnecting:
+      return "connecting";
+    case State::kAuthenticating:
+      return "authenticating";
+    case State::kAuthenticated:
+      return "authenticated";
+    case State::kConnected:
+      return "connected";
+    case State::kReconnecting:
+      return "reconnecting";
+    case State::kDisconnected:
+      return "disconnected";
+    case State::kCount:
+      break;
   }
   return "?";
 }
@@ -21,13 +28,19 @@ const char* name_of(State state) {
 bool may_change(State from, State to) {
   if (to == State::kDisconnected) return from != State::kDisconnected;
   switch (from) {
-    case State::kConnecting: return to == State::kAuthenticating;
-    case State::kAuthenticating: return to == State::kAuthenticated;
-    case State::kAuthenticated: return to == State::kConnected || to == State::kReconnecting;
-    case State::kConnected: return to == State::kReconnecting;
-    case State::kReconnecting: return to == State::kAuthenticating;
+    case State::kConnecting:
+      return to == State::kAuthenticating;
+    case State::kAuthenticating:
+      return to == State::kAuthenticated;
+    case State::kAuthenticated:
+      return to == State::kConnected || to == State::kReconnecting;
+    case State::kConnected:
+      return to == State::kReconnecting;
+    case State::kReconnecting:
+      return to == State::kAuthenticating;
     case State::kDisconnected:
-    case State::kCount: break;
+    case State::kCount:
+      break;
   }
   return false;
 }

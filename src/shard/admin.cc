@@ -40,8 +40,7 @@ void Shard::on_list(base::Bytes bytes) {
     TG_ASSERT(identity.user.size() + identity.player.size() <= sizeof names);
     std::memcpy(names, identity.user.data(), identity.user.size());
     std::memcpy(names + identity.user.size(), identity.player.data(), identity.player.size());
-    outbox_.post(mailbox_.control(), row,
-                 {names, identity.user.size() + identity.player.size()});
+    outbox_.post(mailbox_.control(), row, {names, identity.user.size() + identity.player.size()});
   }
   outbox_.post(mailbox_.control(), mailbox::ListEnd{list.request, live_players_});
 }
@@ -50,8 +49,7 @@ void Shard::on_close_request(base::Bytes bytes) {
   const auto request = read_message<mailbox::CloseConnection>(bytes);
   const uint32_t slot = endpoint_.find(request.connection);
   if (slot == net::kNone) return;
-  endpoint_.close(slot, request.code, "closed by an administrator",
-                  net::CloseCause::kServerClosed);
+  endpoint_.close(slot, request.code, "closed by an administrator", net::CloseCause::kServerClosed);
 }
 
 // Refuses new connections, tells the clients why and closes them. The server ends the shard when

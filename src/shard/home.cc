@@ -142,8 +142,7 @@ void Shard::on_spawn(base::Bytes bytes) {
   failed.connection_shard = spawn.connection_shard;
   const mailbox::AgentId home = world::home_of(player, config_.count).value;
   if (spawn.attach) {
-    const world::Queued queued =
-        slice_.attach(spawn.entity, connection_shard, spawn.connection);
+    const world::Queued queued = slice_.attach(spawn.entity, connection_shard, spawn.connection);
     if (queued.status == world::QueueStatus::kForward) {
       outbox_.post(queued.to.value, spawn, tail);
     } else if (queued.status != world::QueueStatus::kOk) {

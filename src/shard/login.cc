@@ -100,8 +100,8 @@ void Shard::begin_login(uint32_t slot) {
   if (player.session == 0 || (player.flags & kLoginPosted)) return;
   player.flags |= kLoginPosted;
   const std::string_view name = player_id(slot);
-  outbox_.post(world::home_of(name, config_.count).value,
-               mailbox::Login{endpoint_.ref(slot)}, base::as_bytes(name));
+  outbox_.post(world::home_of(name, config_.count).value, mailbox::Login{endpoint_.ref(slot)},
+               base::as_bytes(name));
 }
 
 // The home shard says that there is no room for the player.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What clients send: frames to envelopes to routes, and the built-in routes.
+#include "wire/messages.h"
+
 #include <algorithm>
 #include <cstring>
 
 #include "shard/shard.h"
 #include "wire/envelope.h"
-#include "wire/messages.h"
 #include "wire/quantise.h"
 
 namespace tidegate::shard {
@@ -23,9 +24,7 @@ struct ClientMessages {
 
   static Handled ignore(Shard&, uint32_t, const Envelope&) { return Handled::kOk; }
 
-  static Handled not_available(Shard&, uint32_t, const Envelope&) {
-    return Handled::kNotAvailable;
-  }
+  static Handled not_available(Shard&, uint32_t, const Envelope&) { return Handled::kNotAvailable; }
 
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
@@ -145,8 +144,12 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
   counters_.add(metrics::Family::kMessages, wire::index_of_type(message.type));
   if (message.requires_ack) {
     switch (player.inbound.accept(message.sequence, now_)) {
-      case session::InboundSequence::Verdict::kDeliver: note_ack(slot); break;
-      case session::InboundSequence::Verdict::kDuplicate: note_ack(slot); return;
+      case session::InboundSequence::Verdict::kDeliver:
+        note_ack(slot);
+        break;
+      case session::InboundSequence::Verdict::kDuplicate:
+        note_ack(slot);
+        return;
       case session::InboundSequence::Verdict::kGap:
         violation(slot, wire::kErrorMalformedMessage,
                   "sequence of an acknowledged message is not the next one");
@@ -163,13 +166,20 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     return;
   }
   switch (handler(*this, slot, message)) {
-    case Handled::kOk: break;
-    case Handled::kInvalid: violation(slot, wire::kErrorInvalidPayload, {}); break;
-    case Handled::kNotPermitted: violation(slot, wire::kErrorNotPermitted, {}); break;
+    case Handled::kOk:
+      break;
+    case Handled::kInvalid:
+      violation(slot, wire::kErrorInvalidPayload, {});
+      break;
+    case Handled::kNotPermitted:
+      violation(slot, wire::kErrorNotPermitted, {});
+      break;
     case Handled::kNotAvailable:
       violation(slot, wire::kErrorUnknownType, "nobody serves this message type here");
       break;
-    case Handled::kFailed: violation(slot, wire::kErrorHandlerFailed, {}); break;
+    case Handled::kFailed:
+      violation(slot, wire::kErrorHandlerFailed, {});
+      break;
   }
 }
 

@@ -23,8 +23,8 @@ class Outbox {
   template <mailbox::Message M>
   void post(mailbox::AgentId to, const M& message, base::Bytes tail = {}) {
     if (queues_[to].used == queues_[to].sent && mailbox_.post(to, message, tail)) return;
-    keep(to, static_cast<uint16_t>(M::kType), {reinterpret_cast<const uint8_t*>(&message), sizeof(M)},
-         tail);
+    keep(to, static_cast<uint16_t>(M::kType),
+         {reinterpret_cast<const uint8_t*>(&message), sizeof(M)}, tail);
   }
   // Moves what waits into the rings; call once a turn, before publish_all().
   void retry();

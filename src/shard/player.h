@@ -15,10 +15,10 @@
 namespace tidegate::shard {
 
 struct Player {
-  uint64_t session = 0;            // random; 0: no session in this row
-  int64_t expires_at = 0;          // Unix seconds, 0: the token does not expire
-  base::EntityId entity;           // none until the home shard has answered
-  uint16_t owner = 0;              // shard that owns the entity, as last heard
+  uint64_t session = 0;    // random; 0: no session in this row
+  int64_t expires_at = 0;  // Unix seconds, 0: the token does not expire
+  base::EntityId entity;   // none until the home shard has answered
+  uint16_t owner = 0;      // shard that owns the entity, as last heard
   session::State state = session::State::kDisconnected;
   uint16_t flags = 0;              // PlayerFlag bits
   uint32_t identity = UINT32_MAX;  // block of Identities
@@ -28,14 +28,14 @@ struct Player {
   session::InboundSequence inbound;
   session::RateLimit rate;
   session::ViolationCounter violations;
-  world::MoveResult answer{};      // MOVE_ACK due at the next flush when kAnswerDue
+  world::MoveResult answer{};  // MOVE_ACK due at the next flush when kAnswerDue
 };
 static_assert(sizeof(Player) <= 192, "idle memory is measured against 1 KiB a connection");
 
 enum PlayerFlag : uint16_t {
-  kHasHello = 1,       // CLIENT_HELLO came
-  kPacked = 2,         // state_encoding packed
-  kLoginPosted = 4,    // home shard was asked for the entity
+  kHasHello = 1,     // CLIENT_HELLO came
+  kPacked = 2,       // state_encoding packed
+  kLoginPosted = 4,  // home shard was asked for the entity
   kAnswerDue = 8,
   kResumeAsked = 16,   // the upgrade carried resume=
   kReplacedFlag = 32,  // another connection has the player now; the home shard knows

@@ -120,8 +120,7 @@ uint32_t Shard::write_ack(base::MutableBytes out, Player& player, base::UnixMs u
   return writer.finish();
 }
 
-uint32_t Shard::write_move_ack(base::MutableBytes out, const Player& player,
-                               base::UnixMs unix_ms) {
+uint32_t Shard::write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms) {
   const world::MoveResult& answer = player.answer;
   wire::MoveAck ack;
   ack.client_tick = answer.client_tick;

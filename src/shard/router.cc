@@ -12,8 +12,8 @@ bool Router::add(uint32_t type, Handler handler) {
     return true;
   }
   Route* const end = custom_ + custom_count_;
-  Route* const at = std::lower_bound(custom_, end, type,
-                                     [](const Route& r, uint32_t t) { return r.type < t; });
+  Route* const at =
+      std::lower_bound(custom_, end, type, [](const Route& r, uint32_t t) { return r.type < t; });
   if ((at != end && at->type == type) || custom_count_ == kRoutesMax - kBuiltInMax) return false;
   std::copy_backward(at, end, end + 1);
   *at = {type, handler};
@@ -24,8 +24,8 @@ bool Router::add(uint32_t type, Handler handler) {
 Handler Router::find(uint32_t type) const {
   if (type < kBuiltInMax) return built_in_[type];
   const Route* const end = custom_ + custom_count_;
-  const Route* const at = std::lower_bound(custom_, end, type,
-                                           [](const Route& r, uint32_t t) { return r.type < t; });
+  const Route* const at =
+      std::lower_bound(custom_, end, type, [](const Route& r, uint32_t t) { return r.type < t; });
   return at != end && at->type == type ? at->handler : nullptr;
 }
 

@@ -53,10 +53,9 @@ void Shard::turn(Wait wait) {
   // ring like everybody's.
   bool progress = true;
   for (int round = 0; progress && round < 8; ++round) {
-    progress = mailbox_.drain(kMailPerTurn, [this](mailbox::AgentId from, mailbox::MessageType type,
-                                                   base::Bytes bytes) {
-      on_mail(from, type, bytes);
-    }) != 0;
+    progress = mailbox_.drain(kMailPerTurn,
+                              [this](mailbox::AgentId from, mailbox::MessageType type,
+                                     base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
     outbox_.retry();
@@ -90,29 +89,66 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kFrameDone:
       barrier_.on_frame_done(read_message<mailbox::FrameDone>(bytes).tick);
       break;
-    case MessageType::kPublication: on_publication(bytes); break;
-    case MessageType::kSubscribe: on_subscribe(from, bytes); break;
-    case MessageType::kInput: on_input(bytes); break;
-    case MessageType::kMoved: on_moved(bytes); break;
-    case MessageType::kTransfer: on_transfer(bytes); break;
-    case MessageType::kTransferNotice: on_transfer_notice(from, bytes); break;
-    case MessageType::kLogin: on_login(from, bytes); break;
-    case MessageType::kLogout: on_logout(from, bytes); break;
-    case MessageType::kSpawn: on_spawn(bytes); break;
-    case MessageType::kSpawnFailed: on_spawn_failed(bytes); break;
-    case MessageType::kWorldFull: on_world_full(bytes); break;
-    case MessageType::kDetach: on_detach(bytes); break;
-    case MessageType::kReplaced: on_replaced(bytes); break;
-    case MessageType::kGone: on_gone(bytes); break;
-    case MessageType::kAuthResult: on_auth_result(bytes); break;
-    case MessageType::kListConnections: on_list(bytes); break;
-    case MessageType::kCloseConnection: on_close_request(bytes); break;
-    case MessageType::kDrain: on_drain(); break;
+    case MessageType::kPublication:
+      on_publication(bytes);
+      break;
+    case MessageType::kSubscribe:
+      on_subscribe(from, bytes);
+      break;
+    case MessageType::kInput:
+      on_input(bytes);
+      break;
+    case MessageType::kMoved:
+      on_moved(bytes);
+      break;
+    case MessageType::kTransfer:
+      on_transfer(bytes);
+      break;
+    case MessageType::kTransferNotice:
+      on_transfer_notice(from, bytes);
+      break;
+    case MessageType::kLogin:
+      on_login(from, bytes);
+      break;
+    case MessageType::kLogout:
+      on_logout(from, bytes);
+      break;
+    case MessageType::kSpawn:
+      on_spawn(bytes);
+      break;
+    case MessageType::kSpawnFailed:
+      on_spawn_failed(bytes);
+      break;
+    case MessageType::kWorldFull:
+      on_world_full(bytes);
+      break;
+    case MessageType::kDetach:
+      on_detach(bytes);
+      break;
+    case MessageType::kReplaced:
+      on_replaced(bytes);
+      break;
+    case MessageType::kGone:
+      on_gone(bytes);
+      break;
+    case MessageType::kAuthResult:
+      on_auth_result(bytes);
+      break;
+    case MessageType::kListConnections:
+      on_list(bytes);
+      break;
+    case MessageType::kCloseConnection:
+      on_close_request(bytes);
+      break;
+    case MessageType::kDrain:
+      on_drain();
+      break;
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
     case MessageType::kPadding:
-    case MessageType::kCount: TG_ASSERT(!"not a message for a shard");
+    case MessageType::kCount:
+      TG_ASSERT(!"not a message for a shard");
   }
 }
 
@@ -129,6 +165,11 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
+  uint64_t mail_refused = 0;
+  for (uint16_t t = 0; t < static_cast<uint16_t>(mailbox::MessageType::kCount); ++t) {
+    mail_refused += mailbox_.refused(static_cast<mailbox::MessageType>(t));
+  }
+  counters_.set(Counter::kMailRefused, mail_refused);
   counters_.set(Counter::kInputsApplied, slice.inputs_applied);
   counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);

@@ -32,9 +32,9 @@
 #include "shard/player.h"
 #include "shard/router.h"
 #include "shard/tick_barrier.h"
+#include "wire/messages.h"
 #include "world/directory.h"
 #include "world/interest.h"
-#include "wire/messages.h"
 #include "world/world_slice.h"
 
 namespace tidegate::shard {
@@ -48,9 +48,9 @@ struct ShardConfig {
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
   base::Duration hello_wait = base::seconds(1);
-  std::string_view server_version;       // outlives the shard
-  base::Instant first_tick;              // the same for all shards
-  uint64_t seed = 1;                     // ids of sessions, WebSocket keys of nobody
+  std::string_view server_version;  // outlives the shard
+  base::Instant first_tick;         // the same for all shards
+  uint64_t seed = 1;                // ids of sessions, WebSocket keys of nobody
 };
 
 class Shard final : net::ConnectionHandler,
@@ -206,10 +206,10 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<uint32_t> moved_players_;
   uint32_t moved_count_ = 0;
   uint32_t live_players_ = 0;
-  uint32_t players_end_ = 0;       // one past the highest slot with a session
-  uint32_t publications_ = 0;      // stored for the tick that runs
+  uint32_t players_end_ = 0;   // one past the highest slot with a session
+  uint32_t publications_ = 0;  // stored for the tick that runs
   base::Instant simulate_started_{};
-  bool answers_due_ = false;       // somebody has something personal in the next flush
+  bool answers_due_ = false;  // somebody has something personal in the next flush
   uint32_t entity_counter_ = 0;
   uint32_t gauges_tick_ = 0;
   bool draining_ = false;

@@ -100,8 +100,7 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
   }
   if (player.inbound.ack_owed()) own += write_ack(personal.subspan(own), player, unix_ms);
   if (gathered == world::Gathered::kWorld) {
-    const uint32_t head =
-        write_world_head(personal.subspan(own), world.bytes, tick, unix_ms);
+    const uint32_t head = write_world_head(personal.subspan(own), world.bytes, tick, unix_ms);
     own += head;
     for (uint32_t i = 0; i < world.count; ++i) {
       parts_[parts++] = {const_cast<uint8_t*>(world.items[i].data), world.items[i].bytes};
@@ -145,8 +144,7 @@ bool Shard::transfer(base::ShardId to, base::Bytes entity) {
   return true;
 }
 
-bool Shard::gone(base::EntityId entity, std::string_view player_id,
-                 const world::Steps3& position) {
+bool Shard::gone(base::EntityId entity, std::string_view player_id, const world::Steps3& position) {
   mailbox::Gone gone{};
   gone.entity = entity;
   for (int i = 0; i < 3; ++i) gone.position[i] = position[i];

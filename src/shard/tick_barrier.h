@@ -2,7 +2,8 @@
 // Keeps the shards of a process on one tick without waiting: a pure state machine that says which
 // phase of the tick may run next, from the marks that came from the other shards.
 //
-//   idle --due--> simulate --all SimulationDone--> encode --all FrameDone--> flush --> idle, next tick
+//   idle --due--> simulate --all SimulationDone--> encode --all FrameDone--> flush --> idle, next
+//   tick
 //
 // A shard is never more than one phase ahead of another, so everything posted before a mark is
 // there when the phase behind that mark runs: an entity leaves one cell and enters another in the
@@ -35,9 +36,7 @@ class TickBarrier {
   uint64_t slips() const { return slips_; }
 
   // When this shard has to be awake for the barrier's sake; the other phases begin by a wake.
-  base::Instant deadline() const {
-    return phase_ == Phase::kIdle ? due_ : base::Instant::never();
-  }
+  base::Instant deadline() const { return phase_ == Phase::kIdle ? due_ : base::Instant::never(); }
 
   bool simulate_due(base::Instant now) const { return phase_ == Phase::kIdle && now >= due_; }
   void simulated() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bit streams, least significant bit first, with exp-Golomb codes of order k (Teuhola 1978): n + 2^k
-// in binary behind as many zeros as it has bits more than k + 1. Both ends never pass their buffer.
-// Thread: any. Owner: borrows. Limits: values of 32 bits, k up to 16.
+// Bit streams, least significant bit first, with exp-Golomb codes of order k (Teuhola 1978): n +
+// 2^k in binary behind as many zeros as it has bits more than k + 1. Both ends never pass their
+// buffer. Thread: any. Owner: borrows. Limits: values of 32 bits, k up to 16.
 #pragma once
 
 #include <bit>
@@ -14,9 +14,7 @@ namespace tidegate::wire {
 constexpr uint32_t zigzag(int32_t v) {
   return static_cast<uint32_t>(v) << 1 ^ static_cast<uint32_t>(v >> 31);
 }
-constexpr int32_t unzigzag(uint32_t v) {
-  return static_cast<int32_t>(v >> 1 ^ (0u - (v & 1)));
-}
+constexpr int32_t unzigzag(uint32_t v) { return static_cast<int32_t>(v >> 1 ^ (0u - (v & 1))); }
 
 class BitWriter {
  public:

@@ -39,10 +39,9 @@ constexpr uint32_t kYawOrder = 2;
 // Returns the header's bytes, 0 when they do not fit.
 size_t write_header(base::MutableBytes out, const CellFrameHeader& h) {
   PbWriter w(out);
-  const uint8_t first = static_cast<uint8_t>((h.keyframe ? kKeyframeBit : 0) |
-                                             (h.drop ? kDropBit : 0) |
-                                             (h.has_checksum ? kChecksumBit : 0) |
-                                             h.layer << kLayerShift);
+  const uint8_t first =
+      static_cast<uint8_t>((h.keyframe ? kKeyframeBit : 0) | (h.drop ? kDropBit : 0) |
+                           (h.has_checksum ? kChecksumBit : 0) | h.layer << kLayerShift);
   w.raw(&first, 1);
   w.raw_varint(zigzag(h.cell_x));
   w.raw_varint(zigzag(h.cell_z));

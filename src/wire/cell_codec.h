@@ -31,9 +31,9 @@ struct CellFrameHeader {
   bool has_checksum = false;  // of the image after this frame
   uint8_t layer = 0;          // 0..3
   int16_t cell_x = 0, cell_z = 0;
-  uint32_t epoch = 0;         // of the cell's stream; frames of another epoch do not refer to it
-  uint32_t frame = 0;         // rises by one for each frame of the cell
-  uint32_t reference = 0;     // the frame a delta refers to
+  uint32_t epoch = 0;      // of the cell's stream; frames of another epoch do not refer to it
+  uint32_t frame = 0;      // rises by one for each frame of the cell
+  uint32_t reference = 0;  // the frame a delta refers to
   uint32_t tick = 0;
   uint64_t checksum = 0;
 };
@@ -41,13 +41,13 @@ struct CellFrameHeader {
 // One member as a keyframe or an enter carries it.
 struct CellMember {
   uint16_t slot = 0;
-  uint8_t kind = 0;           // 0 player, 1 NPC, 2 object
-  uint8_t yaw = 0;            // 256 steps
-  uint32_t id = 0;            // entity id, the same in every cell
-  int32_t x = 0, y = 0, z = 0;        // steps; x and z from the cell's corner, y absolute
-  int32_t predictor[3] = {0, 0, 0};   // step of the last change: x, y, z
+  uint8_t kind = 0;                  // 0 player, 1 NPC, 2 object
+  uint8_t yaw = 0;                   // 256 steps
+  uint32_t id = 0;                   // entity id, the same in every cell
+  int32_t x = 0, y = 0, z = 0;       // steps; x and z from the cell's corner, y absolute
+  int32_t predictor[3] = {0, 0, 0};  // step of the last change: x, y, z
   uint32_t flags = 0;
-  std::string_view name;      // player id
+  std::string_view name;  // player id
 };
 
 // One member that changed. Position after = before + predictor + residual, when `moved`; the
@@ -58,12 +58,12 @@ struct CellChange {
   bool flags_changed = false;
   uint8_t yaw_delta = 0;
   int32_t residual[3] = {0, 0, 0};
-  uint32_t flags = 0;         // new value when flags_changed
+  uint32_t flags = 0;  // new value when flags_changed
 };
 
 struct CellLeave {
   uint16_t slot = 0;
-  bool to_cell = false;       // it went to another cell, not out of the world
+  bool to_cell = false;  // it went to another cell, not out of the world
   int16_t cell_x = 0, cell_z = 0;
 };
 

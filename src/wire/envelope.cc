@@ -22,16 +22,35 @@ bool decode_envelope(base::Bytes bytes, Envelope* out) {
     if (!reader.is(WireType::kVarint)) return false;
     const uint64_t v = reader.varint();
     switch (field) {
-      case 1: out->version = static_cast<uint32_t>(v); break;
-      case 2: out->sequence = v; break;
-      case 3: out->timestamp = static_cast<int64_t>(v); break;
-      case 5: out->type = static_cast<uint32_t>(v); break;
-      case 7: out->requires_ack = v != 0; break;
-      case 8: out->priority = static_cast<uint32_t>(v); break;
-      case 9: out->ack = v; break;
-      case 10: out->compression = static_cast<uint32_t>(v); break;
-      case 11: out->raw_size = static_cast<uint32_t>(v); break;
-      default: break;
+      case 1:
+        out->version = static_cast<uint32_t>(v);
+        break;
+      case 2:
+        out->sequence = v;
+        break;
+      case 3:
+        out->timestamp = static_cast<int64_t>(v);
+        break;
+      case 5:
+        out->type = static_cast<uint32_t>(v);
+        break;
+      case 7:
+        out->requires_ack = v != 0;
+        break;
+      case 8:
+        out->priority = static_cast<uint32_t>(v);
+        break;
+      case 9:
+        out->ack = v;
+        break;
+      case 10:
+        out->compression = static_cast<uint32_t>(v);
+        break;
+      case 11:
+        out->raw_size = static_cast<uint32_t>(v);
+        break;
+      default:
+        break;
     }
   }
   return !reader.failed();

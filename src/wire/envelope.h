@@ -68,9 +68,9 @@ bool is_utf8(std::string_view text);
 
 struct EnvelopeHead {
   MessageType type;
-  int64_t timestamp = 0;     // Unix ms
+  int64_t timestamp = 0;  // Unix ms
   uint64_t sequence = 0;
-  uint64_t ack = 0;          // cumulative, 0: left out
+  uint64_t ack = 0;  // cumulative, 0: left out
   bool requires_ack = false;
   std::string_view session_id;
 };

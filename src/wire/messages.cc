@@ -10,14 +10,16 @@ namespace {
 class Field {
  public:
   explicit Field(const PbReader& reader) : r_(reader) {}
-  bool to(uint32_t* v) const { return r_.is(WireType::kVarint) && (*v = static_cast<uint32_t>(r_.varint()), true); }
+  bool to(uint32_t* v) const {
+    return r_.is(WireType::kVarint) && (*v = static_cast<uint32_t>(r_.varint()), true);
+  }
   bool to(uint64_t* v) const { return r_.is(WireType::kVarint) && (*v = r_.varint(), true); }
-  bool to(int64_t* v) const { return r_.is(WireType::kVarint) && (*v = static_cast<int64_t>(r_.varint()), true); }
+  bool to(int64_t* v) const {
+    return r_.is(WireType::kVarint) && (*v = static_cast<int64_t>(r_.varint()), true);
+  }
   bool to(bool* v) const { return r_.is(WireType::kVarint) && (*v = r_.varint() != 0, true); }
   bool to(float* v) const { return r_.is(WireType::kFixed32) && (*v = r_.number(), true); }
-  bool to(std::string_view* v) const {
-    return r_.is(WireType::kBytes) && is_utf8(*v = r_.text());
-  }
+  bool to(std::string_view* v) const { return r_.is(WireType::kBytes) && is_utf8(*v = r_.text()); }
   bool to(base::Bytes* v) const { return r_.is(WireType::kBytes) && (*v = r_.bytes(), true); }
   bool to(Vector3* v) const;
   bool to(Quaternion* v) const;
@@ -40,10 +42,14 @@ bool for_fields(base::Bytes bytes, Visit&& visit) {
 bool Field::to(Vector3* v) const {
   return r_.is(WireType::kBytes) && for_fields(r_.bytes(), [v](uint32_t n, const Field& f) {
            switch (n) {
-             case 1: return f.to(&v->x);
-             case 2: return f.to(&v->y);
-             case 3: return f.to(&v->z);
-             default: return true;
+             case 1:
+               return f.to(&v->x);
+             case 2:
+               return f.to(&v->y);
+             case 3:
+               return f.to(&v->z);
+             default:
+               return true;
            }
          });
 }
@@ -60,11 +66,16 @@ bool is_text_entry(const Field& field) {
 bool Field::to(Quaternion* q) const {
   return r_.is(WireType::kBytes) && for_fields(r_.bytes(), [q](uint32_t n, const Field& f) {
            switch (n) {
-             case 1: return f.to(&q->x);
-             case 2: return f.to(&q->y);
-             case 3: return f.to(&q->z);
-             case 4: return f.to(&q->w);
-             default: return true;
+             case 1:
+               return f.to(&q->x);
+             case 2:
+               return f.to(&q->y);
+             case 3:
+               return f.to(&q->z);
+             case 4:
+               return f.to(&q->w);
+             default:
+               return true;
            }
          });
 }
@@ -75,11 +86,16 @@ bool decode(base::Bytes bytes, Disconnect* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->code);
-      case 2: return f.to(&m->reason);
-      case 3: return f.to(&m->reconnect_url);
-      case 4: return f.to(&m->retry_after_ms);
-      default: return true;
+      case 1:
+        return f.to(&m->code);
+      case 2:
+        return f.to(&m->reason);
+      case 3:
+        return f.to(&m->reconnect_url);
+      case 4:
+        return f.to(&m->retry_after_ms);
+      default:
+        return true;
     }
   });
 }
@@ -91,9 +107,15 @@ bool decode(base::Bytes bytes, ClientHello* m) {
     const Field f(reader);
     bool good = true;
     switch (reader.field()) {
-      case 1: good = f.to(&m->client_version); break;
-      case 2: good = f.to(&m->state_encoding); break;
-      case 3: good = f.to(&m->view_distance); break;
+      case 1:
+        good = f.to(&m->client_version);
+        break;
+      case 2:
+        good = f.to(&m->state_encoding);
+        break;
+      case 3:
+        good = f.to(&m->view_distance);
+        break;
       case 4:
         if (reader.is(WireType::kVarint)) {
           if (reader.varint() < 32) m->compression |= 1u << reader.varint();
@@ -117,8 +139,11 @@ bool decode(base::Bytes bytes, ClientHello* m) {
           good = false;
         }
         break;
-      case 5: good = f.to(&m->max_bytes_per_second); break;
-      default: break;
+      case 5:
+        good = f.to(&m->max_bytes_per_second);
+        break;
+      default:
+        break;
     }
     if (!good) return false;
   }
@@ -129,13 +154,23 @@ bool decode(base::Bytes bytes, PlayerMovement* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: m->has_position = true; return f.to(&m->position);
-      case 2: m->has_rotation = true; return f.to(&m->rotation);
-      case 3: m->has_velocity = true; return f.to(&m->velocity);
-      case 4: return f.to(&m->movement_flags);
-      case 5: return f.to(&m->client_tick);
-      case 6: return f.to(&m->client_time);
-      default: return true;
+      case 1:
+        m->has_position = true;
+        return f.to(&m->position);
+      case 2:
+        m->has_rotation = true;
+        return f.to(&m->rotation);
+      case 3:
+        m->has_velocity = true;
+        return f.to(&m->velocity);
+      case 4:
+        return f.to(&m->movement_flags);
+      case 5:
+        return f.to(&m->client_tick);
+      case 6:
+        return f.to(&m->client_time);
+      default:
+        return true;
     }
   });
 }
@@ -144,14 +179,25 @@ bool decode(base::Bytes bytes, PlayerStateUpdate* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->player_id);
-      case 2: m->has_position = true; return f.to(&m->position);
-      case 3: m->has_rotation = true; return f.to(&m->rotation);
-      case 4: m->has_velocity = true; return f.to(&m->velocity);
-      case 5: return f.to(&m->state_flags);
-      case 6: return f.to(&m->timestamp);
-      case 7: return f.to(&m->tick);
-      default: return true;
+      case 1:
+        return f.to(&m->player_id);
+      case 2:
+        m->has_position = true;
+        return f.to(&m->position);
+      case 3:
+        m->has_rotation = true;
+        return f.to(&m->rotation);
+      case 4:
+        m->has_velocity = true;
+        return f.to(&m->velocity);
+      case 5:
+        return f.to(&m->state_flags);
+      case 6:
+        return f.to(&m->timestamp);
+      case 7:
+        return f.to(&m->tick);
+      default:
+        return true;
     }
   });
 }
@@ -160,16 +206,26 @@ bool decode(base::Bytes bytes, PlayerStateDelta* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->player_id);
-      case 2: return f.to(&m->changed_fields);
-      case 3: return f.to(&m->position);
-      case 4: return f.to(&m->rotation);
-      case 5: return f.to(&m->velocity);
-      case 6: return f.to(&m->state_flags);
-      case 7: return f.to(&m->timestamp);
-      case 8: return f.to(&m->base_tick);
-      case 9: return f.to(&m->delta_tick);
-      default: return true;
+      case 1:
+        return f.to(&m->player_id);
+      case 2:
+        return f.to(&m->changed_fields);
+      case 3:
+        return f.to(&m->position);
+      case 4:
+        return f.to(&m->rotation);
+      case 5:
+        return f.to(&m->velocity);
+      case 6:
+        return f.to(&m->state_flags);
+      case 7:
+        return f.to(&m->timestamp);
+      case 8:
+        return f.to(&m->base_tick);
+      case 9:
+        return f.to(&m->delta_tick);
+      default:
+        return true;
     }
   });
 }
@@ -178,11 +234,16 @@ bool decode(base::Bytes bytes, TimeSync* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->server_time);
-      case 2: return f.to(&m->server_tick);
-      case 3: return f.to(&m->client_time);
-      case 4: return f.to(&m->latency_ms);
-      default: return true;
+      case 1:
+        return f.to(&m->server_time);
+      case 2:
+        return f.to(&m->server_tick);
+      case 3:
+        return f.to(&m->client_time);
+      case 4:
+        return f.to(&m->latency_ms);
+      default:
+        return true;
     }
   });
 }
@@ -191,15 +252,24 @@ bool decode(base::Bytes bytes, ConnectionEstablished* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->session_id);
-      case 2: return f.to(&m->server_version);
-      case 3: return f.to(&m->server_time);
-      case 4: return f.to(&m->heartbeat_interval);
-      case 5: return is_text_entry(f);
-      case 6: return f.to(&m->resume_token);
-      case 7: return f.to(&m->tick_rate);
-      case 8: return f.to(&m->server_tick);
-      default: return true;
+      case 1:
+        return f.to(&m->session_id);
+      case 2:
+        return f.to(&m->server_version);
+      case 3:
+        return f.to(&m->server_time);
+      case 4:
+        return f.to(&m->heartbeat_interval);
+      case 5:
+        return is_text_entry(f);
+      case 6:
+        return f.to(&m->resume_token);
+      case 7:
+        return f.to(&m->tick_rate);
+      case 8:
+        return f.to(&m->server_tick);
+      default:
+        return true;
     }
   });
 }
@@ -208,17 +278,22 @@ bool decode(base::Bytes bytes, AuthenticationResult* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->success);
-      case 2: return f.to(&m->user_id);
-      case 3: return f.to(&m->character_id);
-      case 4: return f.to(&m->error_message);
+      case 1:
+        return f.to(&m->success);
+      case 2:
+        return f.to(&m->user_id);
+      case 3:
+        return f.to(&m->character_id);
+      case 4:
+        return f.to(&m->error_message);
       case 5: {
         std::string_view permission;
         if (!f.to(&permission)) return false;
         if (m->permissions.empty()) m->permissions = permission;
         return true;
       }
-      default: return true;
+      default:
+        return true;
     }
   });
 }
@@ -227,12 +302,18 @@ bool decode(base::Bytes bytes, ErrorNotification* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->code);
-      case 2: return f.to(&m->message);
-      case 3: return f.to(&m->details);
-      case 4: return f.to(&m->fatal);
-      case 5: return f.to(&m->request_id);
-      default: return true;
+      case 1:
+        return f.to(&m->code);
+      case 2:
+        return f.to(&m->message);
+      case 3:
+        return f.to(&m->details);
+      case 4:
+        return f.to(&m->fatal);
+      case 5:
+        return f.to(&m->request_id);
+      default:
+        return true;
     }
   });
 }
@@ -241,11 +322,16 @@ bool decode(base::Bytes bytes, ResumeResult* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->resumed);
-      case 2: return f.to(&m->reason);
-      case 3: return f.to(&m->replayed);
-      case 4: return f.to(&m->last_client_sequence);
-      default: return true;
+      case 1:
+        return f.to(&m->resumed);
+      case 2:
+        return f.to(&m->reason);
+      case 3:
+        return f.to(&m->replayed);
+      case 4:
+        return f.to(&m->last_client_sequence);
+      default:
+        return true;
     }
   });
 }
@@ -254,13 +340,20 @@ bool decode(base::Bytes bytes, MoveAck* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     switch (n) {
-      case 1: return f.to(&m->client_tick);
-      case 2: return f.to(&m->server_tick);
-      case 3: return f.to(&m->position);
-      case 4: return f.to(&m->velocity);
-      case 5: return f.to(&m->corrected);
-      case 6: return f.to(&m->reason);
-      default: return true;
+      case 1:
+        return f.to(&m->client_tick);
+      case 2:
+        return f.to(&m->server_tick);
+      case 3:
+        return f.to(&m->position);
+      case 4:
+        return f.to(&m->velocity);
+      case 5:
+        return f.to(&m->corrected);
+      case 6:
+        return f.to(&m->reason);
+      default:
+        return true;
     }
   });
 }

@@ -37,7 +37,7 @@ struct Disconnect {
 struct ClientHello {
   std::string_view client_version;
   uint32_t state_encoding = 0;
-  float view_distance = 0;  // metres
+  float view_distance = 0;   // metres
   uint32_t compression = 0;  // bit n: enum value n was listed
   uint32_t max_bytes_per_second = 0;
 };
@@ -64,7 +64,12 @@ struct PlayerStateUpdate {
 };
 
 // changed_fields of PlayerStateDelta.
-enum ChangedField : uint32_t { kChangedPosition = 1, kChangedRotation = 2, kChangedVelocity = 4, kChangedFlags = 8 };
+enum ChangedField : uint32_t {
+  kChangedPosition = 1,
+  kChangedRotation = 2,
+  kChangedVelocity = 4,
+  kChangedFlags = 8
+};
 
 struct PlayerStateDelta {
   std::string_view player_id;

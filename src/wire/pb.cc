@@ -18,8 +18,8 @@ bool PbReader::read_varint(uint64_t* out) {
   return fail();
 }
 
-// Tags and lengths: libprotobuf reads at most five bytes of them, and so do we, or a peer could send
-// what one side takes and the other refuses.
+// Tags and lengths: libprotobuf reads at most five bytes of them, and so do we, or a peer could
+// send what one side takes and the other refuses.
 bool PbReader::read_varint32(uint32_t* out) {
   const uint8_t* const start = at_;
   uint64_t v = 0;
@@ -36,7 +36,9 @@ bool PbReader::next() {
   field_ = key >> 3;
   if (field_ == 0) return fail();
   switch (key & 7) {
-    case 0: type_ = WireType::kVarint; return read_varint(&value_);
+    case 0:
+      type_ = WireType::kVarint;
+      return read_varint(&value_);
     case 1:
       type_ = WireType::kFixed64;
       if (end_ - at_ < 8) return fail();
@@ -58,7 +60,8 @@ bool PbReader::next() {
       value_ = base::load_le<uint32_t>(at_);
       at_ += 4;
       return true;
-    default: return fail();  // groups
+    default:
+      return fail();  // groups
   }
 }
 

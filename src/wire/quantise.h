@@ -32,7 +32,8 @@ inline float from_velocity(int16_t v) { return static_cast<float>(v) * 0.01F; }
 // length 0 is no rotation.
 inline uint8_t to_yaw(const Quaternion& q) {
   const double yaw = 2.0 * std::atan2(static_cast<double>(q.y), static_cast<double>(q.w));
-  return static_cast<uint8_t>(static_cast<int64_t>(std::nearbyint(yaw * (128.0 / 3.14159265358979323846))));
+  return static_cast<uint8_t>(
+      static_cast<int64_t>(std::nearbyint(yaw * (128.0 / 3.14159265358979323846))));
 }
 inline Quaternion from_yaw(uint8_t yaw) {
   const double half = yaw * (3.14159265358979323846 / 256.0);

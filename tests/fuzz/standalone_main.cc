@@ -81,14 +81,18 @@ void mutate(Input& input, const std::vector<Input>& corpus, tidegate::base::Prng
       case 2:
         if (!input.empty()) input[at] = kEdges[prng.below(sizeof kEdges)];
         break;
-      case 3: input.insert(input.begin() + offset, static_cast<uint8_t>(prng.next())); break;
+      case 3:
+        input.insert(input.begin() + offset, static_cast<uint8_t>(prng.next()));
+        break;
       case 4:
         if (!input.empty()) {
           const auto end = std::min(input.size(), at + 1 + prng.below(8));
           input.erase(input.begin() + offset, input.begin() + static_cast<std::ptrdiff_t>(end));
         }
         break;
-      case 5: input.resize(at); break;
+      case 5:
+        input.resize(at);
+        break;
       case 6: {  // a piece of itself again
         const size_t size = std::min<size_t>(input.size() - at, prng.below(64) + 1);
         const Input piece(input.begin() + offset,

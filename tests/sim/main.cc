@@ -15,15 +15,14 @@ using tidegate::sim::Outcome;
 using tidegate::sim::Plan;
 
 void print(const Plan& plan, const Outcome& o) {
-  std::printf("seed %llu: %s; %llu ticks, %llu updates, %llu checksums, %llu hand-overs, "
-              "%llu reconnects, world %016llx, trace %016llx\n",
-              static_cast<unsigned long long>(plan.seed), o.failure.empty() ? "ok" : "FAILED",
-              static_cast<unsigned long long>(o.ticks), static_cast<unsigned long long>(o.updates),
-              static_cast<unsigned long long>(o.checksums),
-              static_cast<unsigned long long>(o.handovers),
-              static_cast<unsigned long long>(o.reconnects),
-              static_cast<unsigned long long>(o.state_hash),
-              static_cast<unsigned long long>(o.trace_hash));
+  std::printf(
+      "seed %llu: %s; %llu ticks, %llu updates, %llu checksums, %llu hand-overs, "
+      "%llu reconnects, world %016llx, trace %016llx\n",
+      static_cast<unsigned long long>(plan.seed), o.failure.empty() ? "ok" : "FAILED",
+      static_cast<unsigned long long>(o.ticks), static_cast<unsigned long long>(o.updates),
+      static_cast<unsigned long long>(o.checksums), static_cast<unsigned long long>(o.handovers),
+      static_cast<unsigned long long>(o.reconnects), static_cast<unsigned long long>(o.state_hash),
+      static_cast<unsigned long long>(o.trace_hash));
   if (!o.failure.empty()) {
     std::printf("  %s\n  replay: sim --seed %llu\n", o.failure.c_str(),
                 static_cast<unsigned long long>(plan.seed));
@@ -40,12 +39,18 @@ int main(int argc, char** argv) {
   Plan plan;
   for (int i = 1; i + 1 < argc; i += 2) {
     const uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
-    if (std::strcmp(argv[i], "--seeds") == 0) seeds = value;
-    else if (std::strcmp(argv[i], "--from") == 0) from = value;
-    else if (std::strcmp(argv[i], "--seed") == 0) from = value;
-    else if (std::strcmp(argv[i], "--agree") == 0) agree = value;
-    else if (std::strcmp(argv[i], "--clients") == 0) plan.clients = static_cast<uint32_t>(value);
-    else if (std::strcmp(argv[i], "--shards") == 0) plan.shards = static_cast<uint32_t>(value);
+    if (std::strcmp(argv[i], "--seeds") == 0)
+      seeds = value;
+    else if (std::strcmp(argv[i], "--from") == 0)
+      from = value;
+    else if (std::strcmp(argv[i], "--seed") == 0)
+      from = value;
+    else if (std::strcmp(argv[i], "--agree") == 0)
+      agree = value;
+    else if (std::strcmp(argv[i], "--clients") == 0)
+      plan.clients = static_cast<uint32_t>(value);
+    else if (std::strcmp(argv[i], "--shards") == 0)
+      plan.shards = static_cast<uint32_t>(value);
     else {
       std::fprintf(stderr, "sim: unknown option %s; see the head of main.cc\n", argv[i]);
       return 2;
@@ -67,8 +72,9 @@ int main(int argc, char** argv) {
         if (shards == 1) first = o.state_hash;
         same = same && o.failure.empty() && o.state_hash == first;
       }
-      if (!same) std::printf("  seed %llu: the worlds differ by the number of shards\n",
-                             static_cast<unsigned long long>(s));
+      if (!same)
+        std::printf("  seed %llu: the worlds differ by the number of shards\n",
+                    static_cast<unsigned long long>(s));
       ++(same ? passed : failed);
     }
   } else {

@@ -22,19 +22,19 @@ class Control {
   explicit Control(mailbox::Fabric& fabric) : mailbox_(fabric, fabric.control()) {}
 
   void turn(mailbox::WakeSink& wakes) {
-    mailbox_.drain(1000, [this](mailbox::AgentId from, mailbox::MessageType type,
-                                base::Bytes bytes) {
-      if (type != mailbox::MessageType::kAuthRequest) return;
-      base::Bytes token;
-      const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
-      mailbox::AuthResult result{};
-      result.connection = request.connection;
-      result.asked_ns = request.asked_ns;
-      result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
-      std::string tail(base::as_text(token));
-      tail += tail;
-      (void)mailbox_.post(from, result, base::as_bytes(tail));
-    });
+    mailbox_.drain(
+        1000, [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+          if (type != mailbox::MessageType::kAuthRequest) return;
+          base::Bytes token;
+          const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
+          mailbox::AuthResult result{};
+          result.connection = request.connection;
+          result.asked_ns = request.asked_ns;
+          result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
+          std::string tail(base::as_text(token));
+          tail += tail;
+          (void)mailbox_.post(from, result, base::as_bytes(tail));
+        });
     mailbox_.publish_all(wakes);
   }
 
@@ -49,8 +49,7 @@ struct NoWakes final : mailbox::WakeSink {
 class Player final : public client::ClientEvents {
  public:
   Player(uint32_t number, const Plan& plan, uint64_t seed)
-      : plan_(plan), prng_(seed), name_("p" + std::to_string(number)),
-        packed_(number % 3 != 0) {}
+      : plan_(plan), prng_(seed), name_("p" + std::to_string(number)), packed_(number % 3 != 0) {}
 
   void connect(io::SimNetwork& network) {
     disconnect(network);
@@ -92,7 +91,8 @@ class Player final : public client::ClientEvents {
     const float dx = target_.x - at_.x;
     const float dz = target_.z - at_.z;
     const float distance = std::sqrt(dx * dx + dz * dz);
-    if (distance < step * 2) choose_target();
+    if (distance < step * 2)
+      choose_target();
     else {
       at_.x += dx / distance * step;
       at_.z += dz / distance * step;
@@ -134,9 +134,7 @@ class Player final : public client::ClientEvents {
 
  private:
   void choose_target() {
-    const auto far = [this] {
-      return static_cast<float>(prng_.unit() * 2 - 1) * plan_.area / 2;
-    };
+    const auto far = [this] { return static_cast<float>(prng_.unit() * 2 - 1) * plan_.area / 2; };
     target_ = {far(), at_.y, far()};
   }
   void check() {
@@ -164,8 +162,11 @@ class Player final : public client::ClientEvents {
 class Simulation {
  public:
   explicit Simulation(const Plan& plan)
-      : plan_(plan), prng_(plan.seed), network_(plan.seed, network_config(plan)),
-        fabric_({.shards = plan.shards, .shard_ring_bytes = 256 * 1024,
+      : plan_(plan),
+        prng_(plan.seed),
+        network_(plan.seed, network_config(plan)),
+        fabric_({.shards = plan.shards,
+                 .shard_ring_bytes = 256 * 1024,
                  .control_ring_bytes = 256 * 1024}),
         control_(fabric_) {
     shard::ShardConfig config;
@@ -186,8 +187,8 @@ class Simulation {
     config.messages_per_second = 200;
     for (uint32_t i = 0; i < plan.shards; ++i) {
       ios_.push_back(std::make_unique<io::SimIo>(
-          network_, io::IoLimits{.sockets = 1024 + net::kRefusalRows, .buffers = 64,
-                                 .buffer_bytes = 2048}));
+          network_,
+          io::IoLimits{.sockets = 1024 + net::kRefusalRows, .buffers = 64, .buffer_bytes = 2048}));
       io::ListenSpec listen;
       listen.address.sin6_family = AF_INET6;
       listen.address.sin6_port = htons(kPort);
@@ -200,8 +201,8 @@ class Simulation {
     for (uint32_t i = 0; i < plan.shards; ++i) {
       config.index = i;
       counters_.push_back(std::make_unique<metrics::Counters>());
-      shards_.push_back(std::make_unique<shard::Shard>(config, *ios_[i], fabric_, wakers,
-                                                       *counters_.back()));
+      shards_.push_back(
+          std::make_unique<shard::Shard>(config, *ios_[i], fabric_, wakers, *counters_.back()));
     }
     for (uint32_t i = 0; i < plan.clients; ++i) {
       players_.push_back(std::make_unique<Player>(i, plan_, prng_.next()));
@@ -220,7 +221,8 @@ class Simulation {
         Player& p = *players_[i];
         if (!p.connected()) {
           // Everybody comes in over the first second; who was cut off comes back soon.
-          if (ms >= static_cast<int64_t>(i % 500) * 2 && (!plan_.faults || prng_.chance(0.02) || !walking)) {
+          if (ms >= static_cast<int64_t>(i % 500) * 2 &&
+              (!plan_.faults || prng_.chance(0.02) || !walking)) {
             if (ms > 1200) ++outcome_.reconnects;
             p.connect(network_);
           }
@@ -273,8 +275,7 @@ class Simulation {
 
   void fail(const std::string& what) {
     if (!outcome_.failure.empty()) return;
-    outcome_.failure =
-        "at " + std::to_string(network_.now().ns / 1'000'000) + " ms: " + what;
+    outcome_.failure = "at " + std::to_string(network_.now().ns / 1'000'000) + " ms: " + what;
   }
 
   void check_running() {
@@ -340,8 +341,10 @@ class Simulation {
         fail(p->name() + " is not in the world at the end");
         return;
       }
-      if (p->packed()) check_packed(*p, truth, by_cell, scale);
-      else check_protobuf(*p, truth, scale);
+      if (p->packed())
+        check_packed(*p, truth, by_cell, scale);
+      else
+        check_protobuf(*p, truth, scale);
       if (!outcome_.failure.empty()) return;
     }
   }
@@ -425,12 +428,11 @@ class Simulation {
       if (!e.live(s)) continue;
       const world::Image& image = e.image(s);
       uint64_t h = world::hash_player_id(e.player_id(s));
-      for (const uint64_t word :
-           {static_cast<uint64_t>(static_cast<uint32_t>(image.position[0])),
-            static_cast<uint64_t>(static_cast<uint32_t>(image.position[1])),
-            static_cast<uint64_t>(static_cast<uint32_t>(image.position[2])),
-            static_cast<uint64_t>(image.yaw) << 32 | image.flags,
-            static_cast<uint64_t>(e.control(s).client_tick)}) {
+      for (const uint64_t word : {static_cast<uint64_t>(static_cast<uint32_t>(image.position[0])),
+                                  static_cast<uint64_t>(static_cast<uint32_t>(image.position[1])),
+                                  static_cast<uint64_t>(static_cast<uint32_t>(image.position[2])),
+                                  static_cast<uint64_t>(image.yaw) << 32 | image.flags,
+                                  static_cast<uint64_t>(e.control(s).client_tick)}) {
         h = (h ^ word) * 0xbf58476d1ce4e5b9u;
         h ^= h >> 29;
       }

@@ -28,11 +28,11 @@ struct Plan {
   uint64_t seed = 1;
   uint32_t shards = 4;
   uint32_t clients = 200;
-  double seconds = 6;       // of walking
+  double seconds = 6;  // of walking
   double move_rate = 20;
-  float speed = 11;         // metres a second
-  float area = 320;         // metres: some cells and all shards
-  bool faults = true;       // jitter, fragments, stalls, resets, narrow windows
+  float speed = 11;    // metres a second
+  float area = 320;    // metres: some cells and all shards
+  bool faults = true;  // jitter, fragments, stalls, resets, narrow windows
 };
 
 struct Outcome {

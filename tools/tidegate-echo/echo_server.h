@@ -19,7 +19,7 @@ struct EchoOptions {
   uint32_t shards = 1;
   uint32_t connections = 16384;  // of each shard
   uint32_t message_bytes = 16u << 20;
-  uint32_t publish_bytes = 0;    // 0: echo only
+  uint32_t publish_bytes = 0;  // 0: echo only
   uint32_t publish_hz = 0;
   base::Duration heartbeat_interval = base::seconds(20);
   base::Duration heartbeat_timeout = base::seconds(60);

@@ -52,8 +52,8 @@ int main(int argc, char** argv) {
   app.add_flag("--poll-wait", poll_wait,
                "wait in poll() on the ring, for tools that cannot follow io_uring_enter");
   CLI11_PARSE(app, argc, argv);
-  if (!publish.empty() && std::sscanf(publish.c_str(), "%u@%u", &options.publish_bytes,
-                                      &options.publish_hz) != 2) {
+  if (!publish.empty() &&
+      std::sscanf(publish.c_str(), "%u@%u", &options.publish_bytes, &options.publish_hz) != 2) {
     std::fprintf(stderr, "tidegate-echo: --publish %s: expected BYTES@HZ, as in 256@60\n",
                  publish.c_str());
     return 2;

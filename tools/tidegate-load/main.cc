@@ -46,15 +46,15 @@ bool parse_url(load::Options* o, std::string* error) {
     *error = "--url " + o->url + ": expected ws://ADDRESS:PORT/path with a numeric address";
     return false;
   }
-  o->loopback = IN6_IS_ADDR_V4MAPPED(&o->address.sin6_addr) &&
-                o->address.sin6_addr.s6_addr[12] == 127;
+  o->loopback =
+      IN6_IS_ADDR_V4MAPPED(&o->address.sin6_addr) && o->address.sin6_addr.s6_addr[12] == 127;
   return true;
 }
 
 template <class T>
 T* shared(size_t count) {
-  void* p = mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                 -1, 0);
+  void* p =
+      mmap(nullptr, sizeof(T) * count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return p == MAP_FAILED ? nullptr : static_cast<T*>(p);
 }
 
@@ -74,22 +74,25 @@ int main(int argc, char** argv) {
   app.add_option("--audience", o.audience, "aud of the tokens");
   app.add_option("--user-prefix", o.user_prefix, "bots are PREFIX0, PREFIX1, ...")
       ->capture_default_str();
-  app.add_option("--bots", o.bots, "how many")->capture_default_str()->check(
-      CLI::Range(1u, 1000000u));
+  app.add_option("--bots", o.bots, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000000u));
   app.add_option("--processes", o.processes, "0: as the descriptor limit needs")
       ->capture_default_str();
   app.add_option("--connect-rate", o.connect_rate, "connections a second")->capture_default_str();
   app.add_option("--duration", duration, "measured time: 500ms, 20s, 5m")->capture_default_str();
-  app.add_option("--mode", mode, "walk, idle or echo")->capture_default_str()->check(
-      CLI::IsMember({"walk", "idle", "echo"}));
+  app.add_option("--mode", mode, "walk, idle or echo")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"walk", "idle", "echo"}));
   app.add_option("--move-rate", o.move_rate, "moves (or echoes) a second of one bot")
       ->capture_default_str();
   app.add_option("--speed", o.speed, "metres a second")->capture_default_str();
   app.add_option("--area", o.area, "metres, edge of the square to walk in")->capture_default_str();
   app.add_option("--view-distance", o.view_distance, "metres, 0: the server's")
       ->capture_default_str();
-  app.add_option("--encoding", encoding, "packed or protobuf")->capture_default_str()->check(
-      CLI::IsMember({"packed", "protobuf"}));
+  app.add_option("--encoding", encoding, "packed or protobuf")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"packed", "protobuf"}));
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
@@ -100,17 +103,23 @@ int main(int argc, char** argv) {
 
   std::string error;
   if (!parse_url(&o, &error)) return fail(error);
-  o.mode = mode == "walk" ? load::Mode::kWalk : mode == "idle" ? load::Mode::kIdle : load::Mode::kEcho;
+  o.mode = mode == "walk"   ? load::Mode::kWalk
+           : mode == "idle" ? load::Mode::kIdle
+                            : load::Mode::kEcho;
   o.packed = encoding == "packed";
   char* unit = nullptr;
   o.seconds = std::strtod(duration.c_str(), &unit);
   const std::string u = unit;
-  if (u == "ms") o.seconds /= 1000;
-  else if (u == "m") o.seconds *= 60;
-  else if (u != "s" && !u.empty()) return fail("--duration " + duration + ": use ms, s or m");
+  if (u == "ms")
+    o.seconds /= 1000;
+  else if (u == "m")
+    o.seconds *= 60;
+  else if (u != "s" && !u.empty())
+    return fail("--duration " + duration + ": use ms, s or m");
   if (!secret_file.empty()) {
     std::ifstream file(secret_file);
-    if (!std::getline(file, o.secret)) return fail("--secret-file " + secret_file + ": cannot read a line");
+    if (!std::getline(file, o.secret))
+      return fail("--secret-file " + secret_file + ": cannot read a line");
   }
   if (o.mode != load::Mode::kEcho && o.secret.size() < 32) {
     return fail("--secret or --secret-file is needed to sign tokens: at least 32 bytes");
@@ -165,7 +174,8 @@ int main(int argc, char** argv) {
         (in + now->refused + now->lost >= o.bots || elapsed() > connect_limit || interrupted)) {
       connect_seconds = elapsed();
       measured_from = elapsed() + 0.5;  // the first looks at the world are over
-      control->measure_from_ns.store((start + base::nanoseconds(static_cast<int64_t>(measured_from * 1e9))).ns);
+      control->measure_from_ns.store(
+          (start + base::nanoseconds(static_cast<int64_t>(measured_from * 1e9))).ns);
     }
     if (measured_from != 0 && base_sums.bytes_in == 0 && elapsed() >= measured_from) {
       load::sum(stats, o.processes, &base_sums);

@@ -14,23 +14,23 @@ enum class Mode : uint8_t { kWalk, kIdle, kEcho };
 
 struct Options {
   std::string url = "ws://127.0.0.1:7400/ws";
-  std::string secret;           // HS256, to mint each bot's token
+  std::string secret;  // HS256, to mint each bot's token
   std::string issuer, audience;
   std::string user_prefix = "bot";
   uint32_t bots = 100;
-  uint32_t processes = 0;       // 0: enough for the descriptor limit
-  double connect_rate = 2000;   // connections a second, all processes together
-  double seconds = 20;          // measured time after everybody is in
-  double move_rate = 20;        // of one bot
-  double speed = 3;             // metres a second
-  double area = 300;            // metres, edge of the square around the origin
-  float view_distance = 0;      // metres, 0: the server's
+  uint32_t processes = 0;      // 0: enough for the descriptor limit
+  double connect_rate = 2000;  // connections a second, all processes together
+  double seconds = 20;         // measured time after everybody is in
+  double move_rate = 20;       // of one bot
+  double speed = 3;            // metres a second
+  double area = 300;           // metres, edge of the square around the origin
+  float view_distance = 0;     // metres, 0: the server's
   bool packed = true;
-  uint32_t mark_every = 10;     // each n-th bot carries its send time to its neighbours
+  uint32_t mark_every = 10;  // each n-th bot carries its send time to its neighbours
   uint32_t echo_bytes = 64;
   Mode mode = Mode::kWalk;
   bool live = false;
-  bool live_json = false;       // a JSON line a second instead of text
+  bool live_json = false;  // a JSON line a second instead of text
   std::string json_file;
 
   // Derived.

@@ -91,7 +91,8 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
 std::string generator_verdict(const Sums& s) {
   std::string out;
   if (ms(s.lag_us, 0.99) > 5) {
-    append(out, "the generator was late itself: p99 %.1f ms behind its schedule", ms(s.lag_us, 0.99));
+    append(out, "the generator was late itself: p99 %.1f ms behind its schedule",
+           ms(s.lag_us, 0.99));
   } else if (s.worker_cpu_max > 0.9) {
     append(out, "a generator process used %.0f %% of its core", s.worker_cpu_max * 100);
   }
@@ -108,25 +109,29 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
   std::string out = "{\n";
   append(out, "  \"mode\": \"%s\", \"bots\": %u, \"seconds\": %.3f, \"encoding\": \"%s\"",
          name_of(o.mode), o.bots, seconds, o.packed ? "packed" : "protobuf");
-  append(out, ",\n  \"connected\": %" PRIu64 ", \"in_world\": %" PRIu64 ", \"refused\": %" PRIu64
-              ", \"lost\": %" PRIu64,
+  append(out,
+         ",\n  \"connected\": %" PRIu64 ", \"in_world\": %" PRIu64 ", \"refused\": %" PRIu64
+         ", \"lost\": %" PRIu64,
          s.connected, s.in_world, s.refused, s.lost);
   append(out, ",\n  \"connect_seconds\": %.3f, \"connections_per_second\": %.1f", connect_seconds,
          connect_seconds > 0 ? o.bots / connect_seconds : 0);
-  append(out, ",\n  \"moves_sent\": %" PRIu64 ", \"moves_acked\": %" PRIu64
-              ", \"moves_corrected\": %" PRIu64 ", \"delivery\": %.6f",
+  append(out,
+         ",\n  \"moves_sent\": %" PRIu64 ", \"moves_acked\": %" PRIu64
+         ", \"moves_corrected\": %" PRIu64 ", \"delivery\": %.6f",
          s.moves_sent, s.moves_acked, s.moves_corrected,
          s.moves_sent != 0 ? static_cast<double>(s.moves_acked) / static_cast<double>(s.moves_sent)
                            : 1.0);
-  append(out, ",\n  \"frames\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"enters\": %" PRIu64
-              ", \"leaves\": %" PRIu64,
+  append(out,
+         ",\n  \"frames\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"enters\": %" PRIu64
+         ", \"leaves\": %" PRIu64,
          s.frames, s.updates, s.enters, s.leaves);
-  append(out, ",\n  \"checksums\": %" PRIu64 ", \"checksum_mismatches\": %" PRIu64
-              ", \"chain_gaps\": %" PRIu64 ", \"malformed\": %" PRIu64
-              ", \"view_violations\": %" PRIu64 ", \"errors\": %" PRIu64,
+  append(out,
+         ",\n  \"checksums\": %" PRIu64 ", \"checksum_mismatches\": %" PRIu64
+         ", \"chain_gaps\": %" PRIu64 ", \"malformed\": %" PRIu64 ", \"view_violations\": %" PRIu64
+         ", \"errors\": %" PRIu64,
          s.checksums, s.checksum_mismatches, s.chain_gaps, s.malformed, s.violations, s.errors);
-  append(out, ",\n  \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64
-              ", \"messages_in\": %" PRIu64,
+  append(out,
+         ",\n  \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"messages_in\": %" PRIu64,
          s.bytes_in, s.bytes_out, s.messages_in);
   latency_json(out, "connect_ms", s.connect_us);
   latency_json(out, "move_ack_ms", s.ack_us);
@@ -146,24 +151,31 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
 std::string to_text(const Options& o, const Sums& s, double seconds, double connect_seconds) {
   std::string out;
   append(out, "%u bots, %s, %s, %.1f s measured\n", o.bots, name_of(o.mode),
-         o.mode == Mode::kEcho ? "echo" : o.packed ? "packed" : "protobuf", seconds);
-  append(out, "  connections            %" PRIu64 " in, %" PRIu64 " refused, %" PRIu64
-              " lost; all in after %.2f s\n",
+         o.mode == Mode::kEcho ? "echo"
+         : o.packed            ? "packed"
+                               : "protobuf",
+         seconds);
+  append(out,
+         "  connections            %" PRIu64 " in, %" PRIu64 " refused, %" PRIu64
+         " lost; all in after %.2f s\n",
          s.connected, s.refused, s.lost, connect_seconds);
   latency_text(out, "connect and login", s.connect_us);
   latency_text(out, "input to MOVE_ACK", s.ack_us);
   latency_text(out, "input to neighbour", s.neighbour_us);
   latency_text(out, "echo", s.echo_us);
   if (o.mode == Mode::kWalk) {
-    append(out, "  moves                  %" PRIu64 " sent, %" PRIu64 " acknowledged, %" PRIu64
-                " corrected\n",
+    append(out,
+           "  moves                  %" PRIu64 " sent, %" PRIu64 " acknowledged, %" PRIu64
+           " corrected\n",
            s.moves_sent, s.moves_acked, s.moves_corrected);
-    append(out, "  world                  %" PRIu64 " updates, %" PRIu64 " enters, %" PRIu64
-                " leaves; %.1f KB/s received by each bot\n",
+    append(out,
+           "  world                  %" PRIu64 " updates, %" PRIu64 " enters, %" PRIu64
+           " leaves; %.1f KB/s received by each bot\n",
            s.updates, s.enters, s.leaves,
            seconds > 0 ? static_cast<double>(s.bytes_in) / seconds / o.bots / 1000 : 0);
-    append(out, "  checksums              %" PRIu64 " checked, %" PRIu64 " wrong; %" PRIu64
-                " gaps, %" PRIu64 " malformed, %" PRIu64 " view violations\n",
+    append(out,
+           "  checksums              %" PRIu64 " checked, %" PRIu64 " wrong; %" PRIu64
+           " gaps, %" PRIu64 " malformed, %" PRIu64 " view violations\n",
            s.checksums, s.checksum_mismatches, s.chain_gaps, s.malformed, s.violations);
   }
   if (!s.problem.empty()) out += "  first problem          " + s.problem + '\n';
@@ -179,7 +191,8 @@ std::string live_line(const Options& o, const Sums& now, const Sums& before, dou
   if (o.live_json) {
     append(out,
            "{\"t\": %.1f, \"connected\": %" PRIu64 ", \"in_world\": %" PRIu64
-           ", \"updates\": %" PRIu64 ", \"bytes_in\": %" PRIu64 ", \"ack_ms_p50\": %.2f, "
+           ", \"updates\": %" PRIu64 ", \"bytes_in\": %" PRIu64
+           ", \"ack_ms_p50\": %.2f, "
            "\"ack_ms_p99\": %.2f, \"neighbour_ms_p99\": %.2f, \"checksums\": %" PRIu64
            ", \"wrong\": %" PRIu64 ", \"lost\": %" PRIu64 "}\n",
            elapsed, now.connected, now.in_world, now.updates - before.updates,
@@ -190,7 +203,8 @@ std::string live_line(const Options& o, const Sums& now, const Sums& before, dou
     return out;
   }
   append(out,
-         "%6.1f s  in %" PRIu64 "/%u  updates/s %" PRIu64 "  KB/s %.0f  ack p50 %.1f p99 %.1f ms  "
+         "%6.1f s  in %" PRIu64 "/%u  updates/s %" PRIu64
+         "  KB/s %.0f  ack p50 %.1f p99 %.1f ms  "
          "neighbour p99 %.1f ms  checksums %" PRIu64 " wrong %" PRIu64 "  lost %" PRIu64 "\n",
          elapsed, o.mode == Mode::kEcho ? now.connected : now.in_world, o.bots,
          now.updates - before.updates, static_cast<double>(now.bytes_in - before.bytes_in) / 1000,

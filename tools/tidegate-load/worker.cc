@@ -135,9 +135,9 @@ bool Bot::flush() {
 
 void Bot::on_state(client::ClientState state) {
   Stats& s = worker_.stats_;
-  const client::ClientState arrived =
-      worker_.options_.mode == Mode::kEcho ? client::ClientState::kOpen
-                                           : client::ClientState::kAuthenticated;
+  const client::ClientState arrived = worker_.options_.mode == Mode::kEcho
+                                          ? client::ClientState::kOpen
+                                          : client::ClientState::kAuthenticated;
   if (state == arrived) {
     counted_connected_ = true;
     bump(s.connected);
@@ -312,7 +312,8 @@ void Worker::move_due(base::Instant now) {
   const double step = 1e9 / (options_.move_rate * static_cast<double>(bots_.size()));
   for (int n = 0; n < 4096; ++n) {
     const base::Instant due =
-        schedule_start_ + base::nanoseconds(static_cast<int64_t>(static_cast<double>(moves_begun_) * step));
+        schedule_start_ +
+        base::nanoseconds(static_cast<int64_t>(static_cast<double>(moves_begun_) * step));
     if (due > now) return;
     bots_[moves_begun_ % bots_.size()]->move(due, now);
     ++moves_begun_;

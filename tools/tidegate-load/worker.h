@@ -46,9 +46,9 @@ class Bot final : public client::ClientEvents {
   std::unique_ptr<client::Client> client_;
   base::Instant intended_connect_{};
   wire::Vector3 position_, target_;
-  uint32_t tick_ = 0;        // client_tick of the last move
+  uint32_t tick_ = 0;  // client_tick of the last move
   uint32_t tick_acked_ = 0;
-  bool placed_ = false;      // the server told where it stands
+  bool placed_ = false;  // the server told where it stands
   bool counted_connected_ = false, counted_world_ = false, over_ = false;
   client::PictureCounters collected_;
   uint64_t messages_collected_ = 0;

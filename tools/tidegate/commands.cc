@@ -40,7 +40,7 @@ std::vector<std::pair<std::string, std::string>> environment() {
 }  // namespace
 
 void install_signals() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_stop;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -53,7 +53,11 @@ bool parse_seconds(const std::string& text, double* seconds) {
   char* end = nullptr;
   const double n = std::strtod(text.c_str(), &end);
   const std::string unit = end;
-  const double scale = unit == "ms" ? 0.001 : unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  const double scale = unit == "ms"  ? 0.001
+                       : unit == "s" ? 1
+                       : unit == "m" ? 60
+                       : unit == "h" ? 3600
+                                     : 0;
   if (end == text.c_str() || scale == 0 || !(n > 0) || n * scale > 1e9) return false;
   *seconds = n * scale;
   return true;
@@ -64,8 +68,8 @@ bool load(const Common& common, control::LoadedConfig* out) {
   if (!common.config_file.empty()) {
     input.file_name = common.config_file;
     std::string error;
-    if (!control::read_file_blocking(common.config_file, control::kConfigBytesMax,
-                                     &input.file_text, &error)) {
+    if (!control::read_file_blocking(common.config_file, control::kConfigBytesMax, &input.file_text,
+                                     &error)) {
       std::fprintf(stderr, "tidegate: %s\n", error.c_str());
       return false;
     }

@@ -13,8 +13,8 @@
 namespace tidegate::program {
 
 struct Common {
-  std::string config_file;          // empty: defaults
-  std::vector<std::string> flags;   // --section.key=value
+  std::string config_file;         // empty: defaults
+  std::vector<std::string> flags;  // --section.key=value
 };
 
 struct DemoOptions {
@@ -22,7 +22,7 @@ struct DemoOptions {
   uint32_t bots = 500;
   std::string duration;  // "20s"; empty: until interrupted
   bool headless = false;
-  std::string json;      // file for the result; empty: none
+  std::string json;  // file for the result; empty: none
 };
 
 int serve(const Common& common);

@@ -64,7 +64,8 @@ Child start_bots(const std::vector<std::string>& arguments, const std::string& s
 // Number behind "key": in a flat JSON line; 0 when it is not there.
 double field(const std::string& line, const char* key) {
   const size_t at = line.find(std::string("\"") + key + "\":");
-  return at == std::string::npos ? 0 : std::strtod(line.c_str() + at + std::strlen(key) + 3, nullptr);
+  return at == std::string::npos ? 0
+                                 : std::strtod(line.c_str() + at + std::strlen(key) + 3, nullptr);
 }
 
 // Percentiles of what a histogram took up since the last look.
@@ -131,12 +132,27 @@ int demo(const DemoOptions& options) {
   if (json_fd >= 0) close(json_fd);
   char duration[32];
   std::snprintf(duration, sizeof duration, "%.3fs", seconds > 0 ? seconds : 1e8);
-  const Child bots = start_bots(
-      {program_folder() + "/tidegate-load", "--url", "ws://" + websocket.text() + "/ws",
-       "--secret-file", "/proc/self/fd/3", "--issuer", loaded.config.auth.issuer, "--audience",
-       loaded.config.auth.audience, "--bots", std::to_string(options.bots), "--duration", duration,
-       "--connect-rate", "1000", "--area", "400", "--live-json", "--json", json_path},
-      secret);
+  const Child bots = start_bots({program_folder() + "/tidegate-load",
+                                 "--url",
+                                 "ws://" + websocket.text() + "/ws",
+                                 "--secret-file",
+                                 "/proc/self/fd/3",
+                                 "--issuer",
+                                 loaded.config.auth.issuer,
+                                 "--audience",
+                                 loaded.config.auth.audience,
+                                 "--bots",
+                                 std::to_string(options.bots),
+                                 "--duration",
+                                 duration,
+                                 "--connect-rate",
+                                 "1000",
+                                 "--area",
+                                 "400",
+                                 "--live-json",
+                                 "--json",
+                                 json_path},
+                                secret);
   if (bots.pid < 0) {
     std::fprintf(stderr, "tidegate: cannot start the bots: %s\n", std::strerror(errno));
     return 1;
@@ -163,8 +179,9 @@ int demo(const DemoOptions& options) {
       server::Figures now;
       server->read_figures(&now);
       if (lines++ % 20 == 0) {
-        std::printf("%7s %6s %6s %9s %9s %9s %8s %8s %8s  %s\n", "time", "conns", "ents", "updates/s",
-                    "in KB/s", "out KB/s", "rtt p50", "rtt p99", "agree", "tick p99 ms by shard");
+        std::printf("%7s %6s %6s %9s %9s %9s %8s %8s %8s  %s\n", "time", "conns", "ents",
+                    "updates/s", "in KB/s", "out KB/s", "rtt p50", "rtt p99", "agree",
+                    "tick p99 ms by shard");
       }
       const double checks = field(line, "checksums");
       const double wrong = field(line, "wrong");
@@ -195,18 +212,19 @@ int demo(const DemoOptions& options) {
   unlink(json_path);
   const std::string text = result.str();
   const bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  std::printf("%u bots, %.0f refused, %.0f lost; input to MOVE_ACK p99 %.1f ms; %.0f checksums, "
-              "%.0f wrong; %" PRIu64 " ticks, %" PRIu64 " late: %s\n",
-              options.bots, field(text, "refused"), field(text, "lost"),
-              field(text.substr(std::min(text.size(), text.find("\"move_ack_ms\""))), "p99"),
-              field(text, "checksums"), field(text, "checksum_mismatches"), last.ticks,
-              last.tick_overruns, ok ? "ok" : "NOT OK");
+  std::printf(
+      "%u bots, %.0f refused, %.0f lost; input to MOVE_ACK p99 %.1f ms; %.0f checksums, "
+      "%.0f wrong; %" PRIu64 " ticks, %" PRIu64 " late: %s\n",
+      options.bots, field(text, "refused"), field(text, "lost"),
+      field(text.substr(std::min(text.size(), text.find("\"move_ack_ms\""))), "p99"),
+      field(text, "checksums"), field(text, "checksum_mismatches"), last.ticks, last.tick_overruns,
+      ok ? "ok" : "NOT OK");
   if (!options.json.empty()) {
     std::ofstream out(options.json);
     out << "{\"ok\": " << (ok ? "true" : "false") << ", \"ticks\": " << last.ticks
         << ", \"tick_overruns\": " << last.tick_overruns << ", \"bytes_sent\": " << last.bytes_sent
-        << ", \"handovers\": " << last.handovers << ", \"load\": "
-        << (text.empty() ? std::string("null") : text) << "}\n";
+        << ", \"handovers\": " << last.handovers
+        << ", \"load\": " << (text.empty() ? std::string("null") : text) << "}\n";
     if (!out.flush()) {
       std::fprintf(stderr, "tidegate: --json %s: cannot write\n", options.json.c_str());
       return 1;

@@ -20,8 +20,9 @@ int main(int argc, char** argv) {
   CLI::App app("tidegate " TIDEGATE_VERSION ", edge server for real-time multiplayer worlds");
   app.set_version_flag("--version", TIDEGATE_VERSION);
   app.require_subcommand(1);
-  app.footer("Every configuration key is also a flag: --limits.connections=100, and a variable: "
-             "TIDEGATE_LIMITS_CONNECTIONS=100.");
+  app.footer(
+      "Every configuration key is also a flag: --limits.connections=100, and a variable: "
+      "TIDEGATE_LIMITS_CONNECTIONS=100.");
   Common common;
   common.flags = flags;
 

@@ -67,8 +67,10 @@ linger = "1m"
 TEST(Config, FileThenEnvironmentThenFlags) {
   ConfigInput input;
   input.file_name = "conf/game.toml";
-  input.file_text = "[limits]\nconnections = 1\nmessages_burst = 11\n[auth]\njwks_file = \"k.json\"\n";
-  input.environment = {{"TIDEGATE_LIMITS_CONNECTIONS", "2"}, {"PATH", "/bin"}, {"TIDEGATE_BIN", "x"}};
+  input.file_text =
+      "[limits]\nconnections = 1\nmessages_burst = 11\n[auth]\njwks_file = \"k.json\"\n";
+  input.environment = {
+      {"TIDEGATE_LIMITS_CONNECTIONS", "2"}, {"PATH", "/bin"}, {"TIDEGATE_BIN", "x"}};
   input.flags = {"--limits.connections=3"};
   const LoadedConfig c = load_config(input);
   ASSERT_TRUE(c.ok()) << c.errors[0];
@@ -99,31 +101,37 @@ TEST(Config, WrongValuesSayWhatIsAllowed) {
             std::string::npos);
   EXPECT_NE(only_error(from_file("[limits]\nmessage_bytes = \"64 bananas\"\n")).find("64KiB"),
             std::string::npos);
-  EXPECT_NE(only_error(from_file("[listen]\nwebsocket = \"localhost:1\"\n")).find("not an IP address"),
-            std::string::npos);
+  EXPECT_NE(
+      only_error(from_file("[listen]\nwebsocket = \"localhost:1\"\n")).find("not an IP address"),
+      std::string::npos);
   EXPECT_NE(only_error(from_file("[listen]\nwebsocket = \":7400\"\n")).find("address is missing"),
             std::string::npos);
   EXPECT_NE(only_error(from_file("[world]\nspawn = [1, 2]\n")).find("three numbers"),
             std::string::npos);
-  EXPECT_NE(only_error(from_file("[limits]\nconnections = \"many\"\n")).find("expected a whole number"),
-            std::string::npos);
+  EXPECT_NE(
+      only_error(from_file("[limits]\nconnections = \"many\"\n")).find("expected a whole number"),
+      std::string::npos);
   EXPECT_NE(only_error(from_file("[limits\n")).find("game.toml:"), std::string::npos);
 }
 
 TEST(Config, AllErrorsAtOnce) {
-  EXPECT_EQ(from_file("[limits]\nconnections = 0\nmessage_bytes = 1\n[x]\ny = 1\n").errors.size(), 3u);
+  EXPECT_EQ(from_file("[limits]\nconnections = 0\nmessage_bytes = 1\n[x]\ny = 1\n").errors.size(),
+            3u);
 }
 
 TEST(Config, WhatDoesNotFitTogether) {
   EXPECT_NE(only_error(from_file("[admin]\nlisten = \"0.0.0.0:1\"\n")).find("admin.token"),
             std::string::npos);
   EXPECT_TRUE(from_file("[admin]\nlisten = \"0.0.0.0:1\"\ntoken = \"t\"\n").ok());
-  EXPECT_NE(only_error(from_file("[heartbeat]\ntimeout = \"5s\"\n")).find("longer"), std::string::npos);
-  EXPECT_NE(only_error(from_file("[world]\nspawn = [9999, 0, 0]\n")).find("inside"), std::string::npos);
+  EXPECT_NE(only_error(from_file("[heartbeat]\ntimeout = \"5s\"\n")).find("longer"),
+            std::string::npos);
+  EXPECT_NE(only_error(from_file("[world]\nspawn = [9999, 0, 0]\n")).find("inside"),
+            std::string::npos);
 }
 
 TEST(Config, SecretsAreNeverShown) {
-  const LoadedConfig c = from_file("[auth]\nhs256_secret = \"top secret\"\n[admin]\ntoken = \"hidden one\"\n");
+  const LoadedConfig c =
+      from_file("[auth]\nhs256_secret = \"top secret\"\n[admin]\ntoken = \"hidden one\"\n");
   ASSERT_TRUE(c.ok());
   for (const std::string& text : {describe(c.config, c.sources), to_json(c.config)}) {
     EXPECT_EQ(text.find("top secret"), std::string::npos);
@@ -135,7 +143,9 @@ TEST(Config, SecretsAreNeverShown) {
 TEST(Config, TheReferencePageIsCurrent) {
   std::string page;
   std::string error;
-  ASSERT_TRUE(read_file_blocking(TIDEGATE_SOURCE_ROOT "/docs/configuration.md", 1 << 20, &page, &error)) << error;
+  ASSERT_TRUE(
+      read_file_blocking(TIDEGATE_SOURCE_ROOT "/docs/configuration.md", 1 << 20, &page, &error))
+      << error;
   EXPECT_EQ(page, reference_markdown());
 }
 
@@ -158,16 +168,25 @@ TEST(Address, TextAndBack) {
   EXPECT_TRUE(a.is_loopback());
   EXPECT_EQ(parse_address("[::]:0", &a), nullptr);
   EXPECT_TRUE(a.is_any());
-  for (const char* bad : {"", "x", "1.2.3.4", "1.2.3.4:", "1.2.3.4:99999", "::1:5", "[::1:5", "a.b:1"}) {
+  for (const char* bad :
+       {"", "x", "1.2.3.4", "1.2.3.4:", "1.2.3.4:99999", "::1:5", "[::1:5", "a.b:1"}) {
     EXPECT_NE(parse_address(bad, &a), nullptr) << bad;
   }
 }
 
 TEST(JsonWriter, EscapesAndSeparates) {
   JsonWriter json;
-  json.begin_object().key("a").text("x\"\\\n\xff").key("b").begin_array().integer(-1).boolean(true).null();
+  json.begin_object()
+      .key("a")
+      .text("x\"\\\n\xff")
+      .key("b")
+      .begin_array()
+      .integer(-1)
+      .boolean(true)
+      .null();
   json.begin_object().end_object().end_array().key("c").number(0.5).end_object();
-  EXPECT_EQ(json.take(), "{\"a\":\"x\\\"\\\\\\u000a\xef\xbf\xbd\",\"b\":[-1,true,null,{}],\"c\":0.5}");
+  EXPECT_EQ(json.take(),
+            "{\"a\":\"x\\\"\\\\\\u000a\xef\xbf\xbd\",\"b\":[-1,true,null,{}],\"c\":0.5}");
 }
 
 }  // namespace

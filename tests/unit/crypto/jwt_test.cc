@@ -77,7 +77,8 @@ TEST(Jwt, TheExampleOfRfc7515IsAccepted) {
   Claims claims;
   const char* token =
       "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
-      "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+      "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVl"
+      "fQ."
       "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
   // The signature is right; there is no sub, and in our days it has expired.
   EXPECT_EQ(v.verify(token, 1'300'000'000, &claims).status, JwtStatus::kInvalidToken);
@@ -105,7 +106,8 @@ TEST(Jwt, EveryAlgorithmSignsAndIsBoundToItsKey) {
     KeySet pem;
     ASSERT_TRUE(pem.add_public_keys_pem(signer.public_key_pem(), &error)) << error;
     KeySet jwks;
-    ASSERT_TRUE(jwks.add_jwks("{\"keys\":[" + other.jwk("k0") + "," + signer.jwk("k1") + "]}", &error))
+    ASSERT_TRUE(
+        jwks.add_jwks("{\"keys\":[" + other.jwk("k0") + "," + signer.jwk("k1") + "]}", &error))
         << error;
     KeySet wrong;
     ASSERT_TRUE(wrong.add_public_keys_pem(other.public_key_pem(), &error)) << error;
@@ -157,7 +159,8 @@ TEST(Jwt, TimesHaveALeewayAndNoMore) {
   EXPECT_EQ(check(token, {}, kNow + 3605), JwtStatus::kTokenExpired);
   const auto body = [](const char* text) { return sign(kHeader, text); };
   EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"nbf":1800000005})")), JwtStatus::kOk);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"nbf":1800000006})")), JwtStatus::kInvalidToken);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"nbf":1800000006})")),
+            JwtStatus::kInvalidToken);
   EXPECT_EQ(check(body(R"({"sub":"a"})")), JwtStatus::kInvalidToken);
   JwtRules forever;
   forever.expiry_required = false;
@@ -172,12 +175,18 @@ TEST(Jwt, IssuerAndAudience) {
   rules.issuer = "studio";
   rules.audience = "game";
   const auto body = [](const char* text) { return sign(kHeader, text); };
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":"game"})"), rules), JwtStatus::kOk);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":["x","game"]})"), rules), JwtStatus::kOk);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"other","aud":"game"})"), rules), JwtStatus::kBadIssuer);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"aud":"game"})"), rules), JwtStatus::kBadIssuer);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":["x"]})"), rules), JwtStatus::kBadAudience);
-  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio"})"), rules), JwtStatus::kBadAudience);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":"game"})"), rules),
+            JwtStatus::kOk);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":["x","game"]})"), rules),
+            JwtStatus::kOk);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"other","aud":"game"})"), rules),
+            JwtStatus::kBadIssuer);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"aud":"game"})"), rules),
+            JwtStatus::kBadIssuer);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio","aud":["x"]})"), rules),
+            JwtStatus::kBadAudience);
+  EXPECT_EQ(check(body(R"({"sub":"a","exp":1900000000,"iss":"studio"})"), rules),
+            JwtStatus::kBadAudience);
 }
 
 TEST(Jwt, ClaimsMustBeAsTheyMust) {
@@ -216,14 +225,16 @@ TEST(KeySet, WeakAndWrongKeysAreRefusedInWords) {
   std::string error;
   EXPECT_FALSE(keys.add_secret("short", &error));
   EXPECT_NE(error.find("at least 32"), std::string::npos);
-  EXPECT_FALSE(keys.add_public_keys_pem(Signer::generate(Algorithm::kRs256, 1024).public_key_pem(), &error));
+  EXPECT_FALSE(
+      keys.add_public_keys_pem(Signer::generate(Algorithm::kRs256, 1024).public_key_pem(), &error));
   EXPECT_NE(error.find("1024 bits"), std::string::npos);
   EXPECT_FALSE(keys.add_public_keys_pem("nothing", &error));
   EXPECT_FALSE(keys.add_public_keys_pem("-----BEGIN PRIVATE KEY-----", &error));
   EXPECT_NE(error.find("private"), std::string::npos);
   EXPECT_FALSE(keys.add_jwks("{}", &error));
   EXPECT_FALSE(keys.add_jwks(R"({"keys":[{"kty":"RSA","use":"enc"}]})", &error));
-  EXPECT_FALSE(keys.add_jwks(R"({"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}]})", &error));
+  EXPECT_FALSE(
+      keys.add_jwks(R"({"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}]})", &error));
   EXPECT_EQ(keys.size(), 0u);
 }
 

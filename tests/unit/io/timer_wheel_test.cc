@@ -62,9 +62,7 @@ TEST(TimerWheel, LimitLeavesTheRestDue) {
   TimerWheel wheel(10, milliseconds(1), Instant{});
   for (uint32_t i = 0; i < 10; ++i) wheel.schedule(i, Instant{} + milliseconds(3));
   const Instant now = Instant{} + milliseconds(3);
-  EXPECT_EQ(wheel.advance(
-                now, [](uint32_t) {}, 4),
-            4u);
+  EXPECT_EQ(wheel.advance(now, [](uint32_t) {}, 4), 4u);
   EXPECT_LE(wheel.next_deadline(), now);
   // A due timer can still be taken back.
   uint32_t left = TimerWheel::kNone;

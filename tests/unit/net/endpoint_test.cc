@@ -46,7 +46,8 @@ class EndpointTest : public ::testing::Test, protected ConnectionHandler {
  protected:
   EndpointTest()
       : network_(1, network_config()),
-        io_(network_, io::IoLimits{.sockets = 8 + kRefusalRows, .buffers = 64, .buffer_bytes = 512}),
+        io_(network_,
+            io::IoLimits{.sockets = 8 + kRefusalRows, .buffers = 64, .buffer_bytes = 512}),
         endpoint_(small(), io_, *this, counters_) {
     io::ListenSpec listen;
     listen.address.sin6_family = AF_INET6;
@@ -170,7 +171,8 @@ TEST_F(EndpointTest, ABacklogIsDeliveredInOrderWhenTheReaderComesBack) {
   }
   EXPECT_EQ(endpoint_.hot(0).backlog_bytes, 0u);
   EXPECT_EQ(all.size() % 1004, 0u);
-  for (size_t at = 0; at < all.size(); at += 1004) EXPECT_EQ(all.substr(at + 4, 1000), std::string(1000, 'f'));
+  for (size_t at = 0; at < all.size(); at += 1004)
+    EXPECT_EQ(all.substr(at + 4, 1000), std::string(1000, 'f'));
 }
 
 TEST_F(EndpointTest, TooManyConnectionsAreToldSo) {
@@ -222,8 +224,10 @@ TEST_F(EndpointTest, ChurnLeavesNothingBehind) {
     for (int i = 0; i < 8; ++i) sockets.push_back(open());
     for (size_t i = 0; i < sockets.size(); ++i) {
       send(sockets[i], frame("bye").substr(0, 3 + i));
-      if (i % 2 == 0) sockets[i]->reset();
-      else sockets[i]->close();
+      if (i % 2 == 0)
+        sockets[i]->reset();
+      else
+        sockets[i]->close();
     }
     run(30);
     for (auto* s : sockets) network_.release(s);

@@ -59,8 +59,7 @@ class Walker final : public client::ClientEvents {
   Walker(uint32_t number, uint16_t port) : number_(number) {
     client::ClientConfig config;
     config.token = "walker" + std::to_string(number);
-    config.encoding =
-        number % 2 ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    config.encoding = number % 2 ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
     client_ = std::make_unique<client::Client>(config, *this, number);
     fd_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in to{};
@@ -120,8 +119,8 @@ struct NoWakes final : mailbox::WakeSink {
 };
 
 TEST(SteadyState, ATurnAllocatesNothing) {
-  mailbox::Fabric fabric({.shards = kShards, .shard_ring_bytes = 1 << 18,
-                          .control_ring_bytes = 1 << 16});
+  mailbox::Fabric fabric(
+      {.shards = kShards, .shard_ring_bytes = 1 << 18, .control_ring_bytes = 1 << 16});
   io::EventWaker control_waker;
   std::vector<std::unique_ptr<io::UringIo>> ios;
   std::vector<io::Waker*> wakers;
@@ -133,8 +132,10 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   uint16_t port = 0;
   for (uint32_t i = 0; i < kShards; ++i) {
     io::SetupError error;
-    auto made = io::UringIo::make({.sockets = 256 + net::kRefusalRows, .buffers = 128,
-                                   .buffer_bytes = 2048, .queue_entries = 256},
+    auto made = io::UringIo::make({.sockets = 256 + net::kRefusalRows,
+                                   .buffers = 128,
+                                   .buffer_bytes = 2048,
+                                   .queue_entries = 256},
                                   &error);
     if (!made.ok()) GTEST_SKIP() << error.text;
     ios.push_back(std::move(made).value());
@@ -161,8 +162,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   for (uint32_t i = 0; i < kShards; ++i) {
     config.index = i;
     counters.push_back(std::make_unique<metrics::Counters>());
-    shards.push_back(
-        std::make_unique<shard::Shard>(config, *ios[i], fabric, wakers, *counters[i]));
+    shards.push_back(std::make_unique<shard::Shard>(config, *ios[i], fabric, wakers, *counters[i]));
   }
   mailbox::Mailbox control(fabric, fabric.control());
   NoWakes no_wakes;
@@ -182,7 +182,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       mailbox::AuthResult result{};
       result.connection = request.connection;
       result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
-      const std::string tail = std::string(base::as_text(token)) + std::string(base::as_text(token));
+      const std::string tail =
+          std::string(base::as_text(token)) + std::string(base::as_text(token));
       ASSERT_TRUE(control.post(from, result, base::as_bytes(tail)));
     });
     control.publish_all(no_wakes);

@@ -130,7 +130,8 @@ TEST(Router, FindsBuiltInAndCustomTypesAndRefusesTakenOnes) {
   EXPECT_TRUE(router.add(9, yes));
   EXPECT_FALSE(router.add(9, no));
   base::Prng prng(2);
-  for (uint32_t i = 0; i < 500; ++i) EXPECT_TRUE(router.add(1000 + (i * 37) % 500, i % 2 ? yes : no));
+  for (uint32_t i = 0; i < 500; ++i)
+    EXPECT_TRUE(router.add(1000 + (i * 37) % 500, i % 2 ? yes : no));
   EXPECT_FALSE(router.add(1001, yes));
   EXPECT_EQ(router.find(9), yes);
   EXPECT_EQ(router.find(10), nullptr);

@@ -26,9 +26,9 @@ struct Entity {
   int32_t step[3] = {};
   std::string name;
 };
-using Model = std::map<uint16_t, Entity>; // by slot, ascending
+using Model = std::map<uint16_t, Entity>;  // by slot, ascending
 
-CellMember view(uint16_t slot, const Entity &e) {
+CellMember view(uint16_t slot, const Entity& e) {
   CellMember m;
   m.slot = slot;
   m.kind = e.kind;
@@ -39,25 +39,23 @@ CellMember view(uint16_t slot, const Entity &e) {
   m.x = e.place[0];
   m.y = e.place[1];
   m.z = e.place[2];
-  for (int a = 0; a < 3; ++a)
-    m.predictor[a] = e.step[a];
+  for (int a = 0; a < 3; ++a) m.predictor[a] = e.step[a];
   return m;
 }
 
-uint64_t checksum_of(const Model &model) {
+uint64_t checksum_of(const Model& model) {
   CellChecksum sum;
-  for (const auto &[slot, e] : model) {
-    sum.add(slot, e.kind, e.yaw, e.id, e.place[0], e.place[1], e.place[2],
-            e.flags);
+  for (const auto& [slot, e] : model) {
+    sum.add(slot, e.kind, e.yaw, e.id, e.place[0], e.place[1], e.place[2], e.flags);
   }
   return sum.value();
 }
 
-void expect_equal(const Model &model, const CellImage &image) {
+void expect_equal(const Model& model, const CellImage& image) {
   ASSERT_EQ(image.count(), model.size());
-  for (const auto &[slot, e] : model) {
+  for (const auto& [slot, e] : model) {
     ASSERT_LT(slot, image.slots().size());
-    const CellImage::Member &m = image.slots()[slot];
+    const CellImage::Member& m = image.slots()[slot];
     ASSERT_TRUE(m.live);
     ASSERT_EQ(m.id, e.id);
     ASSERT_EQ(m.kind, e.kind);
@@ -67,19 +65,17 @@ void expect_equal(const Model &model, const CellImage &image) {
     ASSERT_EQ(m.x, e.place[0]);
     ASSERT_EQ(m.y, e.place[1]);
     ASSERT_EQ(m.z, e.place[2]);
-    for (int a = 0; a < 3; ++a)
-      ASSERT_EQ(m.predictor[a], e.step[a]);
+    for (int a = 0; a < 3; ++a) ASSERT_EQ(m.predictor[a], e.step[a]);
   }
 }
 
-Entity random_entity(base::Prng &r, uint32_t id) {
+Entity random_entity(base::Prng& r, uint32_t id) {
   Entity e;
   e.kind = static_cast<uint8_t>(r.below(3));
   e.yaw = static_cast<uint8_t>(r.below(256));
   e.id = r.chance(0.1) ? UINT32_MAX - id : id;
   e.flags = r.chance(0.7) ? 0 : static_cast<uint32_t>(r.next());
-  for (int32_t &s : e.step)
-    s = static_cast<int32_t>(r.between(-9, 9));
+  for (int32_t& s : e.step) s = static_cast<int32_t>(r.between(-9, 9));
   e.place[0] = static_cast<int32_t>(r.below(3200));
   e.place[1] = static_cast<int32_t>(r.between(-5000, 5000));
   e.place[2] = static_cast<int32_t>(r.below(3200));
@@ -88,8 +84,8 @@ Entity random_entity(base::Prng &r, uint32_t id) {
 }
 
 // One random frame: changes the model and returns the delta that tells it.
-std::vector<uint8_t> evolve(base::Prng &r, Model *model,
-                            const CellFrameHeader &head, uint32_t *next_id) {
+std::vector<uint8_t> evolve(base::Prng& r, Model* model, const CellFrameHeader& head,
+                            uint32_t* next_id) {
   std::vector<CellLeave> leaves;
   std::vector<CellMember> enters;
   std::vector<CellChange> changes;
@@ -106,16 +102,14 @@ std::vector<uint8_t> evolve(base::Prng &r, Model *model,
     leaves.push_back(leave);
     it = model->erase(it);
   }
-  for (auto &[slot, e] : *model) {
-    if (!r.chance(0.6))
-      continue;
+  for (auto& [slot, e] : *model) {
+    if (!r.chance(0.6)) continue;
     CellChange c{.slot = slot, .moved = r.chance(0.8)};
     if (c.moved) {
       for (int a = 0; a < 3; ++a) {
         const int32_t wide = r.chance(0.02) ? 100'000 : 8;
-        const int32_t step = a == 1 && r.chance(0.8)
-                                 ? e.step[1]
-                                 : static_cast<int32_t>(r.between(-wide, wide));
+        const int32_t step =
+            a == 1 && r.chance(0.8) ? e.step[1] : static_cast<int32_t>(r.between(-wide, wide));
         c.residual[a] = step - e.step[a];
         e.step[a] = step;
         e.place[a] += step;
@@ -133,14 +127,11 @@ std::vector<uint8_t> evolve(base::Prng &r, Model *model,
   }
   std::map<uint16_t, Entity> fresh;
   for (uint64_t n = r.below(4); n > 0; --n) {
-    const uint16_t slot =
-        static_cast<uint16_t>(r.chance(0.01) ? r.below(65'536) : r.below(300));
-    if (model->count(slot) == 0)
-      fresh[slot] = random_entity(r, (*next_id)++);
+    const uint16_t slot = static_cast<uint16_t>(r.chance(0.01) ? r.below(65'536) : r.below(300));
+    if (model->count(slot) == 0) fresh[slot] = random_entity(r, (*next_id)++);
   }
   model->insert(fresh.begin(), fresh.end());
-  for (const auto &[slot, e] : fresh)
-    enters.push_back(view(slot, model->at(slot)));
+  for (const auto& [slot, e] : fresh) enters.push_back(view(slot, model->at(slot)));
   CellFrameHeader header = head;
   header.has_checksum = true;
   header.checksum = checksum_of(*model);
@@ -149,10 +140,9 @@ std::vector<uint8_t> evolve(base::Prng &r, Model *model,
   return out;
 }
 
-std::vector<uint8_t> keyframe(const Model &model, CellFrameHeader head) {
+std::vector<uint8_t> keyframe(const Model& model, CellFrameHeader head) {
   std::vector<CellMember> members;
-  for (const auto &[slot, e] : model)
-    members.push_back(view(slot, e));
+  for (const auto& [slot, e] : model) members.push_back(view(slot, e));
   head.keyframe = true;
   head.has_checksum = true;
   head.checksum = checksum_of(model);
@@ -171,13 +161,11 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
     head.cell_x = static_cast<int16_t>(prng.between(-32'767, 32'766));
     head.cell_z = static_cast<int16_t>(prng.between(-32'767, 32'766));
     head.epoch = static_cast<uint32_t>(prng.next());
-    head.frame = UINT32_MAX - 30; // crosses the wrap
+    head.frame = UINT32_MAX - 30;  // crosses the wrap
     for (int i = 0; i < 20; ++i)
-      model[static_cast<uint16_t>(prng.below(200))] =
-          random_entity(prng, next_id++);
+      model[static_cast<uint16_t>(prng.below(200))] = random_entity(prng, next_id++);
     CellImage early;
-    CellImage
-        late; // joins by keyframe in the middle and must predict like the first
+    CellImage late;  // joins by keyframe in the middle and must predict like the first
     ASSERT_EQ(early.apply(keyframe(model, head)), CellStatus::kOk);
     for (int i = 0; i < 150; ++i) {
       head.reference = head.frame++;
@@ -186,14 +174,11 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
       ASSERT_FALSE(delta.empty());
       ASSERT_EQ(early.apply(delta), CellStatus::kOk) << "frame " << i;
       if (i >= 60) {
-        ASSERT_EQ(late.apply(i == 60 ? keyframe(model, head) : delta),
-                  CellStatus::kOk)
-            << i;
+        ASSERT_EQ(late.apply(i == 60 ? keyframe(model, head) : delta), CellStatus::kOk) << i;
       }
       ASSERT_EQ(early.header().tick, head.tick);
       expect_equal(model, early);
-      if (HasFatalFailure())
-        return;
+      if (HasFatalFailure()) return;
     }
     expect_equal(model, late);
     ASSERT_EQ(early.checksum(), late.checksum());
@@ -226,25 +211,22 @@ TEST(CellCodec, AMissedFrameAnotherEpochAndAWrongChecksumAreSeen) {
   base::Prng prng(7);
   Model model;
   uint32_t next_id = 1;
-  for (uint16_t i = 0; i < 30; ++i)
-    model[i] = random_entity(prng, next_id++);
+  for (uint16_t i = 0; i < 30; ++i) model[i] = random_entity(prng, next_id++);
   CellFrameHeader head;
   head.frame = 10;
   CellImage image;
   head.reference = 9;
-  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)),
-            CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)), CellStatus::kMissingReference);
   ASSERT_EQ(image.apply(keyframe(model, head)), CellStatus::kOk);
   const Model before = model;
-  head.frame = 12; // 11 was lost
+  head.frame = 12;  // 11 was lost
   head.reference = 11;
   const std::vector<uint8_t> later = evolve(prng, &model, head, &next_id);
   EXPECT_EQ(image.apply(later), CellStatus::kMissingReference);
   expect_equal(before, image);
   head.epoch = 1;
   head.reference = 10;
-  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)),
-            CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)), CellStatus::kMissingReference);
   expect_equal(before, image);
   model.begin()->second.place[0] += 1;
   std::vector<uint8_t> forged = keyframe(model, head);
@@ -263,8 +245,7 @@ TEST(CellCodec, AMissedFrameAnotherEpochAndAWrongChecksumAreSeen) {
 TEST(CellCodec, ADropEmptiesTheImage) {
   base::Prng prng(8);
   Model model;
-  for (uint16_t i = 0; i < 5; ++i)
-    model[i] = random_entity(prng, i);
+  for (uint16_t i = 0; i < 5; ++i) model[i] = random_entity(prng, i);
   CellImage image;
   ASSERT_EQ(image.apply(keyframe(model, {})), CellStatus::kOk);
   uint8_t buffer[64];
@@ -280,20 +261,17 @@ TEST(CellCodec, ADropEmptiesTheImage) {
 TEST(CellCodec, AnswersZeroWhenTheBufferIsTooSmall) {
   base::Prng prng(9);
   Model model;
-  for (uint16_t i = 0; i < 12; ++i)
-    model[static_cast<uint16_t>(i * 7)] = random_entity(prng, i);
+  for (uint16_t i = 0; i < 12; ++i) model[static_cast<uint16_t>(i * 7)] = random_entity(prng, i);
   const std::vector<uint8_t> whole = keyframe(model, {});
   std::vector<CellMember> members;
-  for (const auto &[slot, e] : model)
-    members.push_back(view(slot, e));
+  for (const auto& [slot, e] : model) members.push_back(view(slot, e));
   CellFrameHeader head;
   head.keyframe = true;
   head.has_checksum = true;
   head.checksum = checksum_of(model);
   for (size_t room = 0; room <= whole.size(); ++room) {
     std::vector<uint8_t> exact(room);
-    EXPECT_EQ(write_cell_keyframe(exact, head, members),
-              room < whole.size() ? 0 : whole.size());
+    EXPECT_EQ(write_cell_keyframe(exact, head, members), room < whole.size() ? 0 : whole.size());
   }
 }
 
@@ -303,31 +281,27 @@ TEST(CellCodec, RefusesBytesAfterADropOtherCellsAndNamesThatAreNotUtf8) {
   head.drop = true;
   const size_t drop = write_cell_drop(buffer, head);
   buffer[drop] = 0;
-  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, drop + 1)),
-            CellStatus::kMalformed);
+  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, drop + 1)), CellStatus::kMalformed);
   head = {};
   head.keyframe = true;
   CellMember member;
   member.name = "\xff\xfe";
   size_t size = write_cell_keyframe(buffer, head, std::span(&member, 1));
-  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, size)),
-            CellStatus::kMalformed);
+  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, size)), CellStatus::kMalformed);
   CellImage image;
   ASSERT_EQ(image.apply(keyframe({}, {})), CellStatus::kOk);
   head = {};
   head.frame = 1;
   head.cell_x = 5;
   size = write_cell_delta(buffer, head, {}, {}, {});
-  EXPECT_EQ(image.apply(base::Bytes(buffer, size)),
-            CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(base::Bytes(buffer, size)), CellStatus::kMissingReference);
 }
 
 TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
   base::Prng prng(10);
   Model model;
   uint32_t next_id = 1;
-  for (uint16_t i = 0; i < 40; ++i)
-    model[i] = random_entity(prng, next_id++);
+  for (uint16_t i = 0; i < 40; ++i) model[i] = random_entity(prng, next_id++);
   CellFrameHeader head;
   const std::vector<uint8_t> key = keyframe(model, head);
   head.reference = head.frame++;
@@ -338,15 +312,11 @@ TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
     ASSERT_EQ(image.apply(key), CellStatus::kOk);
     std::vector<uint8_t> bytes = prng.chance(0.5) ? key : delta;
     for (uint64_t n = 1 + prng.below(5); n > 0; --n) {
-      if (bytes.empty())
-        break;
-      if (prng.chance(0.2))
-        bytes.resize(prng.below(bytes.size()));
-      if (!bytes.empty())
-        bytes[prng.below(bytes.size())] ^= static_cast<uint8_t>(prng.next());
+      if (bytes.empty()) break;
+      if (prng.chance(0.2)) bytes.resize(prng.below(bytes.size()));
+      if (!bytes.empty()) bytes[prng.below(bytes.size())] ^= static_cast<uint8_t>(prng.next());
     }
-    if (image.apply(bytes) != CellStatus::kOk)
-      ++refused;
+    if (image.apply(bytes) != CellStatus::kOk) ++refused;
     ASSERT_LE(image.slots().size(), 65'536U);
     // A keyframe heals whatever happened.
     ASSERT_EQ(image.apply(key), CellStatus::kOk);
@@ -356,8 +326,7 @@ TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
   EXPECT_GT(refused, 2500);
   for (int i = 0; i < 20'000; ++i) {
     std::vector<uint8_t> noise(prng.below(60));
-    for (uint8_t &b : noise)
-      b = static_cast<uint8_t>(prng.next());
+    for (uint8_t& b : noise) b = static_cast<uint8_t>(prng.next());
     CellImage image;
     static_cast<void>(image.apply(noise));
   }
@@ -367,8 +336,7 @@ TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
 TEST(CellCodec, BytesOfAWalkersUpdate) {
   constexpr int kFrames = 400;
   constexpr uint16_t kWalkers = 100;
-  for (const int inputs_apart :
-       {1, 3}) { // every frame of the cell, or each third at 60 ticks
+  for (const int inputs_apart : {1, 3}) {  // every frame of the cell, or each third at 60 ticks
     base::Prng prng(11);
     struct Walker {
       double x, z, heading, turn;
@@ -376,8 +344,8 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
     std::vector<Walker> walkers;
     Model model;
     for (uint16_t i = 0; i < kWalkers; ++i) {
-      walkers.push_back({1600 + prng.unit() * 100, 1600 + prng.unit() * 100,
-                         prng.unit() * 6.28, 0});
+      walkers.push_back(
+          {1600 + prng.unit() * 100, 1600 + prng.unit() * 100, prng.unit() * 6.28, 0});
       model[i].place[0] = static_cast<int32_t>(std::lround(walkers[i].x));
       model[i].place[2] = static_cast<int32_t>(std::lround(walkers[i].z));
     }
@@ -389,23 +357,17 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
     for (int f = 0; f < kFrames; ++f) {
       std::vector<CellChange> changes;
       for (uint16_t i = 0; i < kWalkers; ++i) {
-        if ((f + i) % inputs_apart != 0)
-          continue;
-        Walker &w = walkers[i];
-        if (prng.chance(0.05))
-          w.turn = prng.chance(0.5) ? 0 : (prng.unit() - 0.5) * 3.0;
+        if ((f + i) % inputs_apart != 0) continue;
+        Walker& w = walkers[i];
+        if (prng.chance(0.05)) w.turn = prng.chance(0.5) ? 0 : (prng.unit() - 0.5) * 3.0;
         w.heading += w.turn / 20;
         w.x += std::sin(w.heading) * 3.5;
         w.z += std::cos(w.heading) * 3.5;
-        Entity &e = model[i];
-        const uint8_t yaw = static_cast<uint8_t>(
-            std::lround(w.heading * 128 / 3.14159265358979));
-        const int32_t now[3] = {static_cast<int32_t>(std::lround(w.x)),
-                                e.place[1],
+        Entity& e = model[i];
+        const uint8_t yaw = static_cast<uint8_t>(std::lround(w.heading * 128 / 3.14159265358979));
+        const int32_t now[3] = {static_cast<int32_t>(std::lround(w.x)), e.place[1],
                                 static_cast<int32_t>(std::lround(w.z))};
-        CellChange c{.slot = i,
-                     .moved = true,
-                     .yaw_delta = static_cast<uint8_t>(yaw - e.yaw)};
+        CellChange c{.slot = i, .moved = true, .yaw_delta = static_cast<uint8_t>(yaw - e.yaw)};
         for (int a = 0; a < 3; ++a) {
           const int32_t step = now[a] - e.place[a];
           c.residual[a] = step - e.step[a];
@@ -426,15 +388,15 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
       }
     }
     expect_equal(model, image);
-    const double each =
-        static_cast<double>(bytes) / static_cast<double>(updates);
-    std::printf("walkers, an input each %d frames: %.3f bytes (%.2f bits) an "
-                "update, all in\n",
-                inputs_apart, each, each * 8);
+    const double each = static_cast<double>(bytes) / static_cast<double>(updates);
+    std::printf(
+        "walkers, an input each %d frames: %.3f bytes (%.2f bits) an "
+        "update, all in\n",
+        inputs_apart, each, each * 8);
     // design.md: 1.5-2 bytes all in. A worse coder or predictor shows here.
     EXPECT_LT(each, 2.0);
   }
 }
 
-} // namespace
-} // namespace tidegate::wire
+}  // namespace
+}  // namespace tidegate::wire

@@ -9,26 +9,25 @@
 namespace tidegate::wire {
 namespace {
 
-std::vector<uint8_t> frame(std::vector<uint8_t> payload,
-                           uint16_t magic = 0x4d4d, uint16_t version = 1,
-                           int length_error = 0) {
+std::vector<uint8_t> frame(std::vector<uint8_t> payload, uint16_t magic = 0x4d4d,
+                           uint16_t version = 1, int length_error = 0) {
   std::vector<uint8_t> out(8);
   base::store_be16(out.data(), magic);
   base::store_be16(out.data() + 2, version);
-  base::store_be32(out.data() + 4, static_cast<uint32_t>(payload.size()) +
-                                       static_cast<uint32_t>(length_error));
+  base::store_be32(out.data() + 4,
+                   static_cast<uint32_t>(payload.size()) + static_cast<uint32_t>(length_error));
   out.insert(out.end(), payload.begin(), payload.end());
   return out;
 }
 
-FrameStatus first_status(const std::vector<uint8_t> &message) {
+FrameStatus first_status(const std::vector<uint8_t>& message) {
   base::Bytes payload;
   return FrameReader(message).next(&payload);
 }
 
 TEST(Frame, WalksFramesBackToBack) {
   std::vector<uint8_t> message = frame({1, 2, 3});
-  for (const auto &more : {frame({}), frame({9})}) {
+  for (const auto& more : {frame({}), frame({9})}) {
     message.insert(message.end(), more.begin(), more.end());
   }
   FrameReader reader(message);
@@ -50,7 +49,7 @@ TEST(Frame, NamesWhatIsWrong) {
   EXPECT_EQ(first_status(frame({1}, 0x4d4d, 0)), FrameStatus::kVersion);
   EXPECT_EQ(first_status(frame({1}, 0x4d4d, 1, 1)), FrameStatus::kMalformed);
   EXPECT_EQ(first_status(frame({}, 0x4d4d, 1, -1)),
-            FrameStatus::kMalformed); // 2^32 - 1
+            FrameStatus::kMalformed);  // 2^32 - 1
   // Wrong magic wins over the version: it is no frame at all.
   EXPECT_EQ(first_status(frame({1}, 0x4d4e, 7)), FrameStatus::kMalformed);
 }
@@ -58,9 +57,8 @@ TEST(Frame, NamesWhatIsWrong) {
 TEST(Frame, RefusesATruncatedHeaderAndTrailingBytes) {
   const std::vector<uint8_t> whole = frame({});
   for (size_t n = 1; n < whole.size(); ++n) {
-    EXPECT_EQ(
-        first_status({whole.begin(), whole.begin() + static_cast<long>(n)}),
-        FrameStatus::kMalformed);
+    EXPECT_EQ(first_status({whole.begin(), whole.begin() + static_cast<long>(n)}),
+              FrameStatus::kMalformed);
   }
   std::vector<uint8_t> trailing = frame({1, 2});
   trailing.push_back(0x4d);
@@ -74,8 +72,7 @@ TEST(Frame, RefusesATruncatedHeaderAndTrailingBytes) {
 TEST(MessageWriter, CountsSharedBytesThatFollow) {
   const uint8_t shared[300] = {7};
   uint8_t buffer[512];
-  MessageWriter message(buffer,
-                        {.type = MessageType::kCellFrame, .timestamp = 5});
+  MessageWriter message(buffer, {.type = MessageType::kCellFrame, .timestamp = 5});
   message.add_shared(sizeof shared);
   const uint32_t own = message.finish();
   ASSERT_NE(own, 0U);
@@ -102,8 +99,7 @@ TEST(MessageWriter, AnswersZeroWhenItDoesNotFit) {
   ASSERT_NE(size, 0U);
   for (uint32_t room = 0; room <= size; ++room) {
     std::vector<uint8_t> exact(room);
-    MessageWriter message(exact,
-                          {.type = MessageType::kDisconnect, .timestamp = 1});
+    MessageWriter message(exact, {.type = MessageType::kDisconnect, .timestamp = 1});
     encode(message.payload(), bye);
     EXPECT_EQ(message.finish(), room < size ? 0 : size) << room;
   }
@@ -119,19 +115,17 @@ TEST(MessageWriter, RefusesAPayloadWhoseLengthHasNoRoom) {
 TEST(Utf8, RefusesWhatRfc3629Refuses) {
   using namespace std::string_view_literals;
   for (std::string_view good :
-       {""sv, "plain ascii text"sv, "\0"sv, "\xc2\x80"sv, "\xdf\xbf"sv,
-        "\xe0\xa0\x80"sv, "\xed\x9f\xbf"sv, "\xee\x80\x80"sv,
-        "\xf0\x90\x80\x80"sv, "\xf4\x8f\xbf\xbf"sv}) {
+       {""sv, "plain ascii text"sv, "\0"sv, "\xc2\x80"sv, "\xdf\xbf"sv, "\xe0\xa0\x80"sv,
+        "\xed\x9f\xbf"sv, "\xee\x80\x80"sv, "\xf0\x90\x80\x80"sv, "\xf4\x8f\xbf\xbf"sv}) {
     EXPECT_TRUE(is_utf8(good)) << good;
   }
   for (std::string_view bad :
-       {"\x80"sv, "\xbf"sv, "\xc0\x80"sv, "\xc1\xbf"sv, "\xc2"sv,
-        "\xe0\x9f\xbf"sv, "\xed\xa0\x80"sv, "\xe2\x82"sv, "\xf0\x8f\xbf\xbf"sv,
-        "\xf4\x90\x80\x80"sv, "\xf5\x80\x80\x80"sv, "\xff"sv, "12345678\xc3"sv,
-        "\xc3\xc3\xa9"sv}) {
+       {"\x80"sv, "\xbf"sv, "\xc0\x80"sv, "\xc1\xbf"sv, "\xc2"sv, "\xe0\x9f\xbf"sv,
+        "\xed\xa0\x80"sv, "\xe2\x82"sv, "\xf0\x8f\xbf\xbf"sv, "\xf4\x90\x80\x80"sv,
+        "\xf5\x80\x80\x80"sv, "\xff"sv, "12345678\xc3"sv, "\xc3\xc3\xa9"sv}) {
     EXPECT_FALSE(is_utf8(bad));
   }
 }
 
-} // namespace
-} // namespace tidegate::wire
+}  // namespace
+}  // namespace tidegate::wire

@@ -17,112 +17,95 @@ namespace {
 constexpr int kRounds = 3000;
 constexpr int kMutations = 6;
 
-void random_message(base::Prng &r, pb::PlayerMovement *m) {
-  if (r.chance(0.8))
-    fill(r, m->mutable_position());
-  if (r.chance(0.8))
-    fill(r, m->mutable_rotation());
-  if (r.chance(0.8))
-    fill(r, m->mutable_velocity());
+void random_message(base::Prng& r, pb::PlayerMovement* m) {
+  if (r.chance(0.8)) fill(r, m->mutable_position());
+  if (r.chance(0.8)) fill(r, m->mutable_rotation());
+  if (r.chance(0.8)) fill(r, m->mutable_velocity());
   m->set_movement_flags(random_u32(r));
   m->set_client_tick(random_u32(r));
   m->set_client_time(random_i64(r));
 }
-bool equal(const PlayerMovement &a, const pb::PlayerMovement &b) {
-  return a.has_position == b.has_position() &&
-         a.has_rotation == b.has_rotation() &&
+bool equal(const PlayerMovement& a, const pb::PlayerMovement& b) {
+  return a.has_position == b.has_position() && a.has_rotation == b.has_rotation() &&
          a.has_velocity == b.has_velocity() && same(a.position, b.position()) &&
          same(a.rotation, b.rotation()) && same(a.velocity, b.velocity()) &&
-         a.movement_flags == b.movement_flags() &&
-         a.client_tick == b.client_tick() && a.client_time == b.client_time();
+         a.movement_flags == b.movement_flags() && a.client_tick == b.client_tick() &&
+         a.client_time == b.client_time();
 }
 
-void random_message(base::Prng &r, pb::PlayerStateUpdate *m) {
+void random_message(base::Prng& r, pb::PlayerStateUpdate* m) {
   m->set_player_id(random_text(r, 20));
-  if (r.chance(0.8))
-    fill(r, m->mutable_position());
-  if (r.chance(0.8))
-    fill(r, m->mutable_rotation());
-  if (r.chance(0.8))
-    fill(r, m->mutable_velocity());
+  if (r.chance(0.8)) fill(r, m->mutable_position());
+  if (r.chance(0.8)) fill(r, m->mutable_rotation());
+  if (r.chance(0.8)) fill(r, m->mutable_velocity());
   m->set_state_flags(random_u32(r));
   m->set_timestamp(random_i64(r));
   m->set_tick(random_u32(r));
 }
-bool equal(const PlayerStateUpdate &a, const pb::PlayerStateUpdate &b) {
+bool equal(const PlayerStateUpdate& a, const pb::PlayerStateUpdate& b) {
   return a.player_id == b.player_id() && a.has_position == b.has_position() &&
-         a.has_rotation == b.has_rotation() &&
-         a.has_velocity == b.has_velocity() && same(a.position, b.position()) &&
-         same(a.rotation, b.rotation()) && same(a.velocity, b.velocity()) &&
-         a.state_flags == b.state_flags() && a.timestamp == b.timestamp() &&
-         a.tick == b.tick();
+         a.has_rotation == b.has_rotation() && a.has_velocity == b.has_velocity() &&
+         same(a.position, b.position()) && same(a.rotation, b.rotation()) &&
+         same(a.velocity, b.velocity()) && a.state_flags == b.state_flags() &&
+         a.timestamp == b.timestamp() && a.tick == b.tick();
 }
 
-void random_message(base::Prng &r, pb::PlayerStateDelta *m) {
+void random_message(base::Prng& r, pb::PlayerStateDelta* m) {
   const uint32_t changed = static_cast<uint32_t>(r.below(16));
   m->set_player_id(random_text(r, 20));
   m->set_changed_fields(changed);
-  if (changed & kChangedPosition)
-    fill(r, m->mutable_position());
-  if (changed & kChangedRotation)
-    fill(r, m->mutable_rotation());
-  if (changed & kChangedVelocity)
-    fill(r, m->mutable_velocity());
-  if (changed & kChangedFlags)
-    m->set_state_flags(random_u32(r));
+  if (changed & kChangedPosition) fill(r, m->mutable_position());
+  if (changed & kChangedRotation) fill(r, m->mutable_rotation());
+  if (changed & kChangedVelocity) fill(r, m->mutable_velocity());
+  if (changed & kChangedFlags) m->set_state_flags(random_u32(r));
   m->set_timestamp(random_i64(r));
   m->set_base_tick(random_u32(r));
   m->set_delta_tick(random_u32(r));
 }
-bool equal(const PlayerStateDelta &a, const pb::PlayerStateDelta &b) {
-  return a.player_id == b.player_id() &&
-         a.changed_fields == b.changed_fields() &&
+bool equal(const PlayerStateDelta& a, const pb::PlayerStateDelta& b) {
+  return a.player_id == b.player_id() && a.changed_fields == b.changed_fields() &&
          same(a.position, b.position()) && same(a.rotation, b.rotation()) &&
          same(a.velocity, b.velocity()) && a.state_flags == b.state_flags() &&
          a.timestamp == b.timestamp() && a.base_tick == b.base_tick() &&
          a.delta_tick == b.delta_tick();
 }
 
-void random_message(base::Prng &r, pb::TimeSync *m) {
+void random_message(base::Prng& r, pb::TimeSync* m) {
   m->set_server_time(random_i64(r));
   m->set_server_tick(random_u32(r));
   m->set_client_time(random_i64(r));
   m->set_latency_ms(random_u32(r));
 }
-bool equal(const TimeSync &a, const pb::TimeSync &b) {
+bool equal(const TimeSync& a, const pb::TimeSync& b) {
   return a.server_time == b.server_time() && a.server_tick == b.server_tick() &&
          a.client_time == b.client_time() && a.latency_ms == b.latency_ms();
 }
 
-void random_message(base::Prng &r, pb::Disconnect *m) {
+void random_message(base::Prng& r, pb::Disconnect* m) {
   m->set_code(random_u32(r));
   m->set_reason(random_text(r, 60));
   m->set_reconnect_url(random_text(r, 60));
   m->set_retry_after_ms(random_u32(r));
 }
-bool equal(const Disconnect &a, const pb::Disconnect &b) {
-  return a.code == b.code() && a.reason == b.reason() &&
-         a.reconnect_url == b.reconnect_url() &&
+bool equal(const Disconnect& a, const pb::Disconnect& b) {
+  return a.code == b.code() && a.reason == b.reason() && a.reconnect_url == b.reconnect_url() &&
          a.retry_after_ms == b.retry_after_ms();
 }
 
-void random_message(base::Prng &r, pb::ClientHello *m) {
+void random_message(base::Prng& r, pb::ClientHello* m) {
   m->set_client_version(random_text(r, 20));
   m->set_state_encoding(static_cast<pb::StateEncoding>(r.below(2)));
   m->set_view_distance(random_float(r));
-  uint32_t listed =
-      static_cast<uint32_t>(r.below(16)); // ascending, as encode() writes them
+  uint32_t listed = static_cast<uint32_t>(r.below(16));  // ascending, as encode() writes them
   for (int i = 0; i < 4; ++i) {
-    if (listed >> i & 1)
-      m->add_compression(static_cast<pb::Compression>(i));
+    if (listed >> i & 1) m->add_compression(static_cast<pb::Compression>(i));
   }
   m->set_max_bytes_per_second(random_u32(r));
 }
-bool equal(const ClientHello &a, const pb::ClientHello &b) {
+bool equal(const ClientHello& a, const pb::ClientHello& b) {
   uint32_t listed = 0;
   for (int c : b.compression()) {
-    if (c >= 0 && c < 32)
-      listed |= 1U << c;
+    if (c >= 0 && c < 32) listed |= 1U << c;
   }
   return a.client_version == b.client_version() &&
          a.state_encoding == static_cast<uint32_t>(b.state_encoding()) &&
@@ -130,7 +113,7 @@ bool equal(const ClientHello &a, const pb::ClientHello &b) {
          a.max_bytes_per_second == b.max_bytes_per_second();
 }
 
-void random_message(base::Prng &r, pb::ConnectionEstablished *m) {
+void random_message(base::Prng& r, pb::ConnectionEstablished* m) {
   m->set_session_id(random_text(r, 20));
   m->set_server_version(random_text(r, 20));
   m->set_server_time(random_i64(r));
@@ -139,69 +122,63 @@ void random_message(base::Prng &r, pb::ConnectionEstablished *m) {
   m->set_tick_rate(random_u32(r));
   m->set_server_tick(random_u32(r));
 }
-bool equal(const ConnectionEstablished &a, const pb::ConnectionEstablished &b) {
-  return a.session_id == b.session_id() &&
-         a.server_version == b.server_version() &&
-         a.server_time == b.server_time() &&
-         a.heartbeat_interval == b.heartbeat_interval() &&
+bool equal(const ConnectionEstablished& a, const pb::ConnectionEstablished& b) {
+  return a.session_id == b.session_id() && a.server_version == b.server_version() &&
+         a.server_time == b.server_time() && a.heartbeat_interval == b.heartbeat_interval() &&
          a.resume_token == b.resume_token() && a.tick_rate == b.tick_rate() &&
          a.server_tick == b.server_tick();
 }
 
-void random_message(base::Prng &r, pb::AuthenticationResult *m) {
+void random_message(base::Prng& r, pb::AuthenticationResult* m) {
   m->set_success(r.chance(0.5));
   m->set_user_id(random_text(r, 20));
   m->set_character_id(random_text(r, 20));
   m->set_error_message(random_text(r, 20));
-  if (r.chance(0.5))
-    m->add_permissions("subscribe:room.*");
+  if (r.chance(0.5)) m->add_permissions("subscribe:room.*");
 }
-bool equal(const AuthenticationResult &a, const pb::AuthenticationResult &b) {
+bool equal(const AuthenticationResult& a, const pb::AuthenticationResult& b) {
   return a.success == b.success() && a.user_id == b.user_id() &&
-         a.character_id == b.character_id() &&
-         a.error_message == b.error_message();
+         a.character_id == b.character_id() && a.error_message == b.error_message();
 }
 
-void random_message(base::Prng &r, pb::ErrorNotification *m) {
+void random_message(base::Prng& r, pb::ErrorNotification* m) {
   m->set_code(random_u32(r));
   m->set_message(random_text(r, 20));
   m->set_details(random_text(r, 20));
   m->set_fatal(r.chance(0.5));
   m->set_request_id(random_text(r, 20));
 }
-bool equal(const ErrorNotification &a, const pb::ErrorNotification &b) {
-  return a.code == b.code() && a.message == b.message() &&
-         a.details == b.details() && a.fatal == b.fatal() &&
-         a.request_id == b.request_id();
+bool equal(const ErrorNotification& a, const pb::ErrorNotification& b) {
+  return a.code == b.code() && a.message == b.message() && a.details == b.details() &&
+         a.fatal == b.fatal() && a.request_id == b.request_id();
 }
 
-void random_message(base::Prng &r, pb::ResumeResult *m) {
+void random_message(base::Prng& r, pb::ResumeResult* m) {
   m->set_resumed(r.chance(0.5));
   m->set_reason(random_text(r, 20));
   m->set_replayed(random_u32(r));
   m->set_last_client_sequence(random_u64(r));
 }
-bool equal(const ResumeResult &a, const pb::ResumeResult &b) {
-  return a.resumed == b.resumed() && a.reason == b.reason() &&
-         a.replayed == b.replayed() &&
+bool equal(const ResumeResult& a, const pb::ResumeResult& b) {
+  return a.resumed == b.resumed() && a.reason == b.reason() && a.replayed == b.replayed() &&
          a.last_client_sequence == b.last_client_sequence();
 }
 
-void random_message(base::Prng &r, pb::MoveAck *m) {
+void random_message(base::Prng& r, pb::MoveAck* m) {
   m->set_client_tick(random_u32(r));
   m->set_server_tick(random_u32(r));
-  fill(r, m->mutable_position()); // the server always writes both
+  fill(r, m->mutable_position());  // the server always writes both
   fill(r, m->mutable_velocity());
   m->set_corrected(r.chance(0.5));
   m->set_reason(random_u32(r));
 }
-bool equal(const MoveAck &a, const pb::MoveAck &b) {
+bool equal(const MoveAck& a, const pb::MoveAck& b) {
   return a.client_tick == b.client_tick() && a.server_tick == b.server_tick() &&
          same(a.position, b.position()) && same(a.velocity, b.velocity()) &&
          a.corrected == b.corrected() && a.reason == b.reason();
 }
 
-std::string hex(const std::string &bytes) {
+std::string hex(const std::string& bytes) {
   std::string out;
   for (unsigned char c : bytes) {
     constexpr char kDigits[] = "0123456789abcdef";
@@ -211,20 +188,22 @@ std::string hex(const std::string &bytes) {
   return out;
 }
 
-template <class Pair> class Parity : public ::testing::Test {};
-template <class Wire, class Proto> struct Pair {
+template <class Pair>
+class Parity : public ::testing::Test {};
+template <class Wire, class Proto>
+struct Pair {
   using W = Wire;
   using P = Proto;
 };
-using Pairs = ::testing::Types<
-    Pair<PlayerMovement, pb::PlayerMovement>,
-    Pair<PlayerStateUpdate, pb::PlayerStateUpdate>,
-    Pair<PlayerStateDelta, pb::PlayerStateDelta>, Pair<TimeSync, pb::TimeSync>,
-    Pair<Disconnect, pb::Disconnect>, Pair<ClientHello, pb::ClientHello>,
-    Pair<ConnectionEstablished, pb::ConnectionEstablished>,
-    Pair<AuthenticationResult, pb::AuthenticationResult>,
-    Pair<ErrorNotification, pb::ErrorNotification>,
-    Pair<ResumeResult, pb::ResumeResult>, Pair<MoveAck, pb::MoveAck>>;
+using Pairs =
+    ::testing::Types<Pair<PlayerMovement, pb::PlayerMovement>,
+                     Pair<PlayerStateUpdate, pb::PlayerStateUpdate>,
+                     Pair<PlayerStateDelta, pb::PlayerStateDelta>, Pair<TimeSync, pb::TimeSync>,
+                     Pair<Disconnect, pb::Disconnect>, Pair<ClientHello, pb::ClientHello>,
+                     Pair<ConnectionEstablished, pb::ConnectionEstablished>,
+                     Pair<AuthenticationResult, pb::AuthenticationResult>,
+                     Pair<ErrorNotification, pb::ErrorNotification>,
+                     Pair<ResumeResult, pb::ResumeResult>, Pair<MoveAck, pb::MoveAck>>;
 TYPED_TEST_SUITE(Parity, Pairs);
 
 TYPED_TEST(Parity, DecodesWhatLibprotobufWritesAndWritesTheSameBytes) {
@@ -254,8 +233,7 @@ TYPED_TEST(Parity, OfDamagedBytesAcceptsNothingThatLibprotobufRejects) {
     for (int j = 0; j < kMutations; ++j) {
       const std::string bytes = mutate(prng, whole);
       typename TypeParam::W ours;
-      if (!decode(bytes_of(bytes), &ours))
-        continue; // stricter is allowed
+      if (!decode(bytes_of(bytes), &ours)) continue;  // stricter is allowed
       typename TypeParam::P theirs;
       ASSERT_TRUE(theirs.ParseFromString(bytes)) << hex(bytes);
       ASSERT_TRUE(equal(ours, theirs)) << hex(bytes);
@@ -274,12 +252,10 @@ TYPED_TEST(Parity, WritesNothingPastASmallBuffer) {
     typename TypeParam::W ours;
     ASSERT_TRUE(decode(bytes_of(bytes), &ours));
     for (size_t room = 0; room <= bytes.size(); ++room) {
-      std::vector<uint8_t> exact(
-          room); // the address sanitizer watches its ends
+      std::vector<uint8_t> exact(room);  // the address sanitizer watches its ends
       PbWriter writer(exact);
       encode(writer, ours);
-      ASSERT_EQ(writer.overflow(), room < bytes.size())
-          << room << " of " << bytes.size();
+      ASSERT_EQ(writer.overflow(), room < bytes.size()) << room << " of " << bytes.size();
     }
   }
 }
@@ -332,8 +308,7 @@ TEST(EnvelopeParity, LibprotobufReadsWhatMessageWriterWrites) {
                       .requires_ack = prng.chance(0.5)};
     const std::string session = random_text(prng, 10);
     head.session_id = session;
-    TimeSync sync{.server_time = random_i64(prng),
-                  .server_tick = random_u32(prng)};
+    TimeSync sync{.server_time = random_i64(prng), .server_tick = random_u32(prng)};
     uint8_t buffer[512];
     MessageWriter message(buffer, head);
     encode(message.payload(), sync);
@@ -343,8 +318,7 @@ TEST(EnvelopeParity, LibprotobufReadsWhatMessageWriterWrites) {
     base::Bytes payload;
     ASSERT_EQ(frames.next(&payload), FrameStatus::kFrame);
     pb::NetworkMessage theirs;
-    ASSERT_TRUE(theirs.ParseFromArray(payload.data(),
-                                      static_cast<int>(payload.size())));
+    ASSERT_TRUE(theirs.ParseFromArray(payload.data(), static_cast<int>(payload.size())));
     ASSERT_EQ(theirs.sequence(), head.sequence);
     ASSERT_EQ(theirs.timestamp(), head.timestamp);
     ASSERT_EQ(theirs.ack(), head.ack);
@@ -363,33 +337,23 @@ template <class W, class P>
 void expect_both(bool accepted, std::string_view bytes) {
   W ours;
   P theirs;
-  EXPECT_EQ(decode(base::as_bytes(bytes), &ours), accepted)
-      << hex(std::string(bytes));
-  EXPECT_EQ(theirs.ParseFromString(std::string(bytes)), accepted)
-      << hex(std::string(bytes));
+  EXPECT_EQ(decode(base::as_bytes(bytes), &ours), accepted) << hex(std::string(bytes));
+  EXPECT_EQ(theirs.ParseFromString(std::string(bytes)), accepted) << hex(std::string(bytes));
 }
 
 // Each was decided differently from libprotobuf once.
 TEST(ParityCases, DecideAsLibprotobufDoes) {
   using namespace std::string_view_literals;
-  expect_both<TimeSync, pb::TimeSync>(
-      true, "\x90\x80\x80\x80\x00\x05"sv); // tag of 5 bytes
+  expect_both<TimeSync, pb::TimeSync>(true, "\x90\x80\x80\x80\x00\x05"sv);  // tag of 5 bytes
   expect_both<TimeSync, pb::TimeSync>(false, "\x90\x80\x80\x80\x80\x00\x05"sv);
-  expect_both<TimeSync, pb::TimeSync>(
-      false, "\x90\x80\x80\x80\x80\x80\x80\x80\x80\x00\x05"sv);
-  expect_both<Disconnect, pb::Disconnect>(
-      true, "\x12\x80\x80\x80\x80\x00"sv); // length of 5
-  expect_both<Disconnect, pb::Disconnect>(false,
-                                          "\x12\x80\x80\x80\x80\x80\x00"sv);
-  expect_both<ClientHello, pb::ClientHello>(
-      true, "\x22\x02\xc8\x01"sv); // compression 200
+  expect_both<TimeSync, pb::TimeSync>(false, "\x90\x80\x80\x80\x80\x80\x80\x80\x80\x00\x05"sv);
+  expect_both<Disconnect, pb::Disconnect>(true, "\x12\x80\x80\x80\x80\x00"sv);  // length of 5
+  expect_both<Disconnect, pb::Disconnect>(false, "\x12\x80\x80\x80\x80\x80\x00"sv);
+  expect_both<ClientHello, pb::ClientHello>(true, "\x22\x02\xc8\x01"sv);  // compression 200
   expect_both<ClientHello, pb::ClientHello>(false, "\x22\x01\x80"sv);
-  expect_both<ConnectionEstablished, pb::ConnectionEstablished>(
-      false, "\x2a\x01\xff"sv);
-  expect_both<ConnectionEstablished, pb::ConnectionEstablished>(
-      false, "\x2a\x03\x0a\x01\xff"sv);
-  expect_both<AuthenticationResult, pb::AuthenticationResult>(
-      false, "\x2a\x01\x61\x2a\x01\xff"sv);
+  expect_both<ConnectionEstablished, pb::ConnectionEstablished>(false, "\x2a\x01\xff"sv);
+  expect_both<ConnectionEstablished, pb::ConnectionEstablished>(false, "\x2a\x03\x0a\x01\xff"sv);
+  expect_both<AuthenticationResult, pb::AuthenticationResult>(false, "\x2a\x01\x61\x2a\x01\xff"sv);
 }
 
 TEST(MessageTypes, TheTableIsTheSchemasEnum) {
@@ -397,11 +361,11 @@ TEST(MessageTypes, TheTableIsTheSchemasEnum) {
 #define X(id, number, name) ours[number] = name;
   TIDEGATE_MESSAGE_TYPES(X)
 #undef X
-  const auto *schema = pb::MessageType_descriptor();
+  const auto* schema = pb::MessageType_descriptor();
   EXPECT_EQ(static_cast<int>(ours.size()) + 1,
-            schema->value_count()); // and the unspecified 0
-  for (const auto &[number, name] : ours) {
-    const auto *value = schema->FindValueByNumber(number);
+            schema->value_count());  // and the unspecified 0
+  for (const auto& [number, name] : ours) {
+    const auto* value = schema->FindValueByNumber(number);
     ASSERT_NE(value, nullptr) << name;
     EXPECT_EQ(value->name(), name);
     EXPECT_STREQ(name_of_type(static_cast<uint32_t>(number)), name.c_str());
@@ -411,5 +375,5 @@ TEST(MessageTypes, TheTableIsTheSchemasEnum) {
   EXPECT_EQ(name_of_type(UINT32_MAX), nullptr);
 }
 
-} // namespace
-} // namespace tidegate::wire
+}  // namespace
+}  // namespace tidegate::wire
