@@ -117,3 +117,5 @@ BENCHMARK(two_threads<RingCarrier<256>>)->Arg(16)->UseRealTime();
 BENCHMARK(two_threads<MoodyCarrier<256>>)->Arg(16)->UseRealTime();
 
 }  // namespace
+
+BENCHMARK_MAIN();
