@@ -37,7 +37,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
       fail(slot, 1013, "no buffer free for an incomplete message", CloseCause::kOverloaded);
       return;
     }
-    std::memcpy(inputs_.data(row.input) + have, bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(inputs_.data(row.input) + have, bytes.data(), bytes.size());
     row.input_bytes = whole;
     bytes = {inputs_.data(row.input), whole};
   }

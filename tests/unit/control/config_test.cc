@@ -114,6 +114,11 @@ TEST(Config, WrongValuesSayWhatIsAllowed) {
   EXPECT_NE(only_error(from_file("[limits\n")).find("game.toml:"), std::string::npos);
 }
 
+TEST(Config, ADurationNeedsItsUnit) {
+  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = 15\n")).find("duration"), std::string::npos);
+  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = \"15\"\n")).find("10s"), std::string::npos);
+}
+
 TEST(Config, AllErrorsAtOnce) {
   EXPECT_EQ(from_file("[limits]\nconnections = 0\nmessage_bytes = 1\n[x]\ny = 1\n").errors.size(),
             3u);

@@ -97,7 +97,7 @@ class EndpointTest : public ::testing::Test, protected ConnectionHandler {
   }
 
   UpgradeDecision on_upgrade(uint32_t, const protocol::UpgradeRequest&) override {
-    return UpgradeDecision::kAccept;
+    return later_ ? UpgradeDecision::kLater : UpgradeDecision::kAccept;
   }
   void on_open(uint32_t) override { ++opened_; }
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override {
@@ -109,6 +109,7 @@ class EndpointTest : public ::testing::Test, protected ConnectionHandler {
   io::SimNetwork network_;
   io::SimIo io_;
   Endpoint endpoint_;
+  bool later_ = false;
   int opened_ = 0;
   uint32_t flood_ = 0;
   std::vector<CloseCause> causes_;
@@ -132,6 +133,20 @@ TEST_F(EndpointTest, EchoesAMessageThatComesInPieces) {
 TEST_F(EndpointTest, MessagesBehindTheRequestAreNotLost) {
   io::SimClientSocket* s = network_.connect(kPort);
   send(s, std::string(kRequest) + frame("early"));
+  run(10);
+  const std::string answer = read(s);
+  EXPECT_EQ(answer.substr(answer.size() - 5), "early");
+}
+
+TEST_F(EndpointTest, APartOfAFrameBehindTheRequestWaitsForItsRest) {
+  later_ = true;  // the answer to the upgrade comes in a later turn
+  io::SimClientSocket* s = network_.connect(kPort);
+  const std::string bytes = frame("early");
+  send(s, std::string(kRequest) + bytes.substr(0, 4));
+  run(10);
+  endpoint_.accept_upgrade(0);
+  run(5);
+  send(s, bytes.substr(4));
   run(10);
   const std::string answer = read(s);
   EXPECT_EQ(answer.substr(answer.size() - 5), "early");
