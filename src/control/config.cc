@@ -67,8 +67,9 @@ bool fits(const KeySpec& key, const toml::node& node) {
     case KeyType::kCount:
       return node.is_integer();
     case KeyType::kSize:
+      return node.is_string() || node.is_integer();
     case KeyType::kDuration:
-      return node.is_string() || node.is_number();
+      return node.is_string();
     case KeyType::kNumber:
       return node.is_number();
     case KeyType::kFlag:
