@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
-#include <algorithm>
-#include <cstring>
-
 #include "protocol/http_upgrade.h"
 
 namespace tidegate::client {
@@ -47,7 +44,14 @@ void Client::sent(size_t bytes) {
   }
 }
 
+void Client::fail_refused(std::string_view body) {
+  fail("refused with HTTP " + std::to_string(http_status_) + ": " + std::string(body));
+}
+
 void Client::on_disconnected() {
+  if (state_ == ClientState::kUpgrading && http_status_ != 0) {
+    fail_refused("its body did not come whole");
+  }
   fail(state_ == ClientState::kUpgrading ? "the server ended the connection before the upgrade"
                                          : "the connection was lost");
 }
@@ -84,9 +88,9 @@ size_t Client::consume_answer(base::MutableBytes bytes) {
       protocol::parse_upgrade_answer(bytes.first(head), offer_, answer);
   http_status_ = answer.status;
   if (status == protocol::ConnectStatus::kRefused) {
-    const size_t body = std::min<size_t>(answer.content_length, bytes.size() - head);
-    fail("refused with HTTP " + std::to_string(answer.status) + ": " +
-         std::string(base::as_text(bytes.subspan(head, body))));
+    // The reason is in the body, which may come behind the head.
+    if (answer.content_length > bytes.size() - head) return 0;
+    fail_refused(base::as_text(bytes.subspan(head, answer.content_length)));
     return bytes.size();
   }
   if (status != protocol::ConnectStatus::kOk) {
@@ -156,6 +160,7 @@ void Client::on_message(base::Instant now, base::MutableBytes message) {
     }
     on_envelope(now, envelope);
   }
+  picture_.end_message(message.size());
 }
 
 void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
@@ -187,6 +192,9 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       break;
     case MessageType::kZoneUpdate:
       picture_.apply_zone_update(message.payload);
+      break;
+    case MessageType::kInterestUpdate:
+      picture_.apply_interest_update(message.payload);
       break;
     case MessageType::kCellFrame:
       picture_.apply_cell_frame(message.payload);

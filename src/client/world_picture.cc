@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/world_picture.h"
 
+#include <functional>
+
 namespace tidegate::client {
 
 using wire::PbReader;
 using wire::WireType;
+
+namespace {
+
+// Of InterestUpdate.
+constexpr uint32_t kEnteredView = 1;
+constexpr uint32_t kExitedView = 2;
+
+uint64_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name) | 1; }
+
+}  // namespace
 
 void WorldPicture::apply_cell_frame(base::Bytes payload) {
   wire::CellFrameHeader header;
@@ -17,6 +29,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
                        static_cast<uint16_t>(header.cell_z);
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
+  in_delta_ = !header.keyframe;
   switch (it->second.apply(payload, this)) {
     case wire::CellStatus::kOk:
       break;
@@ -33,7 +46,10 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   if (header.drop) cells_.erase(it);
 }
 
-void WorldPicture::on_enter(const wire::CellImage::Member&) { ++counters_.enters; }
+void WorldPicture::on_enter(const wire::CellImage::Member& member) {
+  ++counters_.enters;
+  if (in_delta_ && member.id % kDoublesSample == 0) entered_.push_back(member.id);
+}
 void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeave&) {
   ++counters_.leaves;
 }
@@ -45,7 +61,8 @@ void WorldPicture::on_change(const wire::CellImage::Member& member) {
 void WorldPicture::enter(const wire::PlayerStateUpdate& state, bool in_snapshot) {
   ++counters_.enters;
   const auto [it, fresh] = entities_.try_emplace(std::string(state.player_id));
-  if (!fresh && !in_snapshot) ++counters_.violations;
+  if (!fresh) ++counters_.violations;
+  if (!in_snapshot) entered_balance_ += hash_of(state.player_id);
   it->second.position = state.position;
   it->second.flags = state.state_flags;
 }
@@ -112,6 +129,7 @@ void WorldPicture::apply_zone_update(base::Bytes payload) {
         if (good) {
           key_ = reader.text();
           ++counters_.leaves;
+          exited_balance_ += hash_of(key_);
           if (entities_.erase(key_) == 0) ++counters_.violations;
         }
         break;
@@ -127,6 +145,38 @@ void WorldPicture::apply_zone_update(base::Bytes payload) {
     }
   }
   if (reader.failed()) ++counters_.malformed;
+}
+
+void WorldPicture::apply_interest_update(base::Bytes payload) {
+  PbReader reader(payload);
+  while (reader.next()) {
+    if (reader.field() != kEnteredView && reader.field() != kExitedView) continue;
+    if (!reader.is(WireType::kBytes)) {
+      ++counters_.malformed;
+      return;
+    }
+    uint64_t& balance = reader.field() == kEnteredView ? entered_balance_ : exited_balance_;
+    balance -= hash_of(reader.text());
+  }
+  if (reader.failed()) ++counters_.malformed;
+}
+
+void WorldPicture::end_message(size_t message_bytes) {
+  if (message_bytes >= kLastMessageBytesMax) return;
+  if ((entered_balance_ | exited_balance_) != 0) {
+    ++counters_.violations;
+    entered_balance_ = exited_balance_ = 0;
+  }
+  for (uint32_t id : entered_) {
+    uint32_t places = 0;
+    for (const auto& [key, image] : cells_) {
+      for (const wire::CellImage::Member& member : image.slots()) {
+        if (member.live && member.id == id) ++places;
+      }
+    }
+    if (places > 1) ++counters_.violations;
+  }
+  entered_.clear();
 }
 
 void WorldPicture::clear() {

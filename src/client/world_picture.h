@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client's picture of the world around it, from either state encoding, and the check that it is
-// the server's: checksums of packed cells, exactness of protobuf view events (nothing enters twice,
-// nothing unknown changes or leaves).
-// Thread: the client's. Owner: Client. Limits: grows with what the server shows.
+// the server's: checksums of packed cells, nobody in two of them at once; exactness of protobuf
+// view events (nothing enters twice, nothing unknown changes or leaves, INTEREST_UPDATE names the
+// same). Thread: the client's. Owner: Client. Limits: grows with what the server shows.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "base/bytes.h"
 #include "wire/cell_codec.h"
@@ -24,7 +25,9 @@ struct PictureCounters {
   uint64_t checksum_mismatches = 0;
   uint64_t chain_gaps = 0;  // deltas without their reference
   uint64_t malformed = 0;
-  uint64_t violations = 0;  // protobuf: entered twice, or changed or left while unknown
+  // Protobuf: entered twice, changed or left while unknown, or INTEREST_UPDATE names others.
+  // Packed: in two cells at once.
+  uint64_t violations = 0;
 };
 
 class PictureEvents {
@@ -50,6 +53,9 @@ class WorldPicture final : wire::CellImage::Listener {
   void apply_cell_frame(base::Bytes payload);
   void apply_world_state(base::Bytes payload);
   void apply_zone_update(base::Bytes payload);
+  void apply_interest_update(base::Bytes payload);
+  // After all frames of one WebSocket message of that size: what must hold at the end of a tick.
+  void end_message(size_t message_bytes);
   void clear();
 
   const PictureCounters& counters() const { return counters_; }
@@ -59,6 +65,12 @@ class WorldPicture final : wire::CellImage::Listener {
   const std::unordered_map<uint32_t, wire::CellImage>& cells() const { return cells_; }
 
  private:
+  // A tick above 60 KiB comes in several messages, cut between chunks of up to 48 KiB; so a message
+  // below this size is a tick's last or only one.
+  static constexpr size_t kLastMessageBytesMax = 8 * 1024;
+  // Looking for an entity in all cells is a walk over the picture; one id in so many is enough.
+  static constexpr uint32_t kDoublesSample = 8;
+
   void on_enter(const wire::CellImage::Member& member) override;
   void on_leave(const wire::CellImage::Member& member, const wire::CellLeave&) override;
   void on_change(const wire::CellImage::Member& member) override;
@@ -71,7 +83,12 @@ class WorldPicture final : wire::CellImage::Listener {
   PictureCounters counters_;
   std::unordered_map<uint32_t, wire::CellImage> cells_;   // by packed cell key
   std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
-  std::string key_;                                       // scratch
+  std::vector<uint32_t> entered_;  // sampled ids that came by deltas of this tick
+  bool in_delta_ = false;
+  // Hashes of names in ZONE_UPDATE less those in INTEREST_UPDATE; 0 at the end of a tick.
+  uint64_t entered_balance_ = 0;
+  uint64_t exited_balance_ = 0;
+  std::string key_;  // scratch
 };
 
 }  // namespace tidegate::client

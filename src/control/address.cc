@@ -32,6 +32,7 @@ sockaddr_in6 Address::to_sockaddr() const {
 }
 
 const char* parse_address(std::string_view text, Address* out) {
+  if (text.find('\0') != std::string_view::npos) return "not an IP address";
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos)
     return "a port is missing; write ADDRESS:PORT, as in 127.0.0.1:7400";
@@ -64,6 +65,13 @@ const char* parse_address(std::string_view text, Address* out) {
     if (inet_pton(AF_INET, a.host.c_str(), &v4) != 1) {
       return "not an IP address; names are not looked up, write the address itself";
     }
+  }
+  // In its one canonical spelling: 0:0::1 is the loopback address too.
+  char canonical[INET6_ADDRSTRLEN];
+  if (a.ipv6) {
+    in6_addr v6;
+    inet_pton(AF_INET6, a.host.c_str(), &v6);
+    a.host = inet_ntop(AF_INET6, &v6, canonical, sizeof canonical);
   }
   *out = std::move(a);
   return nullptr;

@@ -3,7 +3,14 @@
 
 #include <httplib.h>
 
+#include <atomic>
+#include <cerrno>
 #include <charconv>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <thread>
 
 #include "control/json_writer.h"
 #include "crypto/constant_time.h"
@@ -34,6 +41,98 @@ void answer_health(httplib::Response& out, const Health& health) {
   out.set_content(json.take() + '\n', kJson);
 }
 
+// A fixed number of threads and a bounded line before them. When it is full the accepting thread
+// waits, and further clients wait in the kernel's backlog.
+class BoundedPool final : public httplib::TaskQueue {
+ public:
+  BoundedPool() {
+    for (uint32_t i = 0; i < kAdminThreads; ++i) threads_.emplace_back([this] { work(); });
+  }
+  void enqueue(std::function<void()> task) override {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return tasks_.size() < kAdminWaiting; });
+    tasks_.push_back(std::move(task));
+    ready_.notify_one();
+  }
+  // Called by the accepting thread after its last enqueue; what waits is still served.
+  void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    ready_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      std::function<void()> task;
+      {
+        std::unique_lock lock(mutex_);
+        ready_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
+        if (tasks_.empty()) return;
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+      room_.notify_one();
+      task();
+    }
+  }
+
+  std::mutex mutex_;  // everything below
+  std::condition_variable ready_, room_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+// httplib does not keep the reason of a failed bind; asking the kernel again tells it.
+std::string reason_of_failed_bind(const Address& address) {
+  const sockaddr_in6 v6 = address.to_sockaddr();
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  v4.sin_port = v6.sin6_port;
+  std::memcpy(&v4.sin_addr, &v6.sin6_addr.s6_addr[12], 4);
+  const int fd = socket(address.ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return std::strerror(errno);
+  const int one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  const int result = address.ipv6 ? bind(fd, reinterpret_cast<const sockaddr*>(&v6), sizeof v6)
+                                  : bind(fd, reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
+  // A bind that works now fails at listen when somebody else listens with SO_REUSEADDR.
+  const int code = result == 0 && listen(fd, 1) == 0 ? 0 : errno;
+  close(fd);
+  switch (code) {
+    case 0:
+      return "the address was in use a moment ago; try again";
+    case EADDRINUSE:
+      return "another process listens there; stop it or choose another port";
+    case EADDRNOTAVAIL:
+      return "this machine has no such address";
+    case EACCES:
+      return "no permission for this port";
+    default:
+      return std::strerror(code);
+  }
+}
+
+// The token of `Authorization: Bearer <token>`, empty when there is none. RFC 9110 section 11.1:
+// the name of the scheme is not case-sensitive.
+std::string_view bearer_token(std::string_view header) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (header.size() < kScheme.size()) return {};
+  for (size_t i = 0; i < kScheme.size(); ++i) {
+    const char c = header[i];
+    if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != kScheme[i]) return {};
+  }
+  return header.substr(kScheme.size());
+}
+
+constexpr const char* kPaths[] = {
+    "/livez",         "/readyz",       "/healthz", "/metrics", "/api/v1/connections",
+    "/api/v1/shards", "/api/v1/config"};
+
 // A whole number of a query parameter; false with an answer made when it is not one in range.
 bool number(const httplib::Request& in, httplib::Response& out, const char* name, int64_t low,
             int64_t high, int64_t* value) {
@@ -58,12 +157,14 @@ struct AdminHttp::State {
   AdminHttpOptions options;
   httplib::Server server;
   std::thread thread;
+  std::atomic<bool> ended{false};  // the accepting thread has returned
   uint16_t port = 0;
 
   bool permitted(const httplib::Request& in, httplib::Response& out) const {
     if (options.token.empty()) return true;
-    const std::string given = in.get_header_value("Authorization");
-    if (crypto::equal_constant_time(given, "Bearer " + options.token)) return true;
+    const std::string header = in.get_header_value("Authorization");
+    const std::string_view given = bearer_token(header);
+    if (crypto::equal_constant_time(given, options.token)) return true;
     out.set_header("WWW-Authenticate", "Bearer realm=\"tidegate admin\"");
     answer_error(out, 401, given.empty() ? "no_token" : "invalid_token",
                  "send Authorization: Bearer with the value of admin.token");
@@ -77,6 +178,23 @@ struct AdminHttp::State {
   }
 
   void routes() {
+    // Before a route is looked for and a body is read.
+    server.set_pre_routing_handler([](const httplib::Request& in, httplib::Response& out) {
+      using Outcome = httplib::Server::HandlerResponse;
+      if (in.has_header("Range")) {  // a hundred ranges of one page would make a huge answer
+        answer_error(out, 400, "bad_request", "ranges are not served");
+        return Outcome::Handled;
+      }
+      if (in.method == "GET" || in.method == "HEAD") return Outcome::Unhandled;
+      for (const char* path : kPaths) {
+        if (in.path != path) continue;
+        out.set_header("Allow", "GET, HEAD");
+        answer_error(out, 405, "method_not_allowed", "only GET is spoken here");
+        return Outcome::Handled;
+      }
+      answer_error(out, 404, "not_found", "there is no " + in.path + " here");
+      return Outcome::Handled;
+    });
     server.Get("/livez", [this](const httplib::Request&, httplib::Response& out) {
       answer_health(out, source.livez());
     });
@@ -130,7 +248,7 @@ AdminHttp::~AdminHttp() { stop(); }
 
 bool AdminHttp::start(std::string* error) {
   State& s = *state_;
-  s.server.new_task_queue = [] { return new httplib::ThreadPool(kAdminThreads); };
+  s.server.new_task_queue = [] { return new BoundedPool; };
   s.server.set_keep_alive_max_count(1);
   s.server.set_read_timeout(5);
   s.server.set_write_timeout(5);
@@ -149,13 +267,19 @@ bool AdminHttp::start(std::string* error) {
     port = -1;
   }
   if (port <= 0) {
-    *error = "admin.listen: cannot listen on " + listen.text() +
-             ": the address is in use or not of this machine";
+    *error =
+        "admin.listen: cannot listen on " + listen.text() + ": " + reason_of_failed_bind(listen);
     return false;
   }
   s.port = static_cast<uint16_t>(port);
-  s.thread = std::thread([&s] { s.server.listen_after_bind(); });
-  while (!s.server.is_running()) std::this_thread::yield();
+  s.thread = std::thread([&s] {
+    s.server.listen_after_bind();
+    s.ended.store(true, std::memory_order_release);  // partner: the loop below
+  });
+  // httplib's stop() does nothing before its loop runs.
+  while (!s.server.is_running() && !s.ended.load(std::memory_order_acquire)) {
+    std::this_thread::yield();
+  }
   return true;
 }
 

@@ -65,7 +65,7 @@ class AdminHttp {
   AdminHttp(const AdminHttp&) = delete;
   AdminHttp& operator=(const AdminHttp&) = delete;
 
-  // Binds and serves. False with text in `error`: the address is in use, not of this machine, ...
+  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine, ...
   [[nodiscard]] bool start(std::string* error);
   // Waits for requests at work (at most a few seconds). Idempotent.
   void stop();

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #define TOML_EXCEPTIONS 0
+// toml++ 3.3 asserts where a damaged file can lead ("[.a]"), and reports an error right after.
+#define TOML_ASSERT(expr) static_assert(true)
 #include "control/config.h"
 
 #include <toml++/toml.h>
@@ -17,7 +19,10 @@ namespace {
 
 std::string shown(const KeySpec& key, std::string_view value) {
   if (key.type == KeyType::kSecret) return "(secret)";
-  return '"' + std::string(value) + '"';
+  constexpr size_t kShownBytes = 80;
+  std::string out;
+  append_json_string(out, value.substr(0, kShownBytes));
+  return value.size() > kShownBytes ? out + "..." : out;
 }
 
 std::string unknown_key(std::string_view name) {
@@ -78,6 +83,15 @@ bool fits(const KeySpec& key, const toml::node& node) {
   return false;
 }
 
+// What Kubernetes puts into the environment for a service named tidegate or tidegate-<name>.
+bool is_service_link(std::string_view variable, std::string_view value) {
+  return variable.find("_SERVICE_HOST") != std::string_view::npos ||
+         variable.find("_SERVICE_PORT") != std::string_view::npos ||
+         (variable.find("_PORT") != std::string_view::npos &&
+          (value.rfind("tcp://", 0) == 0 || value.rfind("udp://", 0) == 0 ||
+           variable.find("_PORT_") != std::string_view::npos));
+}
+
 bool is_section(std::string_view name) {
   for (const KeySpec& key : config_keys()) {
     const std::string_view known = key.name;
@@ -103,6 +117,10 @@ class Loader {
  private:
   void error(const std::string& where, const std::string& what) {
     out_.errors.push_back(where.empty() ? what : where + ": " + what);
+  }
+
+  Source::Kind kind_of(const char* name) const {
+    return out_.sources[static_cast<size_t>(find_key(name))].kind;
   }
 
   void set(int index, std::string_view text, Source source, const std::string& where) {
@@ -132,22 +150,35 @@ class Loader {
             std::string(result.error().description()));
       return;
     }
+    // The parser sorts by name; messages follow the file.
+    struct Found {
+      std::string name;
+      const toml::node* value;
+      uint32_t line() const { return value->source().begin.line; }
+    };
+    std::vector<Found> found;
     for (const auto& [section, node] : result.table()) {
       const std::string name(section.str());
-      const std::string where = input_.file_name + ":" + std::to_string(node.source().begin.line);
       const toml::table* table = node.as_table();
-      if (table == nullptr) {
-        error(where, unknown_key(name) + " (keys stand in sections, as in [listen])");
-        continue;
+      if (table == nullptr || (table->empty() && !is_section(name))) found.push_back({name, &node});
+      if (table == nullptr) continue;
+      for (const auto& [key, value] : *table) {
+        found.push_back({name + '.' + std::string(key.str()), &value});
       }
-      for (const auto& [key, value] : *table) read_key(name + '.' + std::string(key.str()), value);
     }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Found& a, const Found& b) { return a.line() < b.line(); });
+    for (const Found& f : found) read_key(f.name, *f.value);
   }
 
   void read_key(const std::string& name, const toml::node& value) {
     const uint32_t line = value.source().begin.line;
     const std::string where = input_.file_name + ":" + std::to_string(line);
     const int index = find_key(name);
+    if (name.find('.') == std::string::npos) {
+      error(where, unknown_key(name) + " (keys stand in sections, as in [listen])");
+      return;
+    }
     if (index < 0) {
       error(where, unknown_key(name));
       return;
@@ -181,12 +212,19 @@ class Loader {
       const size_t underscore = guess.find('_');
       if (underscore != std::string::npos) guess[underscore] = '.';
       // Other variables of this prefix are not ours to judge: programs around us use some.
-      if (is_section(guess.substr(0, underscore))) error(variable, unknown_key(guess));
+      if (is_service_link(variable, value)) continue;
+      if (is_section(guess.substr(0, underscore)) || nearest_key(guess) != nullptr) {
+        error(variable, unknown_key(guess));
+      }
     }
   }
 
   void read_flags() {
     for (const std::string& flag : input_.flags) {
+      if (!is_config_flag(flag)) {
+        error(flag, "expected --section.key=value");
+        continue;
+      }
       const size_t equals = flag.find('=');
       const std::string name = flag.substr(2, equals - 2);
       const int index = find_key(name);
@@ -201,6 +239,7 @@ class Loader {
 
   // What only two keys together can get wrong.
   void check_together() {
+    choose_secret();
     const Config& c = out_.config;
     if (c.admin.listen.is_set() && !c.admin.listen.is_loopback() && c.admin.token.empty()) {
       error({},
@@ -225,10 +264,27 @@ class Loader {
         break;
       }
     }
+    if (c.shards.cpus.size() > kShardsMax) {
+      error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs; at most " +
+                    std::to_string(kShardsMax));
+    }
     if (!c.shards.cpus.empty() && c.shards.count > c.shards.cpus.size()) {
       error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs for " +
                     std::to_string(c.shards.count) +
                     " shards; name one for each, or leave it empty");
+    }
+  }
+
+  // One secret only. Of two, the one given later in the order file, environment, flag holds.
+  void choose_secret() {
+    Config::Auth& auth = out_.config.auth;
+    if (auth.hs256_secret.empty() || auth.hs256_secret_file.empty()) return;
+    const Source::Kind text = kind_of("auth.hs256_secret");
+    const Source::Kind file = kind_of("auth.hs256_secret_file");
+    if (text == file) {
+      error({}, "auth.hs256_secret and auth.hs256_secret_file are both set; keep one of them");
+    } else {
+      (text > file ? auth.hs256_secret_file : auth.hs256_secret).clear();
     }
   }
 
@@ -254,7 +310,7 @@ std::string source_text(const Source& source) {
 uint32_t Config::shard_count(uint32_t cpus_available) const {
   if (shards.count != 0) return shards.count;
   if (!shards.cpus.empty()) return static_cast<uint32_t>(shards.cpus.size());
-  return std::clamp(cpus_available, 1u, 62u);
+  return std::clamp(cpus_available, 1u, kShardsMax);
 }
 
 LoadedConfig load_config(const ConfigInput& input) { return Loader(input).load(); }
@@ -321,13 +377,7 @@ std::string to_json(const Config& config) {
       section = name.substr(0, dot);
       json.key(section).begin_object();
     }
-    json.key(name.substr(dot + 1));
-    const std::string value = value_text(key, config);
-    if (!value.empty() && value.front() == '"') {
-      json.text(std::string_view(value).substr(1, value.size() - 2));
-    } else {
-      json.raw(value);
-    }
+    json.key(name.substr(dot + 1)).raw(value_text(key, config));  // values look alike in JSON
   }
   json.end_object().end_object();
   return json.take();
@@ -358,7 +408,7 @@ std::string reference_markdown() {
       std::snprintf(range, sizeof range, ", %.9g to %.9g", key.low, key.high);
       out += range;
       if (key.type == KeyType::kDuration) out += " s";
-      if (key.type == KeyType::kSize) out += " bytes";
+      if (key.type == KeyType::kSize || key.type == KeyType::kText) out += " bytes";
     }
     out += " | `" + value_text(key, defaults) + "` | " + key.help + " |\n";
   }

@@ -24,6 +24,8 @@ namespace tidegate::control {
 
 inline constexpr size_t kConfigBytesMax = 1 << 20;
 
+inline constexpr uint32_t kShardsMax = 62;  // with control, agents are bits of a 64-bit word
+
 using Vector3 = std::array<float, 3>;  // x, y (up), z
 
 // Units and ranges of every field: docs/configuration.md, or the table.

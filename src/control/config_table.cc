@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "control/json_writer.h"
+
 namespace tidegate::control {
 namespace {
 
@@ -21,8 +23,8 @@ const KeySpec kKeys[] = {
     {"admin.token", KeyType::kSecret, 0, 0, "",
      "bearer token of the admin API; needed when it listens beyond this machine",
      FIELD(admin.token)},
-    {"shards.count", KeyType::kCount, 0, 62, "", "threads that serve players; 0: one for each CPU",
-     FIELD(shards.count)},
+    {"shards.count", KeyType::kCount, 0, kShardsMax, "",
+     "threads that serve players; 0: one for each CPU", FIELD(shards.count)},
     {"shards.cpus", KeyType::kCpus, 0, 1023, "",
      "CPUs the shards are pinned to, in order; []: those the process may use", FIELD(shards.cpus)},
     {"auth.hs256_secret", KeyType::kSecret, 0, 0, "", "HS256 secret of at least 32 bytes",
@@ -32,9 +34,9 @@ const KeySpec kKeys[] = {
     {"auth.public_key_file", KeyType::kPath, 0, 0, "",
      "PEM file of public keys: RS256, ES256, EdDSA", FIELD(auth.public_key_file)},
     {"auth.jwks_file", KeyType::kPath, 0, 0, "", "file with a JWK set", FIELD(auth.jwks_file)},
-    {"auth.issuer", KeyType::kText, 0, 0, "", "iss that tokens must have; \"\": any",
+    {"auth.issuer", KeyType::kText, 0, 256, "", "iss that tokens must have; \"\": any",
      FIELD(auth.issuer)},
-    {"auth.audience", KeyType::kText, 0, 0, "", "aud that tokens must contain; \"\": any",
+    {"auth.audience", KeyType::kText, 0, 256, "", "aud that tokens must contain; \"\": any",
      FIELD(auth.audience)},
     {"auth.leeway", KeyType::kDuration, 0, 300, "", "how far clocks may differ",
      FIELD(auth.leeway)},
@@ -61,7 +63,7 @@ const KeySpec kKeys[] = {
      FIELD(heartbeat.interval)},
     {"heartbeat.timeout", KeyType::kDuration, 0.2, 7200, "",
      "silence after which a connection is closed with 1008", FIELD(heartbeat.timeout)},
-    {"world.zone", KeyType::kText, 0, 0, "", "zone_id in WORLD_STATE and ZONE_UPDATE",
+    {"world.zone", KeyType::kText, 0, 64, "", "zone_id in WORLD_STATE and ZONE_UPDATE",
      FIELD(world.zone)},
     {"world.tick_rate", KeyType::kCount, 1, 240, "Hz", "ticks a second", FIELD(world.tick_rate)},
     {"world.cell_size", KeyType::kNumber, 2, 81.92, "m", "edge of a grid cell",
@@ -110,12 +112,12 @@ bool split_number(std::string_view text, double* number, std::string_view* unit)
 bool parse_duration(std::string_view text, double* seconds) {
   std::string_view unit;
   if (!split_number(text, seconds, &unit)) return false;
-  const double scale = unit == "ms"                  ? 0.001
+  const double scale = unit == "ms"  ? 0.001
                        : unit == "s" ? 1
-                       : unit == "m"                 ? 60
-                       : unit == "h"                 ? 3600
-                       : unit == "d"                 ? kDay
-                                                     : 0;
+                       : unit == "m" ? 60
+                       : unit == "h" ? 3600
+                       : unit == "d" ? kDay
+                                     : 0;
   *seconds *= scale;
   return scale != 0;
 }
@@ -244,8 +246,11 @@ std::string value_text(const KeySpec& key, const Config& constant) {
   Config& c = const_cast<Config&>(constant);  // the table's fields serve reading and writing
   switch (key.type) {
     case KeyType::kText:
-    case KeyType::kPath:
-      return '"' + at<std::string>(key, c) + '"';
+    case KeyType::kPath: {
+      std::string out;  // TOML's basic strings know the escapes of JSON
+      append_json_string(out, at<std::string>(key, c));
+      return out;
+    }
     case KeyType::kSecret:
       return at<std::string>(key, c).empty() ? "\"\"" : "\"(set)\"";
     case KeyType::kAddress:
@@ -283,8 +288,14 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
   const auto in_range = [&] { return v >= key.low && v <= key.high; };
   switch (key.type) {
     case KeyType::kText:
-    case KeyType::kSecret:
+      if (static_cast<double>(text.size()) > key.high) {
+        return "expected at most " + trimmed(key.high) + " bytes of text";
+      }
+      [[fallthrough]];
     case KeyType::kPath:
+      if (!is_plain_text(text)) return "expected UTF-8 text without control characters";
+      [[fallthrough]];
+    case KeyType::kSecret:
       at<std::string>(key, *config) = text;
       return {};
     case KeyType::kAddress: {

@@ -29,7 +29,7 @@ enum class KeyType : uint8_t {
 struct KeySpec {
   const char* name;  // section.key
   KeyType type;
-  double low, high;  // range: counts, bytes, seconds, metres
+  double low, high;  // range: counts, bytes (also of texts), seconds, metres
   const char* unit;  // for docs, "" when the type says it
   const char* help;
   void* (*field)(Config&);
@@ -43,7 +43,7 @@ const char* nearest_key(std::string_view name);
 
 // Text of a value as it would stand in the file; secrets as "(set)" or "".
 std::string value_text(const KeySpec& key, const Config& config);
-// Reads a value written as in a flag or variable. Null on success, else what is wrong with it.
+// Reads a value written as in a flag or variable. Empty on success, else what is wrong with it.
 std::string parse_value(const KeySpec& key, std::string_view text, Config* config);
 const char* name_of(KeyType type);
 

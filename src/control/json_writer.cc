@@ -54,6 +54,17 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
+bool is_plain_text(std::string_view text) {
+  while (!text.empty()) {
+    const size_t n = sequence_length(text);
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (n == 0 || first < 0x20 || first == 0x7f) return false;
+    if (n == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0) return false;
+    text.remove_prefix(n);
+  }
+  return true;
+}
+
 void JsonWriter::before_value() {
   if (after_key_) {
     after_key_ = false;

@@ -47,4 +47,7 @@ class JsonWriter {
 // Appends `text` as a JSON string with quotes.
 void append_json_string(std::string& out, std::string_view text);
 
+// UTF-8 without control characters.
+bool is_plain_text(std::string_view text);
+
 }  // namespace tidegate::control

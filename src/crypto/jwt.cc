@@ -86,9 +86,15 @@ bool members_are_unique(object o) {
   return true;
 }
 
+// No control characters of ASCII or Latin-1 (U+0080 to U+009F, in UTF-8 C2 80 to C2 9F). simdjson
+// has checked that it is UTF-8, escapes of single surrogates included.
 bool is_clean(std::string_view text) {
-  for (char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c < 0x20 || c == 0x7f) return false;
+    if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      return false;
+    }
   }
   return true;
 }

@@ -17,6 +17,8 @@
 namespace tidegate::crypto {
 namespace {
 
+constexpr std::string_view kBegin = "-----BEGIN ";
+
 bool make_hmac(std::string_view secret, Key* key, std::string* error) {
   if (secret.size() < kSecretBytesMin) {
     *error = "an HS256 secret of " + std::to_string(secret.size()) +
@@ -39,6 +41,15 @@ bool make_hmac(std::string_view secret, Key* key, std::string* error) {
   return true;
 }
 
+// With the exponent 1 (or an even one) anybody can make a signature.
+bool exponent_is_sound(const EVP_PKEY* pkey) {
+  BIGNUM* e = nullptr;
+  const bool sound =
+      EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) == 1 && BN_is_odd(e) && !BN_is_one(e);
+  BN_free(e);
+  return sound;
+}
+
 // Binds a public key to the one algorithm of its kind.
 bool classify(std::unique_ptr<EVP_PKEY, FreePkey> pkey, Key* key, std::string* error) {
   switch (EVP_PKEY_get_base_id(pkey.get())) {
@@ -48,6 +59,10 @@ bool classify(std::unique_ptr<EVP_PKEY, FreePkey> pkey, Key* key, std::string* e
         *error = "an RSA key of " + std::to_string(bits) +
                  " bits is not accepted: " + std::to_string(kRsaBitsMin) + " to " +
                  std::to_string(kRsaBitsMax);
+        return false;
+      }
+      if (!exponent_is_sound(pkey.get())) {
+        *error = "an RSA key with a public exponent that is 1 or even is not accepted";
         return false;
       }
       key->algorithm = Algorithm::kRs256;
@@ -101,6 +116,17 @@ std::string_view text_of(element e, const char* name) {
   return e[name].get(out) == simdjson::SUCCESS ? out : std::string_view{};
 }
 
+// Whether `key_ops` (RFC 7517 section 4.3), when it is there, allows to check signatures.
+bool may_verify(element e) {
+  simdjson::dom::array list;
+  if (e["key_ops"].get(list) != simdjson::SUCCESS) return true;
+  for (element item : list) {
+    std::string_view operation;
+    if (item.get(operation) == simdjson::SUCCESS && operation == "verify") return true;
+  }
+  return false;
+}
+
 bool decode_member(element e, const char* name, std::vector<uint8_t>* out) {
   const std::string_view text = text_of(e, name);
   out->resize(base64url_decoded_size(text.size()));
@@ -117,7 +143,7 @@ int read_jwk(element e, Key* key, std::string* error) {
   const std::string_view alg = text_of(e, "alg");
   key->id = std::string(text_of(e, "kid"));
   const std::string name = key->id.empty() ? "a key" : "key " + key->id;
-  if (!use.empty() && use != "sig") return 0;
+  if ((!use.empty() && use != "sig") || !may_verify(e)) return 0;
   std::vector<uint8_t> a;
   std::vector<uint8_t> b;
   if (kty == "oct") {
@@ -126,7 +152,9 @@ int read_jwk(element e, Key* key, std::string* error) {
       *error = name + ": k is not base64url";
       return -1;
     }
-    return make_hmac(base::as_text(a), key, error) ? 1 : -1;
+    if (make_hmac(base::as_text(a), key, error)) return 1;
+    *error = name + ": " + *error;
+    return -1;
   }
   element ignored;
   if (e["d"].get(ignored) == simdjson::SUCCESS) {
@@ -176,7 +204,9 @@ int read_jwk(element e, Key* key, std::string* error) {
     *error = name + ": is not a valid " + std::string(kty) + " key";
     return -1;
   }
-  return classify(std::move(pkey), key, error) ? 1 : -1;
+  if (classify(std::move(pkey), key, error)) return 1;
+  *error = name + ": " + *error;
+  return -1;
 }
 
 }  // namespace
@@ -219,6 +249,11 @@ bool KeySet::add_public_keys_pem(std::string_view pem, std::string* error) {
     *error = "the file holds a private key; give the server the public key only";
     return false;
   }
+  // A block that cannot be read must not leave the others behind it out without a word.
+  size_t blocks = 0;
+  for (size_t at = pem.find(kBegin); at != std::string_view::npos; at = pem.find(kBegin, at + 1)) {
+    ++blocks;
+  }
   std::vector<Key> added;
   BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
   bool good = true;
@@ -231,11 +266,17 @@ bool KeySet::add_public_keys_pem(std::string_view pem, std::string* error) {
   }
   ERR_clear_error();
   BIO_free(bio);
-  if (good && added.empty()) {
+  if (!good) return false;
+  if (added.empty()) {
     *error = "no PEM public key (BEGIN PUBLIC KEY) in it";
     return false;
   }
-  return good && append(std::move(added), error);
+  if (added.size() != blocks) {
+    *error = "only " + std::to_string(added.size()) + " of " + std::to_string(blocks) +
+             " PEM blocks are public keys that can be read";
+    return false;
+  }
+  return append(std::move(added), error);
 }
 
 bool KeySet::add_jwks(std::string_view json, std::string* error) {
@@ -251,10 +292,10 @@ bool KeySet::add_jwks(std::string_view json, std::string* error) {
   for (element e : list) {
     Key key;
     const int result = read_jwk(e, &key, error);
+    ERR_clear_error();
     if (result < 0) return false;
     if (result > 0) added.push_back(std::move(key));
   }
-  ERR_clear_error();
   if (added.empty()) {
     *error = "the JWK set has no signature key of HS256, RS256, ES256 or EdDSA";
     return false;

@@ -13,12 +13,13 @@ uint32_t BlockPool::allocate() {
   } else {
     return kNone;
   }
+  next_[block] = kTaken;
   ++in_use_;
   return block;
 }
 
 void BlockPool::free(uint32_t block) {
-  TG_ASSERT(block < used_ && in_use_ > 0);
+  TG_ASSERT(block < used_ && next_[block] == kTaken);
   next_[block] = free_;
   free_ = block;
   --in_use_;

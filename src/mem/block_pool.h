@@ -35,6 +35,8 @@ class BlockPool {
   uint64_t memory_bytes() const { return data_.bytes() + next_.bytes(); }
 
  private:
+  static constexpr uint32_t kTaken = UINT32_MAX - 1;  // in next_: given out
+
   uint32_t count_;
   uint32_t block_bytes_;
   uint32_t used_ = 0;      // blocks ever given out

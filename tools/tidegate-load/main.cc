@@ -165,8 +165,16 @@ int main(int argc, char** argv) {
   load::Sums base_sums;
   auto before = std::make_unique<load::Sums>();
   double next_line = 1;
+  uint32_t workers_died = 0;
   for (;;) {
     usleep(20'000);
+    // Before they are told to stop, none ends by itself.
+    for (pid_t& pid : children) {
+      if (waitpid(pid, nullptr, WNOHANG) != pid) continue;
+      ++workers_died;
+      pid = 0;
+    }
+    if (workers_died != 0) break;
     auto now = std::make_unique<load::Sums>();
     load::sum(stats, o.processes, now.get());
     const uint64_t in = o.mode == load::Mode::kEcho ? now->connected : now->in_world;
@@ -189,17 +197,25 @@ int main(int argc, char** argv) {
     if (measured_from != 0 && (interrupted || elapsed() >= measured_from + o.seconds)) break;
   }
   const double seconds = std::max(0.0, elapsed() - measured_from);
-  control->stop_at_ns.store(load::monotonic_now().ns + 200'000'000);
-  for (pid_t pid : children) waitpid(pid, nullptr, 0);
+  auto end_sums = std::make_unique<load::Sums>();
+  load::sum(stats, o.processes, end_sums.get());
+  control->stop_at_ns.store(load::monotonic_now().ns + 500'000'000);
+  for (pid_t pid : children) {
+    int status = 0;
+    if (pid == 0 || waitpid(pid, &status, 0) != pid) continue;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) ++workers_died;
+  }
 
   load::Sums sums;
   load::sum(stats, o.processes, &sums);
+  sums.workers_died = workers_died;
+  if (workers_died != 0) sums.problem = "a process of bots died";
   // Rates are of the measured time; counts of faults are of the whole run.
-  sums.bytes_in -= base_sums.bytes_in;
-  sums.bytes_out -= base_sums.bytes_out;
-  sums.messages_in -= base_sums.messages_in;
-  sums.updates -= base_sums.updates;
-  sums.frames -= base_sums.frames;
+  sums.bytes_in = end_sums->bytes_in - base_sums.bytes_in;
+  sums.bytes_out = end_sums->bytes_out - base_sums.bytes_out;
+  sums.messages_in = end_sums->messages_in - base_sums.messages_in;
+  sums.updates = end_sums->updates - base_sums.updates;
+  sums.frames = end_sums->frames - base_sums.frames;
   if (!o.live_json) std::fputs(load::to_text(o, sums, seconds, connect_seconds).c_str(), stdout);
   if (!o.json_file.empty()) {
     std::ofstream file(o.json_file);

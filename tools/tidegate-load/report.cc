@@ -100,8 +100,8 @@ std::string generator_verdict(const Sums& s) {
 }
 
 bool all_good(const Options& o, const Sums& s) {
-  return s.refused == 0 && s.lost == 0 && s.checksum_mismatches == 0 && s.chain_gaps == 0 &&
-         s.malformed == 0 && s.violations == 0 &&
+  return s.workers_died == 0 && s.refused == 0 && s.lost == 0 && s.checksum_mismatches == 0 &&
+         s.chain_gaps == 0 && s.malformed == 0 && s.violations == 0 &&
          (o.mode == Mode::kEcho ? s.connected : s.in_world) == o.bots;
 }
 

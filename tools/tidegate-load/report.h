@@ -19,6 +19,7 @@ struct Sums {
   uint64_t errors = 0, bytes_in = 0, bytes_out = 0, messages_in = 0;
   double worker_cpu_max = 0;  // share of a core, busiest worker
   metrics::Histogram connect_us, ack_us, neighbour_us, echo_us, lag_us;
+  uint32_t workers_died = 0;
   std::string problem;
 };
 

@@ -90,7 +90,7 @@ bool Bot::open(base::Instant intended) {
   return true;
 }
 
-bool Bot::on_readable(base::Instant now) {
+bool Bot::on_readable() {
   std::vector<uint8_t>& buffer = worker_.buffer_;
   const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
   if (n < 0) {
@@ -106,7 +106,9 @@ bool Bot::on_readable(base::Instant now) {
     return false;
   }
   bump(worker_.stats_.bytes_in, static_cast<uint64_t>(n));
-  client_->on_bytes(now, {buffer.data(), static_cast<size_t>(n)});
+  // The clock is read for each bot, behind recv(): one reading for all bots of an epoll_wait would
+  // lie before the arrival of what came while the first ones were served, and flatter the server.
+  client_->on_bytes(monotonic_now(), {buffer.data(), static_cast<size_t>(n)});
   collect();
   return flush() && client_->state() != client::ClientState::kClosed;
 }
@@ -210,7 +212,7 @@ void Bot::choose_target() {
   target_.y = position_.y;
 }
 
-void Bot::move(base::Instant due, base::Instant now) {
+void Bot::move(base::Instant due) {
   Stats& s = worker_.stats_;
   if (over_) return;
   const Options& o = worker_.options_;
@@ -248,7 +250,7 @@ void Bot::move(base::Instant due, base::Instant now) {
     client_->send_move(m);
   }
   bump(s.moves_sent);
-  if (worker_.measuring(due)) s.lag_us.record(micros(now - due));
+  if (worker_.measuring(due)) s.lag_us.record(micros(monotonic_now() - due));
   if (!wants_write) flush();
   worker_.rearm(*this);
 }
@@ -308,6 +310,8 @@ void Worker::open_due(base::Instant now) {
 
 void Worker::move_due(base::Instant now) {
   if (opened_ < bots_.size() || options_.mode == Mode::kIdle || options_.move_rate <= 0) return;
+  // The last ones are given time to be answered, or delivery would never be whole.
+  if (control_.stop_at_ns.load(std::memory_order_relaxed) != 0) return;
   if (schedule_start_.ns == 0) schedule_start_ = now;
   const double step = 1e9 / (options_.move_rate * static_cast<double>(bots_.size()));
   for (int n = 0; n < 4096; ++n) {
@@ -315,7 +319,7 @@ void Worker::move_due(base::Instant now) {
         schedule_start_ +
         base::nanoseconds(static_cast<int64_t>(static_cast<double>(moves_begun_) * step));
     if (due > now) return;
-    bots_[moves_begun_ % bots_.size()]->move(due, now);
+    bots_[moves_begun_ % bots_.size()]->move(due);
     ++moves_begun_;
   }
 }
@@ -334,10 +338,16 @@ int Worker::run() {
   start_ = monotonic_now();
   std::vector<epoll_event> events(1024);
   rusage begin{};
+  rusage end{};
   base::Instant measured_from{};
+  base::Instant measured_to{};
   for (;;) {
     const base::Instant now = monotonic_now();
     const int64_t stop = control_.stop_at_ns.load(std::memory_order_relaxed);
+    if (stop != 0 && measured_to.ns == 0) {
+      measured_to = now;  // what follows only waits for the last answers
+      getrusage(RUSAGE_SELF, &end);
+    }
     if (stop != 0 && now.ns >= stop) break;
     if (measured_from.ns == 0 && measuring(now)) {
       measured_from = now;
@@ -348,14 +358,13 @@ int Worker::run() {
     if (opened_ == bots_.size()) stats_.ready.store(1, std::memory_order_relaxed);
     // One millisecond is fine enough: lateness is measured and part of the latency.
     const int n = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 1);
-    const base::Instant seen = monotonic_now();
     for (int i = 0; i < n; ++i) {
       Bot& bot = *static_cast<Bot*>(events[static_cast<size_t>(i)].data.ptr);
       if (bot.over_) continue;
       bool alive = true;
       if (events[static_cast<size_t>(i)].events & EPOLLOUT) alive = bot.flush();
       if (alive && (events[static_cast<size_t>(i)].events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
-        alive = bot.on_readable(seen);
+        alive = bot.on_readable();
       }
       if (!alive) {
         epoll_ctl(epoll_, EPOLL_CTL_DEL, bot.fd, nullptr);
@@ -366,15 +375,15 @@ int Worker::run() {
       }
     }
   }
-  rusage end{};
-  getrusage(RUSAGE_SELF, &end);
   const auto cpu = [](const rusage& r) {
     return (r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1'000'000'000LL +
            (r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1000LL;
   };
-  stats_.cpu_ns.store(static_cast<uint64_t>(cpu(end) - cpu(begin)), std::memory_order_relaxed);
-  stats_.wall_ns.store(static_cast<uint64_t>((monotonic_now() - measured_from).ns),
-                       std::memory_order_relaxed);
+  if (measured_from.ns != 0 && measured_from < measured_to) {
+    stats_.cpu_ns.store(static_cast<uint64_t>(cpu(end) - cpu(begin)), std::memory_order_relaxed);
+    stats_.wall_ns.store(static_cast<uint64_t>((measured_to - measured_from).ns),
+                         std::memory_order_relaxed);
+  }
   stats_.done.store(1, std::memory_order_release);
   return 0;
 }

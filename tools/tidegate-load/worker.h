@@ -21,9 +21,9 @@ class Bot final : public client::ClientEvents {
 
   bool open(base::Instant intended);
   // Returns false when the connection is over.
-  bool on_readable(base::Instant now);
+  bool on_readable();
   bool flush();
-  void move(base::Instant due, base::Instant now);
+  void move(base::Instant due);
   void collect();
 
   int fd = -1;

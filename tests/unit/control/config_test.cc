@@ -94,6 +94,94 @@ TEST(Config, UnknownKeysNameTheNearest) {
             "TIDEGATE_WORLD_TICK_RAET: unknown key world.tick_raet; did you mean world.tick_rate?");
 }
 
+TEST(Config, MisspeltSectionsOfVariablesAreNotPassedOver) {
+  ConfigInput input;
+  input.environment = {{"TIDEGATE_LIMTS_CONNECTIONS", "5"}};
+  EXPECT_EQ(only_error(load_config(input)),
+            "TIDEGATE_LIMTS_CONNECTIONS: unknown key limts.connections; did you mean "
+            "limits.connections?");
+  // Kubernetes names these after a service; they are not meant for us.
+  input.environment = {{"TIDEGATE_ADMIN_SERVICE_HOST", "10.0.0.1"},
+                       {"TIDEGATE_ADMIN_SERVICE_PORT_HTTP", "80"},
+                       {"TIDEGATE_ADMIN_PORT", "tcp://10.0.0.1:80"},
+                       {"TIDEGATE_ADMIN_PORT_80_TCP_PROTO", "tcp"}};
+  EXPECT_TRUE(load_config(input).ok());
+  input.environment = {{"TIDEGATE_LISTEN_PORT", "7400"}};
+  EXPECT_FALSE(load_config(input).ok());
+}
+
+TEST(Config, ADamagedFileIsAnErrorAndNoAbort) {
+  // On "[.a]" an assertion of toml++ 3.3 ended the process.
+  for (const char* text :
+       {"[.a]", "[limits", "[]", "[limits]\na.", "[limits]\na = {.}", "\xff", "="}) {
+    EXPECT_EQ(only_error(from_file(text)).rfind("game.toml:", 0), 0u) << text;
+  }
+}
+
+TEST(Config, EmptyUnknownSectionsAreErrorsToo) {
+  EXPECT_NE(only_error(from_file("[limts]\n")).find("unknown key limts"), std::string::npos);
+  EXPECT_TRUE(from_file("[limits]\n").ok());
+}
+
+TEST(Config, FlagsOfAnotherFormAreErrors) {
+  for (const char* flag :
+       {"", "-", "--", "--limits.connections", "limits.connections=5", "--x=1"}) {
+    ConfigInput input;
+    input.flags = {flag};
+    EXPECT_NE(only_error(load_config(input)).find("--section.key=value"), std::string::npos)
+        << flag;
+  }
+}
+
+TEST(Config, OfTwoSecretsTheLaterSourceHolds) {
+  ConfigInput input;
+  input.file_name = "game.toml";
+  input.file_text = "[auth]\nhs256_secret = \"from the file\"\n";
+  input.flags = {"--auth.hs256_secret_file=/run/secret"};
+  const LoadedConfig c = load_config(input);
+  ASSERT_TRUE(c.ok());
+  EXPECT_EQ(c.config.auth.hs256_secret, "");
+  EXPECT_EQ(c.config.auth.hs256_secret_file, "/run/secret");
+  EXPECT_NE(only_error(from_file("[auth]\nhs256_secret = \"a\"\nhs256_secret_file = \"b\"\n"))
+                .find("keep one of them"),
+            std::string::npos);
+}
+
+TEST(Config, ErrorsFollowTheFile) {
+  const LoadedConfig c =
+      from_file("[world]\ntick_rate = 0\n[limits]\nhead_bytes = 0\nconnections = 0\n");
+  ASSERT_EQ(c.errors.size(), 3u);
+  EXPECT_EQ(c.errors[0].rfind("game.toml:2:", 0), 0u) << c.errors[0];
+  EXPECT_EQ(c.errors[1].rfind("game.toml:4:", 0), 0u) << c.errors[1];
+  EXPECT_EQ(c.errors[2].rfind("game.toml:5:", 0), 0u) << c.errors[2];
+}
+
+TEST(Config, TextsAreEscapedWhereTheyAreShown) {
+  const LoadedConfig c = from_file(R"(auth = { issuer = "https://a \"b\" \\ c" })");
+  ASSERT_TRUE(c.ok()) << c.errors[0];
+  EXPECT_EQ(c.config.auth.issuer, "https://a \"b\" \\ c");
+  EXPECT_NE(to_json(c.config).find(R"("issuer":"https://a \"b\" \\ c")"), std::string::npos);
+  // What --explain prints can be read again.
+  const LoadedConfig again = from_file(describe(c.config, c.sources));
+  ASSERT_TRUE(again.ok()) << again.errors[0];
+  EXPECT_EQ(to_json(again.config), to_json(c.config));
+}
+
+TEST(Config, TextsHaveLimits) {
+  const std::string zone(64, 'z');
+  EXPECT_TRUE(from_file("[world]\nzone = \"" + zone + "\"\n").ok());
+  EXPECT_NE(only_error(from_file("[world]\nzone = \"" + zone + "z\"\n")).find("at most 64 bytes"),
+            std::string::npos);
+  EXPECT_NE(only_error(from_file("[world]\nzone = \"a\\nb\"\n")).find("control characters"),
+            std::string::npos);
+  ConfigInput input;
+  input.flags = {"--world.zone=\xff"};
+  EXPECT_NE(only_error(load_config(input)).find("UTF-8"), std::string::npos);
+  input.flags = {"--limits.connections=\x1b[31m" + std::string(500, '9')};
+  EXPECT_EQ(only_error(load_config(input)).find('\x1b'), std::string::npos);
+  EXPECT_LT(only_error(load_config(input)).size(), 250u);
+}
+
 TEST(Config, WrongValuesSayWhatIsAllowed) {
   EXPECT_EQ(only_error(from_file("[limits]\nconnections = 0\n")),
             "game.toml:2: limits.connections = \"0\": expected a whole number from 1 to 1000000");
@@ -115,8 +203,10 @@ TEST(Config, WrongValuesSayWhatIsAllowed) {
 }
 
 TEST(Config, ADurationNeedsItsUnit) {
-  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = 15\n")).find("duration"), std::string::npos);
-  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = \"15\"\n")).find("10s"), std::string::npos);
+  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = 15\n")).find("duration"),
+            std::string::npos);
+  EXPECT_NE(only_error(from_file("[heartbeat]\ninterval = \"15\"\n")).find("10s"),
+            std::string::npos);
 }
 
 TEST(Config, AllErrorsAtOnce) {
@@ -128,6 +218,10 @@ TEST(Config, WhatDoesNotFitTogether) {
   EXPECT_NE(only_error(from_file("[admin]\nlisten = \"0.0.0.0:1\"\n")).find("admin.token"),
             std::string::npos);
   EXPECT_TRUE(from_file("[admin]\nlisten = \"0.0.0.0:1\"\ntoken = \"t\"\n").ok());
+  std::string cpus = "0";
+  for (int i = 1; i < 63; ++i) cpus += ',' + std::to_string(i);
+  EXPECT_NE(only_error(from_file("[shards]\ncpus = [" + cpus + "]\n")).find("at most 62"),
+            std::string::npos);
   EXPECT_NE(only_error(from_file("[heartbeat]\ntimeout = \"5s\"\n")).find("longer"),
             std::string::npos);
   EXPECT_NE(only_error(from_file("[world]\nspawn = [9999, 0, 0]\n")).find("inside"),
@@ -173,6 +267,10 @@ TEST(Address, TextAndBack) {
   EXPECT_TRUE(a.is_loopback());
   EXPECT_EQ(parse_address("[::]:0", &a), nullptr);
   EXPECT_TRUE(a.is_any());
+  EXPECT_EQ(parse_address("[0:0:0::1]:1", &a), nullptr);
+  EXPECT_TRUE(a.is_loopback());
+  EXPECT_EQ(a.text(), "[::1]:1");
+  EXPECT_NE(parse_address({"127.0.0.1\0x:1", 13}, &a), nullptr);
   for (const char* bad :
        {"", "x", "1.2.3.4", "1.2.3.4:", "1.2.3.4:99999", "::1:5", "[::1:5", "a.b:1"}) {
     EXPECT_NE(parse_address(bad, &a), nullptr) << bad;

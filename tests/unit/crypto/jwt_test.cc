@@ -196,6 +196,9 @@ TEST(Jwt, ClaimsMustBeAsTheyMust) {
   EXPECT_EQ(status(R"("sub":"")"), JwtStatus::kInvalidToken);
   EXPECT_EQ(status(R"("sub":5)"), JwtStatus::kInvalidToken);
   EXPECT_EQ(status(R"("sub":"a\u0000b")"), JwtStatus::kInvalidToken);
+  EXPECT_EQ(status(R"("sub":"a\u0085b")"), JwtStatus::kInvalidToken);
+  EXPECT_EQ(status(R"("sub":"a\udc00b")"), JwtStatus::kInvalidToken);
+  EXPECT_EQ(status(R"("sub":"a\ud83d\ude00b")"), JwtStatus::kOk);
   EXPECT_EQ(status("\"sub\":\"" + std::string(64, 'x') + "\""), JwtStatus::kOk);
   EXPECT_EQ(status("\"sub\":\"" + std::string(65, 'x') + "\""), JwtStatus::kInvalidToken);
   EXPECT_EQ(status(R"("sub":"a","sub":"b")"), JwtStatus::kInvalidToken);
@@ -236,6 +239,43 @@ TEST(KeySet, WeakAndWrongKeysAreRefusedInWords) {
   EXPECT_FALSE(
       keys.add_jwks(R"({"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}]})", &error));
   EXPECT_EQ(keys.size(), 0u);
+}
+
+TEST(KeySet, APemBlockThatCannotBeReadIsAnError) {
+  const std::string good = Signer::generate(Algorithm::kEs256).public_key_pem();
+  const std::string bad = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+  std::string error;
+  KeySet keys;
+  EXPECT_FALSE(keys.add_public_keys_pem(good + bad, &error));
+  EXPECT_EQ(error, "only 1 of 2 PEM blocks are public keys that can be read");
+  EXPECT_FALSE(keys.add_public_keys_pem(bad + good, &error));
+  EXPECT_EQ(keys.size(), 0u);
+  EXPECT_TRUE(keys.add_public_keys_pem(good + Signer::generate(Algorithm::kEdDsa).public_key_pem(),
+                                       &error));
+  EXPECT_EQ(keys.size(), 2u);
+}
+
+TEST(KeySet, AnExponentOfOneIsRefused) {
+  // With e = 1 the padded digest itself is the signature.
+  std::string jwk = Signer::generate(Algorithm::kRs256).jwk("a");
+  const size_t at = jwk.find("\"e\":\"AQAB\"");
+  ASSERT_NE(at, std::string::npos);
+  jwk.replace(at, 10, "\"e\":\"AQ\"");
+  KeySet keys;
+  std::string error;
+  EXPECT_FALSE(keys.add_jwks("{\"keys\":[" + jwk + "]}", &error));
+  EXPECT_EQ(error, "key a: an RSA key with a public exponent that is 1 or even is not accepted");
+}
+
+TEST(KeySet, KeyOperationsAreHeeded) {
+  const std::string jwk = Signer::generate(Algorithm::kEdDsa).jwk("");
+  const auto with = [&](const char* operations) {
+    return "{\"keys\":[{\"key_ops\":" + std::string(operations) + "," + jwk.substr(1) + "]}";
+  };
+  KeySet keys;
+  std::string error;
+  EXPECT_FALSE(keys.add_jwks(with(R"(["encrypt"])"), &error));
+  EXPECT_TRUE(keys.add_jwks(with(R"(["sign","verify"])"), &error)) << error;
 }
 
 TEST(ConstantTime, ComparesLikeEquality) {

@@ -32,6 +32,14 @@ TEST(BlockPool, FreeOfABlockNeverGivenOutIsOurBug) {
   EXPECT_DEATH(pool.free(2), "assertion failed");
 }
 
+TEST(BlockPool, FreeingABlockTwiceIsOurBug) {
+  BlockPool pool(4, 32);
+  const uint32_t a = pool.allocate();
+  pool.allocate();
+  pool.free(a);
+  EXPECT_DEATH(pool.free(a), "assertion failed");
+}
+
 TEST(MappedArray, ComesZeroed) {
   MappedArray<uint64_t> array(10000);
   for (size_t i = 0; i < array.size(); ++i) ASSERT_EQ(array[i], 0u);

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/admin_http.h"
+
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <atomic>
+
+namespace tidegate::control {
+namespace {
+
+struct FakeSource final : AdminSource {
+  std::atomic<bool> alive{true};
+  std::mutex mutex;
+  ConnectionsQuery last;
+
+  Health livez() override {
+    return alive ? Health{true, {}} : Health{false, "shard \"0\" has not turned"};
+  }
+  Health readyz() override { return {false, "draining"}; }
+  std::string metrics_text() override { return "tidegate_up 1\n"; }
+  std::string connections_json(const ConnectionsQuery& query) override {
+    const std::lock_guard lock(mutex);
+    last = query;
+    return R"({"total":0})";
+  }
+  std::string shards_json() override { return R"({"shards":[]})"; }
+  std::string config_json() override { return R"({"limits":{}})"; }
+};
+
+// A server on a free port of the loopback address, and a client for it.
+struct AdminHttpTest : testing::Test {
+  FakeSource source;
+  std::unique_ptr<AdminHttp> admin;
+  std::unique_ptr<httplib::Client> client;
+
+  void serve(const std::string& token) {
+    admin = std::make_unique<AdminHttp>(source, AdminHttpOptions{{"127.0.0.1", 0}, token});
+    std::string error;
+    ASSERT_TRUE(admin->start(&error)) << error;
+    ASSERT_NE(admin->port(), 0);
+    client = std::make_unique<httplib::Client>("127.0.0.1", admin->port());
+  }
+  int status(const char* path, const httplib::Headers& headers = {}) {
+    const httplib::Result r = client->Get(path, headers);
+    return r ? r->status : -1;
+  }
+  static httplib::Headers bearer(const std::string& token) {
+    return {{"Authorization", "Bearer " + token}};
+  }
+};
+
+TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
+  serve("");
+  EXPECT_EQ(client->Get("/metrics")->body, "tidegate_up 1\n");
+  EXPECT_EQ(client->Get("/metrics")->get_header_value("Content-Type"),
+            "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(client->Get("/api/v1/shards")->body, "{\"shards\":[]}\n");
+  EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
+  EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
+}
+
+TEST_F(AdminHttpTest, HealthTellsWhyNot) {
+  serve("");
+  EXPECT_EQ(client->Get("/livez")->status, 200);
+  EXPECT_EQ(client->Get("/livez")->body, "{\"ok\":true}\n");
+  const httplib::Result ready = client->Get("/readyz");
+  EXPECT_EQ(ready->status, 503);
+  EXPECT_EQ(ready->body, "{\"ok\":false,\"reason\":\"draining\"}\n");
+  source.alive = false;
+  EXPECT_EQ(client->Get("/livez")->status, 503);
+  EXPECT_EQ(client->Get("/healthz")->body,
+            "{\"ok\":false,\"reason\":\"shard \\\"0\\\" has not turned\"}\n");
+}
+
+TEST_F(AdminHttpTest, TheTokenGuardsEverythingButHealth) {
+  serve("open sesame");
+  for (const char* path : {"/livez", "/healthz"}) EXPECT_EQ(status(path), 200) << path;
+  EXPECT_EQ(status("/readyz"), 503);
+  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config"}) {
+    EXPECT_EQ(status(path), 401) << path;
+    EXPECT_EQ(status(path, bearer("open sesam")), 401) << path;
+    EXPECT_EQ(status(path, bearer("open sesame!")), 401) << path;
+    EXPECT_EQ(status(path, bearer("")), 401) << path;
+    EXPECT_EQ(status(path, {{"Authorization", "Basic open sesame"}}), 401) << path;
+    EXPECT_EQ(status(path, {{"Authorization", "open sesame"}}), 401) << path;
+    EXPECT_EQ(status(path, bearer("open sesame")), 200) << path;
+    EXPECT_EQ(status(path, {{"Authorization", "bearer open sesame"}}), 200) << path;
+  }
+  const httplib::Result r = client->Get("/metrics");
+  EXPECT_EQ(r->get_header_value("WWW-Authenticate"), "Bearer realm=\"tidegate admin\"");
+  EXPECT_NE(r->body.find("\"error\":\"no_token\""), std::string::npos);
+  EXPECT_EQ(r->body.find("sesame"), std::string::npos);
+  // A HEAD request is no way around it.
+  EXPECT_EQ(client->Head("/metrics")->status, 401);
+}
+
+TEST_F(AdminHttpTest, PageParametersAreChecked) {
+  serve("");
+  ASSERT_EQ(status("/api/v1/connections"), 200);
+  EXPECT_EQ(source.last.limit, 100u);
+  EXPECT_EQ(source.last.shard, -1);
+  ASSERT_EQ(status("/api/v1/connections?offset=7&limit=20&user=al%20ice&player=%C3%A9&shard=1"),
+            200);
+  EXPECT_EQ(source.last.offset, 7u);
+  EXPECT_EQ(source.last.limit, 20u);
+  EXPECT_EQ(source.last.user, "al ice");
+  EXPECT_EQ(source.last.player, "\xc3\xa9");
+  EXPECT_EQ(source.last.shard, 1);
+  for (const char* bad : {"limit=0", "limit=1001", "limit=", "limit=5x", "limit=-1", "offset=-1",
+                          "offset=99999999999999999999", "shard=64", "shard=%00"}) {
+    const httplib::Result r = client->Get((std::string("/api/v1/connections?") + bad).c_str());
+    EXPECT_EQ(r->status, 400) << bad;
+    EXPECT_NE(r->body.find("\"error\":\"bad_parameter\""), std::string::npos) << bad;
+  }
+}
+
+TEST_F(AdminHttpTest, WrongRequestsGetJson) {
+  serve("");
+  const httplib::Result missing = client->Get("/api/v2/\"x\"");
+  EXPECT_EQ(missing->status, 404);
+  EXPECT_EQ(missing->body,
+            "{\"error\":\"not_found\",\"message\":\"there is no /api/v2/\\\"x\\\" here\"}\n");
+  const httplib::Result post = client->Post("/metrics", "x", "text/plain");
+  EXPECT_EQ(post->status, 405);
+  EXPECT_EQ(post->get_header_value("Allow"), "GET, HEAD");
+  EXPECT_EQ(client->Delete("/nothing")->status, 404);
+  // Many ranges of one page would multiply it.
+  const httplib::Result range = client->Get("/metrics", {{"Range", "bytes=0-,0-,0-"}});
+  EXPECT_EQ(range->status, 400);
+  EXPECT_NE(range->body.find("ranges are not served"), std::string::npos);
+  EXPECT_EQ(client->Get(("/" + std::string(20'000, 'a')).c_str())->status, 414);
+}
+
+TEST_F(AdminHttpTest, AnotherServerOnThePortIsAClearError) {
+  serve("");
+  AdminHttp second(source, {{"127.0.0.1", admin->port()}, ""});
+  std::string error;
+  EXPECT_FALSE(second.start(&error));
+  EXPECT_EQ(error, "admin.listen: cannot listen on 127.0.0.1:" + std::to_string(admin->port()) +
+                       ": another process listens there; stop it or choose another port");
+  AdminHttp elsewhere(source, {{"192.0.2.1", 0}, ""});
+  EXPECT_FALSE(elsewhere.start(&error));
+  EXPECT_EQ(error, "admin.listen: cannot listen on 192.0.2.1:0: this machine has no such address");
+}
+
+TEST_F(AdminHttpTest, StopsTwiceAndFreesThePort) {
+  serve("");
+  const uint16_t port = admin->port();
+  EXPECT_EQ(status("/livez"), 200);
+  admin->stop();
+  admin->stop();
+  EXPECT_EQ(admin->port(), 0);
+  EXPECT_EQ(status("/livez"), -1);
+  AdminHttp again(source, {{"127.0.0.1", port}, ""});
+  std::string error;
+  EXPECT_TRUE(again.start(&error)) << error;
+}
+
+TEST_F(AdminHttpTest, MoreClientsThanThreadsAreAllServed) {
+  serve("");
+  std::atomic<int> served{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 12; ++i) {
+    clients.emplace_back([&] {
+      httplib::Client mine("127.0.0.1", admin->port());
+      for (int k = 0; k < 5; ++k) {
+        const httplib::Result r = mine.Get("/metrics");
+        if (r && r->status == 200) ++served;
+      }
+    });
+  }
+  for (std::thread& thread : clients) thread.join();
+  EXPECT_EQ(served, 60);
+}
+
+}  // namespace
+}  // namespace tidegate::control
