@@ -130,8 +130,8 @@ std::string_view bearer_token(std::string_view header) {
 }
 
 constexpr const char* kPaths[] = {
-    "/livez",         "/readyz",       "/healthz", "/metrics", "/api/v1/connections",
-    "/api/v1/shards", "/api/v1/config"};
+    "/livez",         "/readyz",        "/healthz",         "/metrics", "/api/v1/connections",
+    "/api/v1/shards", "/api/v1/config", "/api/v1/snapshots"};
 
 // A whole number of a query parameter; false with an answer made when it is not one in range.
 bool number(const httplib::Request& in, httplib::Response& out, const char* name, int64_t low,
@@ -229,6 +229,9 @@ struct AdminHttp::State {
     });
     get("/api/v1/config", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.config_json() + '\n', kJson);
+    });
+    get("/api/v1/snapshots", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.snapshots_json() + '\n', kJson);
     });
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {
       if (!out.body.empty()) return;

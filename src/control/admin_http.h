@@ -5,6 +5,7 @@
 //   /metrics                     Prometheus text
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
+//   /api/v1/snapshots            the files, and which one the world came back from
 //
 // With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
 // Errors are JSON: {"error": "<code>", "message": "..."}. One request for each connection: an idle
@@ -50,6 +51,7 @@ class AdminSource {
   virtual std::string connections_json(const ConnectionsQuery& query) = 0;
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
+  virtual std::string snapshots_json() = 0;
 };
 
 struct AdminHttpOptions {
@@ -65,7 +67,8 @@ class AdminHttp {
   AdminHttp(const AdminHttp&) = delete;
   AdminHttp& operator=(const AdminHttp&) = delete;
 
-  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine, ...
+  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine,
+  // ...
   [[nodiscard]] bool start(std::string* error);
   // Waits for requests at work (at most a few seconds). Idempotent.
   void stop();

@@ -78,6 +78,11 @@ struct Config {
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
   } world;
+  struct Snapshots {
+    std::string directory;  // empty: none are made or read
+    base::Duration interval = base::seconds(10);
+    uint32_t keep = 3;
+  } snapshots;
 
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.
   uint32_t shard_count(uint32_t cpus_available) const;

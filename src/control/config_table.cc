@@ -82,6 +82,12 @@ const KeySpec kKeys[] = {
      "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
     {"world.linger", KeyType::kDuration, 0, 1 * kDay, "",
      "how long an entity stays without its connection", FIELD(world.linger)},
+    {"snapshots.directory", KeyType::kPath, 0, 0, "",
+     "folder of world snapshots, read at start; \"\" for none", FIELD(snapshots.directory)},
+    {"snapshots.interval", KeyType::kDuration, 0.2, 1 * kDay, "",
+     "between two snapshots: what a crash may cost", FIELD(snapshots.interval)},
+    {"snapshots.keep", KeyType::kCount, 1, 1000, "", "newest files that stay",
+     FIELD(snapshots.keep)},
 };
 #undef FIELD
 

@@ -33,12 +33,28 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kListEnd:
             on_list_end(bytes);
             break;
+          case MessageType::kSnapshotPiece:
+            if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
+            break;
+          case MessageType::kSnapshotEnd:
+            if (snapshots_ != nullptr) snapshots_->on_end(from, bytes);
+            break;
           default:
             TG_ASSERT(!"not a message for control");
         }
       });
   mailbox_.publish_all(wakes);
   return seen != 0 || !unsent_.empty();
+}
+
+void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
+  if (snapshots_ == nullptr) return;
+  const uint32_t tick = snapshots_->work(now, unix_ms);
+  if (tick == 0) return;
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    // A full ring: the request comes late at the worst, and the shard says so.
+    enqueue([this, shard, tick] { return mailbox_.post(shard, mailbox::SnapshotAt{tick}); }, [] {});
+  }
 }
 
 void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {

@@ -17,6 +17,7 @@
 
 #include "base/time.h"
 #include "control/auth_service.h"
+#include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 
@@ -40,6 +41,11 @@ class ControlAgent {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
 
+  // Where the shards' parts of snapshots go; nullptr (the default): none are asked for. Before the
+  // first work().
+  void set_snapshots(SnapshotService* snapshots) { snapshots_ = snapshots; }
+  // Asks every shard for its part of a snapshot when one is due.
+  void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
   // Around a wait of the control thread; see Mailbox.
@@ -73,6 +79,7 @@ class ControlAgent {
   mailbox::Mailbox mailbox_;
   AuthService& auth_;
   metrics::Counters& counters_;
+  SnapshotService* snapshots_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

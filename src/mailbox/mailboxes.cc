@@ -51,6 +51,12 @@ const char* name_of(MessageType type) {
       return "close_connection";
     case MessageType::kDrain:
       return "drain";
+    case MessageType::kSnapshotAt:
+      return "snapshot_at";
+    case MessageType::kSnapshotPiece:
+      return "snapshot_piece";
+    case MessageType::kSnapshotEnd:
+      return "snapshot_end";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -47,6 +47,9 @@ enum class MessageType : uint16_t {
   kListEnd,
   kCloseConnection,
   kDrain,
+  kSnapshotAt,
+  kSnapshotPiece,
+  kSnapshotEnd,
   kCount,
 };
 
@@ -134,7 +137,8 @@ struct Spawn {
   EntityId entity;
   ConnectionRef connection;
   uint16_t connection_shard;
-  uint16_t attach;      // 1: the entity should be there; answer SpawnFailed when it is not
+  uint8_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
+  uint8_t yaw;          // 256 steps about y
   int32_t position[3];  // steps
 };
 
@@ -173,6 +177,7 @@ struct Gone {
   static constexpr MessageType kType = MessageType::kGone;
   EntityId entity;
   int32_t position[3];
+  uint32_t yaw;
 };
 
 // Shard to control: check this token. Tail: the token. Keep (503 overloaded
@@ -240,6 +245,29 @@ struct CloseConnection {
 struct Drain {
   static constexpr MessageType kType = MessageType::kDrain;
   int64_t deadline_ns;
+};
+
+// Control to every shard: cut a snapshot of the world at the boundary of `tick`, which lies a
+// little ahead, so that all shards cut at the same one. Refuse (the next interval asks again).
+struct SnapshotAt {
+  static constexpr MessageType kType = MessageType::kSnapshotAt;
+  uint32_t tick;
+};
+
+// Some records of that cut (snapshot_record.h), at most one piece a turn. Shard to control. When
+// the ring is full the piece is sent in a later turn.
+struct SnapshotPiece {
+  static constexpr MessageType kType = MessageType::kSnapshotPiece;
+  uint32_t tick;
+  uint32_t records;
+};
+
+// All pieces of that cut were sent. Shard to control, behind its pieces.
+struct SnapshotEnd {
+  static constexpr MessageType kType = MessageType::kSnapshotEnd;
+  uint32_t tick;
+  uint32_t records;
+  uint32_t missed;  // 1: the request came after the tick; there are no pieces
 };
 
 template <class M>

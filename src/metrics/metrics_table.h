@@ -38,7 +38,12 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
-  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
+  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
+  X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")             \
+  X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \
+    "World snapshots that could not be made or written")                                          \
+  X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                        \
+    "Snapshot files refused at start: damaged, cut, or of another version or world")
 
 #define TIDEGATE_GAUGES(X)                                                                \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
@@ -47,7 +52,12 @@
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")           \
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")      \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits") \
-  X(kTick, "tidegate_tick", "Last tick that ended")
+  X(kTick, "tidegate_tick", "Last tick that ended")                                       \
+  X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                        \
+    "Since the last world snapshot was written, or since the start")                      \
+  X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")         \
+  X(kSnapshotRecords, "tidegate_snapshot_records",                                        \
+    "Entities and places of absent players in the last world snapshot")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -56,7 +66,11 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
+    "Copying a shard's entities at the tick of a world snapshot")                    \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                          \
+    "A world snapshot from the request to its file being safe")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
 #define TIDEGATE_FAMILIES(X)                                                                      \

@@ -179,6 +179,13 @@ std::string Server::shards_json() {
 
 std::string Server::config_json() { return control::to_json(config_); }
 
+std::string Server::snapshots_json() {
+  if (snapshots_) return snapshots_->json_blocking();
+  control::JsonWriter json;
+  json.begin_object().key("directory").text("").key("files").begin_array().end_array().end_object();
+  return json.take();
+}
+
 uint64_t Server::memory_reserved() const {
   uint64_t sum = fabric_->memory_bytes();
   for (const auto& agent : agents_) sum += agent->shard->memory_bytes();

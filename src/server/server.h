@@ -23,6 +23,7 @@
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
@@ -68,6 +69,8 @@ class Server final : control::AdminSource {
   explicit Server(const control::Config& config);
 
   bool set_up(std::string* error);
+  void set_up_snapshots(const world::WorldConfig& world);
+  void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
   void run_control();
 
@@ -78,6 +81,7 @@ class Server final : control::AdminSource {
   std::string connections_json(const control::ConnectionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string snapshots_json() override;
 
   control::Config config_;
   std::unique_ptr<control::AuthService> auth_;
@@ -85,7 +89,8 @@ class Server final : control::AdminSource {
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
-  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
+  std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
+  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};

@@ -31,6 +31,7 @@
 #include "shard/outbox.h"
 #include "shard/player.h"
 #include "shard/router.h"
+#include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
 #include "wire/messages.h"
 #include "world/directory.h"
@@ -50,6 +51,7 @@ struct ShardConfig {
   base::Duration hello_wait = base::seconds(1);
   std::string_view server_version;  // outlives the shard
   base::Instant first_tick;         // the same for all shards
+  bool snapshots = false;           // whether control may ask for them
   uint64_t seed = 1;                // ids of sessions, WebSocket keys of nobody
 };
 
@@ -76,6 +78,12 @@ class Shard final : net::ConnectionHandler,
   bool draining() const { return draining_; }
   uint32_t open_connections() const { return endpoint_.open_count(); }
   uint64_t memory_bytes() const;
+
+  // Before the first turn, from a snapshot (snapshot.cc). A player of this home shard is given the
+  // place where it stood; an entity that is no player comes back into the world, false at a limit.
+  void restore_place(std::string_view player, const world::Steps3& position, uint8_t yaw);
+  bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
+                      uint8_t yaw, uint32_t flags);
 
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
@@ -173,6 +181,10 @@ class Shard final : net::ConnectionHandler,
   void on_close_request(base::Bytes bytes);
   void on_drain();
 
+  // snapshot.cc
+  void on_snapshot_at(base::Bytes bytes);
+  void cut_snapshot();
+
   struct HelloWait {
     base::ConnectionRef connection;
     base::Instant due;
@@ -195,6 +207,7 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<Player> players_;
   Router router_;
   TickBarrier barrier_;
+  SnapshotCapture snapshot_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

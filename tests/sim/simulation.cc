@@ -7,6 +7,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "mailbox/snapshot_record.h"
+
 namespace tidegate::sim {
 namespace {
 
@@ -16,14 +18,36 @@ using base::milliseconds;
 constexpr uint16_t kPort = 7400;
 constexpr uint32_t kOutboxLimit = 4 << 20;
 
-// Answers every token with its own text as the user: who is who is not what is simulated here.
+// Answers every token with its own text as the user: who is who is not what is simulated here. It
+// also asks for snapshots and looks at them: no entity is in one twice.
 class Control {
  public:
   explicit Control(mailbox::Fabric& fabric) : mailbox_(fabric, fabric.control()) {}
 
+  // One at a time; false while the last is not complete.
+  bool ask_for_snapshot(uint32_t tick) {
+    if (shards_left_ != 0) return false;
+    names_.clear();
+    ids_.clear();
+    shards_left_ = mailbox_.shards();
+    missed_ = false;
+    tick_ = tick;
+    for (mailbox::AgentId i = 0; i < mailbox_.shards(); ++i) {
+      TG_ASSERT(mailbox_.post(i, mailbox::SnapshotAt{tick}));
+    }
+    return true;
+  }
+  uint64_t snapshots() const { return snapshots_; }
+  const std::string& problem() const { return problem_; }
+  // Of the last complete snapshot: entities by player.
+  const std::unordered_map<std::string, world::Steps3>& last() const { return names_; }
+  bool collecting() const { return shards_left_ != 0; }
+
   void turn(mailbox::WakeSink& wakes) {
     mailbox_.drain(
         1000, [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+          if (type == mailbox::MessageType::kSnapshotPiece) on_piece(bytes);
+          if (type == mailbox::MessageType::kSnapshotEnd) on_end(bytes);
           if (type != mailbox::MessageType::kAuthRequest) return;
           base::Bytes token;
           const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
@@ -39,7 +63,38 @@ class Control {
   }
 
  private:
+  void on_piece(base::Bytes bytes) {
+    base::Bytes rest;
+    const auto piece = mailbox::read_message<mailbox::SnapshotPiece>(bytes, &rest);
+    if (piece.tick != tick_) problem_ = "a piece of another snapshot";
+    uint32_t records = 0;
+    while (!rest.empty()) {
+      mailbox::SnapshotRecord record;
+      std::string_view name;
+      base::Bytes extra;
+      TG_ASSERT(mailbox::read_record(&rest, &record, &name, &extra));
+      ++records;
+      if (record.source != mailbox::kSnapshotEntity) continue;
+      const world::Steps3 at{record.position[0], record.position[1], record.position[2]};
+      if (!names_.emplace(name, at).second || !ids_.emplace(record.id, 0).second) {
+        problem_ = "entity " + std::string(name) + " is twice in a snapshot";
+      }
+    }
+    if (records != piece.records) problem_ = "a snapshot piece has other records than it says";
+  }
+  void on_end(base::Bytes bytes) {
+    missed_ = missed_ || mailbox::read_message<mailbox::SnapshotEnd>(bytes).missed != 0;
+    if (--shards_left_ == 0 && !missed_) ++snapshots_;
+  }
+
   mailbox::Mailbox mailbox_;
+  uint32_t shards_left_ = 0;
+  uint32_t tick_ = 0;
+  bool missed_ = false;
+  uint64_t snapshots_ = 0;
+  std::unordered_map<std::string, world::Steps3> names_;
+  std::unordered_map<uint32_t, int> ids_;
+  std::string problem_;
 };
 
 struct NoWakes final : mailbox::WakeSink {
@@ -173,6 +228,7 @@ class Simulation {
     config.count = plan.shards;
     config.seed = plan.seed;
     config.server_version = "sim";
+    config.snapshots = true;
     config.first_tick = Instant{0} + milliseconds(20);
     config.world.spawn_radius = plan.area / 2;
     config.world.linger_ms = 1000;
@@ -244,6 +300,8 @@ class Simulation {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
         control_.turn(no_wakes_);
       }
+      if (ms % 200 == 0) control_.ask_for_snapshot(shards_[0]->barrier().tick() + 3);
+      if (!control_.problem().empty()) fail(control_.problem());
       check_running();
       network_.advance_to(Instant{0} + milliseconds(ms + step_ms));
     }
@@ -317,6 +375,19 @@ class Simulation {
     uint32_t id;
   };
 
+  // The last snapshot was cut when nobody moved any more: it is the world as it stands.
+  void check_snapshot(const std::unordered_map<std::string, Truth>& truth) {
+    if (control_.snapshots() < 5) fail("hardly any snapshot was taken");
+    if (control_.collecting()) return;
+    for (const auto& [name, t] : truth) {
+      const auto it = control_.last().find(name);
+      if (it == control_.last().end() || it->second != t.position) {
+        fail(name + " is not in the last snapshot, or elsewhere");
+        return;
+      }
+    }
+  }
+
   void check_quiet() {
     std::unordered_map<std::string, Truth> truth;
     const world::WorldScale& scale = shards_[0]->slice().scale();
@@ -329,6 +400,7 @@ class Simulation {
                                               e.id(s).value};
       }
     }
+    check_snapshot(truth);
     std::unordered_map<uint32_t, std::vector<std::string>> by_cell;
     for (const auto& [name, t] : truth) by_cell[scale.cell_of(t.position).packed()].push_back(name);
     if (truth.size() != players_.size()) {

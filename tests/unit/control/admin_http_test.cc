@@ -26,6 +26,7 @@ struct FakeSource final : AdminSource {
   }
   std::string shards_json() override { return R"({"shards":[]})"; }
   std::string config_json() override { return R"({"limits":{}})"; }
+  std::string snapshots_json() override { return R"({"files":[]})"; }
 };
 
 // A server on a free port of the loopback address, and a client for it.
@@ -56,6 +57,7 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/metrics")->get_header_value("Content-Type"),
             "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(client->Get("/api/v1/shards")->body, "{\"shards\":[]}\n");
+  EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
 }
@@ -77,7 +79,8 @@ TEST_F(AdminHttpTest, TheTokenGuardsEverythingButHealth) {
   serve("open sesame");
   for (const char* path : {"/livez", "/healthz"}) EXPECT_EQ(status(path), 200) << path;
   EXPECT_EQ(status("/readyz"), 503);
-  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config"}) {
+  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config",
+                           "/api/v1/snapshots"}) {
     EXPECT_EQ(status(path), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesam")), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesame!")), 401) << path;

@@ -39,6 +39,14 @@ void* operator new(std::size_t n, std::align_val_t a) {
 void* operator new[](std::size_t n, std::align_val_t a) {
   return count_and_allocate(n, static_cast<std::size_t>(a));
 }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return count_and_allocate(n, 1);
+}
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return count_and_allocate(n, 1);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t) noexcept { std::free(p); }
@@ -148,6 +156,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   shard::ShardConfig config;
   config.count = kShards;
   config.server_version = "test";
+  config.snapshots = true;
   config.first_tick = ios[0]->now();
   config.world.spawn_radius = 150;
   config.world.cell_size = 32;  // so that 60 m of walking cross blocks of 2 x 2 cells
@@ -168,6 +177,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   }
   mailbox::Mailbox control(fabric, fabric.control());
   NoWakes no_wakes;
+  uint64_t snapshot_records = 0;
+  uint32_t snapshots_ended = 0;
   std::vector<std::unique_ptr<Walker>> walkers;
   for (uint32_t i = 0; i < kClients; ++i) walkers.push_back(std::make_unique<Walker>(i, port));
 
@@ -178,6 +189,12 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       counting = false;
     }
     control.drain(100, [&](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+      if (type == mailbox::MessageType::kSnapshotEnd) {
+        const auto end = mailbox::read_message<mailbox::SnapshotEnd>(bytes);
+        EXPECT_EQ(end.missed, 0u);
+        snapshot_records += end.records;
+        ++snapshots_ended;
+      }
       if (type != mailbox::MessageType::kAuthRequest) return;
       base::Bytes token;
       const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
@@ -210,9 +227,16 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       last_tick = shards[0]->current_tick();
       ++steps;
       for (auto& walker : walkers) walker->move();
+      if (steps % 50 == 0) {
+        const mailbox::SnapshotAt at{last_tick + 10};
+        for (uint32_t i = 0; i < kShards; ++i) ASSERT_TRUE(control.post(i, at));
+      }
     }
   }
   EXPECT_EQ(allocations, 0u);
+  EXPECT_GE(snapshots_ended, 2 * 11 * 1u);
+  EXPECT_EQ(snapshot_records, snapshots_ended / kShards * uint64_t{kClients})
+      << "each player is in one shard's part of each snapshot";
   uint64_t handovers = 0;
   for (auto& c : counters) handovers += c->get(metrics::Counter::kHandovers);
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
