@@ -230,6 +230,15 @@ struct AdminHttp::State {
     get("/api/v1/config", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.config_json() + '\n', kJson);
     });
+    get(R"(/api/v1/entities/([^/]{1,192})/history)",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          const std::string json = source.entity_history_json(in.matches[1].str());
+          if (json.empty()) {
+            answer_error(out, 404, "no_entity", "there is no such entity in the world");
+          } else {
+            out.set_content(json + '\n', kJson);
+          }
+        });
     get("/api/v1/snapshots", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.snapshots_json() + '\n', kJson);
     });

@@ -5,6 +5,7 @@
 //   /metrics                     Prometheus text
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
+//   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
 //   /api/v1/snapshots            the files, and which one the world came back from
 //
 // With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
@@ -52,6 +53,8 @@ class AdminSource {
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
+  // Empty: there is no such entity.
+  virtual std::string entity_history_json(const std::string& id) = 0;
 };
 
 struct AdminHttpOptions {

@@ -78,6 +78,10 @@ struct Config {
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
   } world;
+  struct History {
+    uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
+    base::Duration duration = base::seconds(1);
+  } history;
   struct Snapshots {
     std::string directory;  // empty: none are made or read
     base::Duration interval = base::seconds(10);

@@ -37,6 +37,15 @@ struct ConnectionPage {
   bool complete = false;  // false: a shard did not answer in time
 };
 
+// The past of one entity as the admin API shows it; `found` false: no shard has it.
+struct EntityHistory {
+  bool found = false;
+  uint32_t shard = 0;
+  mailbox::HistoryAnswer answer{};
+  std::vector<uint8_t> samples;  // world::HistorySample, oldest first
+  std::string player;
+};
+
 class ControlAgent {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
@@ -56,6 +65,9 @@ class ControlAgent {
   // Rows offset..offset+limit of every shard.
   ConnectionPage list_connections_blocking(uint32_t offset, uint32_t limit,
                                            const std::function<void()>& wake);
+  // By player id, or by entity when `player` is empty.
+  EntityHistory entity_history_blocking(std::string player, base::EntityId entity,
+                                        const std::function<void()>& wake);
   // Closes one connection; false when the shard does not exist.
   bool close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
                         const std::function<void()>& wake);
@@ -63,6 +75,10 @@ class ControlAgent {
   void drain(base::Instant deadline, const std::function<void()>& wake);
 
  private:
+  struct HistoryQuestion {
+    EntityHistory answer;
+    uint32_t shards_left;
+  };
   struct Listing {
     ConnectionPage page;
     uint32_t shards_left;
@@ -72,6 +88,7 @@ class ControlAgent {
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
+  void on_history(mailbox::AgentId from, base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
   void run_requests();
@@ -87,6 +104,7 @@ class ControlAgent {
   std::condition_variable changed_;
   std::deque<Request> requests_;
   std::map<uint32_t, Listing> listings_;
+  std::map<uint32_t, HistoryQuestion> histories_;
   uint32_t next_listing_ = 1;
 };
 

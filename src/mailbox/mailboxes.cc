@@ -57,6 +57,10 @@ const char* name_of(MessageType type) {
       return "snapshot_piece";
     case MessageType::kSnapshotEnd:
       return "snapshot_end";
+    case MessageType::kListHistory:
+      return "list_history";
+    case MessageType::kHistoryAnswer:
+      return "history_answer";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -50,6 +50,8 @@ enum class MessageType : uint16_t {
   kSnapshotAt,
   kSnapshotPiece,
   kSnapshotEnd,
+  kListHistory,
+  kHistoryAnswer,
   kCount,
 };
 
@@ -268,6 +270,24 @@ struct SnapshotEnd {
   uint32_t tick;
   uint32_t records;
   uint32_t missed;  // 1: the request came after the tick; there are no pieces
+};
+
+// Admin: the past of an entity. Control to every shard. Tail: a player id, or nothing when `entity`
+// says which. Keep.
+struct ListHistory {
+  static constexpr MessageType kType = MessageType::kListHistory;
+  uint32_t request;
+  EntityId entity;
+};
+
+// Shard to control. Tail: `samples` world::HistorySample, then the player id. Keep.
+struct HistoryAnswer {
+  static constexpr MessageType kType = MessageType::kHistoryAnswer;
+  uint32_t request;
+  EntityId entity;  // none: it is not here
+  uint32_t newest_tick;
+  uint16_t samples;
+  uint16_t name_bytes;
 };
 
 template <class M>

@@ -55,6 +55,8 @@
   X(kTick, "tidegate_tick", "Last tick that ended")                                       \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                        \
     "Since the last world snapshot was written, or since the start")                      \
+  X(kHistoryTicks, "tidegate_history_ticks",                                              \
+    "Past states kept of each entity, by history.duration and history.memory")            \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")         \
   X(kSnapshotRecords, "tidegate_snapshot_records",                                        \
     "Entities and places of absent players in the last world snapshot")

@@ -70,6 +70,10 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
+  // The newest state and those before it.
+  const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
+  w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
+                                              uint64_t{config.history.memory} / shards);
   return w;
 }
 
@@ -182,6 +186,7 @@ bool Server::set_up(std::string* error) {
     shard.endpoint.receive_buffers = agents_[i]->buffers;
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
                                                        agents_[i]->counters);
+    agents_[i]->counters.set(metrics::Gauge::kHistoryTicks, world.history_ticks);
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);

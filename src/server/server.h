@@ -82,6 +82,7 @@ class Server final : control::AdminSource {
   std::string shards_json() override;
   std::string config_json() override;
   std::string snapshots_json() override;
+  std::string entity_history_json(const std::string& id) override;
 
   control::Config config_;
   std::unique_ptr<control::AuthService> auth_;

@@ -148,6 +148,10 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSnapshotAt:
       on_snapshot_at(bytes);
       break;
+    case MessageType::kListHistory:
+      on_list_history(bytes);
+      break;
+    case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
     case MessageType::kSnapshotEnd:
     case MessageType::kAuthRequest:

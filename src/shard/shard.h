@@ -180,6 +180,7 @@ class Shard final : net::ConnectionHandler,
   void on_list(base::Bytes bytes);
   void on_close_request(base::Bytes bytes);
   void on_drain();
+  void on_list_history(base::Bytes bytes);
 
   // snapshot.cc
   void on_snapshot_at(base::Bytes bytes);

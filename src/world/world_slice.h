@@ -19,14 +19,15 @@
 #include "world/cell_encoder.h"
 #include "world/cell_streams.h"
 #include "world/entity_table.h"
+#include "world/history.h"
 #include "world/publication.h"
 #include "world/tick_arena.h"
 #include "world/world_config.h"
 
 namespace tidegate::world {
 
-inline constexpr uint32_t kInputsPerTick = 16;    // of one entity; later ones replace the last
-inline constexpr size_t kTransferBytesMax = 256;  // serialised entity
+inline constexpr uint32_t kInputsPerTick = 16;  // of one entity; later ones replace the last
+inline constexpr size_t kTransferBytesMax = 256 + History::kTravelMax * sizeof(HistorySample);
 
 // Error codes of protocol.md that stand in MoveResult::reason.
 inline constexpr uint16_t kReasonSpeed = 4010;
@@ -133,6 +134,7 @@ class WorldSlice {
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
 
   const EntityTable& entities() const { return entities_; }
+  const History& history() const { return history_; }
   const CellStreams& cells() const { return cells_; }
   const TickArena& arena() const { return arena_; }
   const SliceCounters& counters() const { return counters_; }
@@ -159,6 +161,7 @@ class WorldSlice {
   void settle(EntitySlot s, uint32_t tick, SliceEvents& events);
   bool cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents& events);
   bool hand_over(EntitySlot s, ShardId to, uint32_t tick, SliceEvents& events);
+  uint32_t export_past(EntitySlot s, uint32_t tick, uint8_t* out) const;
   void report(EntitySlot s, uint32_t tick, SliceEvents& events);
   void leave_world(EntitySlot s, uint32_t tick, SliceEvents& events);
   void set_linger(EntitySlot s, uint32_t now_tick);
@@ -169,6 +172,7 @@ class WorldSlice {
   WorldScale scale_;
   ShardId self_;
   EntityTable entities_;
+  History history_;
   CellStreams cells_;
   TickArena arena_;
   CellEncoder encoder_;

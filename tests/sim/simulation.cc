@@ -229,6 +229,7 @@ class Simulation {
     config.seed = plan.seed;
     config.server_version = "sim";
     config.snapshots = true;
+    config.world.history_ticks = 60;
     config.first_tick = Instant{0} + milliseconds(20);
     config.world.spawn_radius = plan.area / 2;
     config.world.linger_ms = 1000;

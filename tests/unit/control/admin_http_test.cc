@@ -26,6 +26,9 @@ struct FakeSource final : AdminSource {
   }
   std::string shards_json() override { return R"({"shards":[]})"; }
   std::string config_json() override { return R"({"limits":{}})"; }
+  std::string entity_history_json(const std::string& id) override {
+    return id == "ann b" ? R"({"entity_id":5})" : "";
+  }
   std::string snapshots_json() override { return R"({"files":[]})"; }
 };
 
@@ -57,6 +60,8 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/metrics")->get_header_value("Content-Type"),
             "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(client->Get("/api/v1/shards")->body, "{\"shards\":[]}\n");
+  EXPECT_EQ(client->Get("/api/v1/entities/ann%20b/history")->body, "{\"entity_id\":5}\n");
+  EXPECT_EQ(client->Get("/api/v1/entities/nobody/history")->status, 404);
   EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
@@ -80,7 +85,7 @@ TEST_F(AdminHttpTest, TheTokenGuardsEverythingButHealth) {
   for (const char* path : {"/livez", "/healthz"}) EXPECT_EQ(status(path), 200) << path;
   EXPECT_EQ(status("/readyz"), 503);
   for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config",
-                           "/api/v1/snapshots"}) {
+                           "/api/v1/snapshots", "/api/v1/entities/ann%20b/history"}) {
     EXPECT_EQ(status(path), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesam")), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesame!")), 401) << path;

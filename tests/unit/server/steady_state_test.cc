@@ -157,6 +157,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   config.count = kShards;
   config.server_version = "test";
   config.snapshots = true;
+  config.world.history_ticks = 60;
   config.first_tick = ios[0]->now();
   config.world.spawn_radius = 150;
   config.world.cell_size = 32;  // so that 60 m of walking cross blocks of 2 x 2 cells
