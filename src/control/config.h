@@ -80,8 +80,12 @@ struct Config {
   } world;
   struct History {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
-    base::Duration duration = base::seconds(1);
+    base::Duration duration = base::milliseconds(250);
   } history;
+  struct Desync {
+    std::string directory;  // empty: no files are written
+    uint32_t keep = 100;    // newest files that stay
+  } desync;
   struct Snapshots {
     std::string directory;  // empty: none are made or read
     base::Duration interval = base::seconds(10);

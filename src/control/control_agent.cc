@@ -36,6 +36,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kHistoryAnswer:
             on_history(from, bytes);
             break;
+          case MessageType::kCellDump:
+            if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
+            break;
           case MessageType::kSnapshotPiece:
             if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
             break;

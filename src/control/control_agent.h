@@ -17,6 +17,7 @@
 
 #include "base/time.h"
 #include "control/auth_service.h"
+#include "control/desync_dumps.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
@@ -54,6 +55,8 @@ class ControlAgent {
   // first work().
   void set_snapshots(SnapshotService* snapshots) { snapshots_ = snapshots; }
   // Asks every shard for its part of a snapshot when one is due.
+  // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
+  void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -97,6 +100,7 @@ class ControlAgent {
   AuthService& auth_;
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
+  DesyncDumps* desync_dumps_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

@@ -61,6 +61,12 @@ const char* name_of(MessageType type) {
       return "list_history";
     case MessageType::kHistoryAnswer:
       return "history_answer";
+    case MessageType::kCellReported:
+      return "cell_reported";
+    case MessageType::kCellDisputed:
+      return "cell_disputed";
+    case MessageType::kCellDump:
+      return "cell_dump";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

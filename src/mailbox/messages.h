@@ -52,6 +52,9 @@ enum class MessageType : uint16_t {
   kSnapshotEnd,
   kListHistory,
   kHistoryAnswer,
+  kCellReported,
+  kCellDisputed,
+  kCellDump,
   kCount,
 };
 
@@ -288,6 +291,45 @@ struct HistoryAnswer {
   uint32_t newest_tick;
   uint16_t samples;
   uint16_t name_bytes;
+};
+
+// A client's checksum of a cell, to the cell's owner. Tail: the client's rows (wire::CellRow), when
+// it sent them. Refuse: the client reports again.
+struct CellReported {
+  static constexpr MessageType kType = MessageType::kCellReported;
+  ConnectionRef connection;
+  int16_t cell_x;
+  int16_t cell_z;
+  uint32_t frame;
+  uint32_t tick;
+  uint64_t checksum;
+  uint64_t expected;
+};
+
+// The checksum was wrong: the connection's shard sends the cell anew. Owner to reporter. Refuse.
+struct CellDisputed {
+  static constexpr MessageType kType = MessageType::kCellDisputed;
+  ConnectionRef connection;
+  int16_t cell_x;
+  int16_t cell_z;
+};
+
+// Both sides of it, to control, at most once a second and shard. Tail: `server_rows` rows of the
+// owner, then the client's. Refuse.
+struct CellDump {
+  static constexpr MessageType kType = MessageType::kCellDump;
+  ConnectionRef connection;
+  uint16_t connection_shard;
+  uint16_t server_rows;
+  uint16_t server_rows_in_past;  // of them, as of `tick`
+  uint16_t client_rows;
+  int16_t cell_x;
+  int16_t cell_z;
+  uint32_t frame;
+  uint32_t tick;
+  uint32_t tick_now;
+  uint64_t checksum;
+  uint64_t expected;
 };
 
 template <class M>

@@ -38,6 +38,13 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kReportsAgreed, "tidegate_cell_reports_agreed_total",                                         \
+    "Clients' checksums of cells that were right")                                                \
+  X(kReportsUnknown, "tidegate_cell_reports_unknown_total",                                       \
+    "Clients' checksums of cells that could not be held against anything")                        \
+  X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")            \
+  X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")        \
+  X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")           \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
   X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")             \
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \

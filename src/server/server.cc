@@ -128,6 +128,10 @@ bool Server::set_up(std::string* error) {
   control_counters_ = std::make_unique<metrics::Counters>();
   control_ = std::make_unique<control::ControlAgent>(*fabric_, *auth_, *control_counters_);
 
+  desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
+                                                         config_.desync.keep, *control_counters_);
+  control_->set_desync_dumps(desync_dumps_.get());
+
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
   std::vector<io::Waker*> wakers;

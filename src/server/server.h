@@ -90,6 +90,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
+  std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;

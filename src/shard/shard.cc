@@ -151,6 +151,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kListHistory:
       on_list_history(bytes);
       break;
+    case MessageType::kCellReported:
+      on_cell_reported(from, bytes);
+      break;
+    case MessageType::kCellDisputed:
+      on_cell_disputed(bytes);
+      break;
+    case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
     case MessageType::kSnapshotEnd:
@@ -191,6 +198,7 @@ void Shard::update_gauges() {
   counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
   counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
   counters_.set(Counter::kEncodesSkipped, encode.skipped);
+  counters_.set(Counter::kCellsHealed, interest_.counters().heals);
 }
 
 uint64_t Shard::memory_bytes() const {

@@ -12,7 +12,7 @@
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
 // replies.cc what it answers; tick.cc simulate, encode, flush; home.cc the directory of players;
-// admin.cc rows and drain.
+// admin.cc rows and drain; snapshot.cc cuts for world snapshots; desync.cc clients' checksums.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -182,6 +182,11 @@ class Shard final : net::ConnectionHandler,
   void on_drain();
   void on_list_history(base::Bytes bytes);
 
+  // desync.cc
+  Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
+  void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
+  void on_cell_disputed(base::Bytes bytes);
+
   // snapshot.cc
   void on_snapshot_at(base::Bytes bytes);
   void cut_snapshot();
@@ -226,6 +231,7 @@ class Shard final : net::ConnectionHandler,
   bool answers_due_ = false;  // somebody has something personal in the next flush
   uint32_t entity_counter_ = 0;
   uint32_t gauges_tick_ = 0;
+  uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
 
   mem::MappedArray<world::Chunk> chunks_;

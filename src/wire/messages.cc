@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/messages.h"
 
+#include "wire/bits.h"
 #include "wire/envelope.h"
 
 namespace tidegate::wire {
@@ -21,6 +22,12 @@ class Field {
   bool to(float* v) const { return r_.is(WireType::kFixed32) && (*v = r_.number(), true); }
   bool to(std::string_view* v) const { return r_.is(WireType::kBytes) && is_utf8(*v = r_.text()); }
   bool to(base::Bytes* v) const { return r_.is(WireType::kBytes) && (*v = r_.bytes(), true); }
+  bool zigzag_to(int32_t* v) const {
+    return r_.is(WireType::kVarint) && (*v = unzigzag(static_cast<uint32_t>(r_.varint())), true);
+  }
+  bool fixed_to(uint64_t* v) const {
+    return r_.is(WireType::kFixed64) && (*v = r_.fixed64(), true);
+  }
   bool to(Vector3* v) const;
   bool to(Quaternion* v) const;
 
@@ -230,6 +237,32 @@ bool decode(base::Bytes bytes, PlayerStateDelta* m) {
   });
 }
 
+bool decode(base::Bytes bytes, CellReport* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1:
+        return f.zigzag_to(&m->cell_x);
+      case 2:
+        return f.zigzag_to(&m->cell_z);
+      case 3:
+        return f.to(&m->epoch);
+      case 4:
+        return f.to(&m->frame);
+      case 5:
+        return f.to(&m->tick);
+      case 6:
+        return f.fixed_to(&m->checksum);
+      case 7:
+        return f.fixed_to(&m->expected);
+      case 8:
+        return f.to(&m->members);
+      default:
+        return true;
+    }
+  });
+}
+
 bool decode(base::Bytes bytes, TimeSync* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
@@ -426,6 +459,17 @@ void encode(PbWriter& out, const PlayerStateDelta& m) {
   out.int64(7, m.timestamp);
   out.varint(8, m.base_tick);
   out.varint(9, m.delta_tick);
+}
+
+void encode(PbWriter& out, const CellReport& m) {
+  out.varint(1, zigzag(m.cell_x));
+  out.varint(2, zigzag(m.cell_z));
+  out.varint(3, m.epoch);
+  out.varint(4, m.frame);
+  out.varint(5, m.tick);
+  out.fixed64(6, m.checksum);
+  out.fixed64(7, m.expected);
+  out.bytes(8, m.members);
 }
 
 void encode(PbWriter& out, const TimeSync& m) {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -99,6 +100,13 @@ struct Queued {
   ShardId to;
 };
 
+// What a client's checksum of a cell says, for a frame of the cell.
+enum class ReportVerdict : uint8_t {
+  kAgrees,
+  kDiffers,
+  kUnknown,  // the cell has moved on since that frame, and no checksum of it is kept
+};
+
 struct SliceCounters {
   uint64_t inputs_applied = 0, inputs_refused_speed = 0, inputs_refused_bounds = 0;
   uint64_t inputs_stale = 0, inputs_dropped = 0;
@@ -132,6 +140,14 @@ class WorldSlice {
   // Publishes every changed or asked-for cell. Resets the arena first. `now_ms` (Unix) stands in
   // the envelopes and snapshots.
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
+
+  // Holds a client's checksum against the cell's. `expected`: what stood in the client's frame, 0
+  // when nothing did; it decides when the frame is not known any more. cell_reports.cc.
+  ReportVerdict judge_report(CellKey cell, uint32_t frame, uint64_t checksum, uint64_t expected);
+  // Fills `out` with the cell's members, where the history has it as of the end of `tick`. Returns
+  // how many there are; sets *in_past to how many of them are of that tick.
+  uint32_t rows_of(CellKey cell, uint32_t tick, std::span<wire::CellRow> out,
+                   uint32_t* in_past) const;
 
   const EntityTable& entities() const { return entities_; }
   const History& history() const { return history_; }

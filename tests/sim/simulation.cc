@@ -111,6 +111,9 @@ class Player final : public client::ClientEvents {
     client::ClientConfig config;
     config.token = name_;
     config.encoding = packed_ ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    // Fast enough that every cell in view is looked at in the quiet seconds at the end.
+    config.report_interval = milliseconds(50);
+    if (client_ != nullptr) note_flips();
     client_ = std::make_unique<client::Client>(config, *this, prng_.next());
     client_->start();
     socket_ = network.connect(kPort);
@@ -132,6 +135,7 @@ class Player final : public client::ClientEvents {
       if (n == 0) break;
       client_->on_bytes(now, {buffer, n});
     }
+    client_->audit(now);
     const base::Bytes out = client_->outgoing();
     if (!out.empty()) client_->sent(socket_->send(out));
     check();
@@ -183,6 +187,13 @@ class Player final : public client::ClientEvents {
     return client_ != nullptr && client_->state() == client::ClientState::kInWorld;
   }
   bool packed() const { return packed_; }
+  // A bit of its picture is spoiled; the alarm must find it.
+  void flip(Instant now) {
+    if (packed_ && in_world()) client_->flip_bit(now);
+  }
+  uint64_t flips_healed() const {
+    return flips_healed_ + client_->picture().counters().flips_healed;
+  }
   void set_slow(bool slow) { slow_ = slow; }
   const client::WorldPicture& picture() const { return client_->picture(); }
   const std::string& problem() const { return problem_; }
@@ -192,6 +203,8 @@ class Player final : public client::ClientEvents {
     const auto far = [this] { return static_cast<float>(prng_.unit() * 2 - 1) * plan_.area / 2; };
     target_ = {far(), at_.y, far()};
   }
+  // Of a picture that is about to go.
+  void note_flips() { flips_healed_ += client_->picture().counters().flips_healed; }
   void check() {
     const client::PictureCounters& c = client_->picture().counters();
     if (!problem_.empty()) return;
@@ -211,6 +224,7 @@ class Player final : public client::ClientEvents {
   wire::Vector3 at_, target_;
   bool placed_ = false;
   uint32_t tick_ = 0;
+  uint64_t flips_healed_ = 0;
   std::string problem_;
 };
 
@@ -291,6 +305,7 @@ class Simulation {
         }
         if (walking && plan_.faults && prng_.chance(0.0005)) p.set_slow(prng_.chance(0.3));
         if (!walking) p.set_slow(false);
+        if (walking && plan_.faults && prng_.chance(0.0002)) p.flip(network_.now());
         const bool phase = prng_.unit() < moves_per_step;
         // Without faults everybody begins at one time, so that the worlds can be compared.
         if (walking && phase && (plan_.faults || ms >= 2000)) p.move();
@@ -308,6 +323,7 @@ class Simulation {
     }
     if (outcome_.failure.empty()) check_quiet();
     summarise();
+    check_alarm();
     if (outcome_.failure.empty()) check_orphans(quiet_until);
     return outcome_;
   }
@@ -480,11 +496,26 @@ class Simulation {
     }
   }
 
+  // Spoiled pictures rang the alarm, and only they did.
+  void check_alarm() {
+    uint64_t desyncs = 0;
+    uint64_t agreed = 0;
+    for (auto& c : counters_) {
+      desyncs += c->get(metrics::Counter::kDesyncs);
+      agreed += c->get(metrics::Counter::kReportsAgreed);
+    }
+    if (!plan_.faults && desyncs != 0) fail("the alarm rang although nothing was spoiled");
+    if (plan_.faults && outcome_.healed == 0) fail("no spoiled cell was healed");
+    if (plan_.faults && desyncs == 0) fail("the alarm never rang");
+    if (agreed == 0) fail("no checksum of a client was held against its cell");
+  }
+
   void summarise() {
     for (auto& p : players_) {
       if (!p->in_world()) continue;
       outcome_.updates += p->picture().counters().updates;
       outcome_.checksums += p->picture().counters().checksums;
+      outcome_.healed += p->flips_healed();
     }
     for (size_t i = 0; i < shards_.size(); ++i) {
       outcome_.state_hash += world_hash(shards_[i]->slice().entities());

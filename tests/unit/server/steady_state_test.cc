@@ -68,6 +68,7 @@ class Walker final : public client::ClientEvents {
     client::ClientConfig config;
     config.token = "walker" + std::to_string(number);
     config.encoding = number % 2 ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    config.report_interval = base::milliseconds(100);
     client_ = std::make_unique<client::Client>(config, *this, number);
     fd_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in to{};
@@ -86,6 +87,7 @@ class Walker final : public client::ClientEvents {
       if (n <= 0) break;
       client_->on_bytes(now, {buffer, static_cast<size_t>(n)});
     }
+    client_->audit(now);
     const base::Bytes out = client_->outgoing();
     if (out.empty()) return;
     const ssize_t n = send(fd_, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -109,6 +111,7 @@ class Walker final : public client::ClientEvents {
     ++acks_;
   }
 
+  void flip(base::Instant now) { client_->flip_bit(now); }
   const client::Client& client() const { return *client_; }
   uint64_t acks() const { return acks_; }
 
@@ -228,6 +231,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       last_tick = shards[0]->current_tick();
       ++steps;
       for (auto& walker : walkers) walker->move();
+      // The desync alarm is part of the steady state.
+      if (steps % 10 == 0) walkers[steps % kClients + 1]->flip(ios[0]->now());
       if (steps % 50 == 0) {
         const mailbox::SnapshotAt at{last_tick + 10};
         for (uint32_t i = 0; i < kShards; ++i) ASSERT_TRUE(control.post(i, at));
@@ -239,7 +244,15 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   EXPECT_EQ(snapshot_records, snapshots_ended / kShards * uint64_t{kClients})
       << "each player is in one shard's part of each snapshot";
   uint64_t handovers = 0;
-  for (auto& c : counters) handovers += c->get(metrics::Counter::kHandovers);
+  uint64_t desyncs = 0;
+  uint64_t healed = 0;
+  for (auto& c : counters) {
+    handovers += c->get(metrics::Counter::kHandovers);
+    desyncs += c->get(metrics::Counter::kDesyncs);
+    healed += c->get(metrics::Counter::kCellsHealed);
+  }
+  EXPECT_GT(desyncs, 10u);
+  EXPECT_GT(healed, 10u);
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
   for (auto& walker : walkers) {
     EXPECT_GT(walker->acks(), 300u);
