@@ -174,8 +174,8 @@ class CellStreams {
   void unlink_event(Cell& cell, uint32_t event);
 
   mem::MappedArray<Cell> cells_;
-  mem::MappedArray<FrameChecksum> checksums_;  // kChecksumsKept of each cell, by frame
-  FlatMap index_;
+  mem::MappedArray<FrameChecksum> checksums_;  // kChecksumsKept of each cell
+  CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;
   NameSlab names_;
