@@ -56,6 +56,8 @@ class ClientEvents {
   virtual void on_error(const wire::ErrorNotification&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
+  // REPLY, and the types an embedder registered: 400 and above.
+  virtual void on_custom(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
   // Plain messages in echo mode.
   virtual void on_message(base::Instant, base::Bytes) {}
 };
@@ -83,6 +85,8 @@ class Client final : PictureEvents {
   void audit(base::Instant now);
   // Fault injection: spoils the picture of some cell. False: there is none.
   bool flip_bit(base::Instant now) { return picture_.flip_bit(now, prng_.next()); }
+  // Any type; `sequence` not 0: with requires_ack. False when it is larger than a message may be.
+  bool send_payload(uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   void send_binary(base::Bytes payload);
   void close(uint16_t code);
 

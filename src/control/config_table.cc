@@ -95,6 +95,10 @@ const KeySpec kKeys[] = {
      "between two snapshots: what a crash may cost", FIELD(snapshots.interval)},
     {"snapshots.keep", KeyType::kCount, 1, 1000, "", "newest files that stay",
      FIELD(snapshots.keep)},
+    {"handlers.time_limit", KeyType::kDuration, 0.001, 3600, "",
+     "a handler's call that took longer is answered with ERROR 4008", FIELD(handlers.time_limit)},
+    {"handlers.budget", KeyType::kDuration, 0.001, 3600, "",
+     "a handler's call that took longer is counted", FIELD(handlers.budget)},
 };
 #undef FIELD
 

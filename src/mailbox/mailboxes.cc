@@ -67,6 +67,12 @@ const char* name_of(MessageType type) {
       return "cell_disputed";
     case MessageType::kCellDump:
       return "cell_dump";
+    case MessageType::kSendToPlayer:
+      return "send_to_player";
+    case MessageType::kDeliver:
+      return "deliver";
+    case MessageType::kDeliverNear:
+      return "deliver_near";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -50,7 +50,9 @@
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \
     "World snapshots that could not be made or written")                                          \
   X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                        \
-    "Snapshot files refused at start: damaged, cut, or of another version or world")
+    "Snapshot files refused at start: damaged, cut, or of another version or world")              \
+  X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
+    "Messages of handlers that found the way to another shard full")
 
 #define TIDEGATE_GAUGES(X)                                                                \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
@@ -79,15 +81,23 @@
   X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
-    "A world snapshot from the request to its file being safe")
+    "A world snapshot from the request to its file being safe")                      \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
-#define TIDEGATE_FAMILIES(X)                                                                      \
-  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                  \
-  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code") \
-  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                   \
-  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                         \
-  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")
+#define TIDEGATE_FAMILIES(X)                                                                       \
+  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
+  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
+  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
+  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \
+  X(kHandlerCalls, "tidegate_handler_calls_total", "Calls of an embedder's handler", "handler")    \
+  X(kHandlerFailures, "tidegate_handler_failures_total", "Calls answered with ERROR 4009",         \
+    "handler")                                                                                     \
+  X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
+    "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
+  X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
+    "handler")
 
 namespace tidegate::metrics {
 
