@@ -38,6 +38,16 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
+    "Connections that agreed on permessage-deflate")                                              \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
+    "Offers of permessage-deflate declined because no context was free")                          \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
+    "Payload bytes that compression made unnecessary to send")                                    \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
+    "Parts of messages sent as bytes that were compressed for another connection")                \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
+    "Receive buffers left for the next turn because this one had inflated its share")             \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
 
 #define TIDEGATE_GAUGES(X)                                                                \

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "protocol/accept_key.h"
 #include "protocol/ws.h"
+#include "protocol/ws_extensions.h"
 
 namespace tidegate::net {
 
@@ -87,6 +88,9 @@ struct Cold {
   uint32_t backlog_tail = kNone;
   uint32_t backlog_head_used = 0;              // bytes of the first backlog block already sent
   char accept_key[protocol::kAcceptKeyChars];  // between the request and the 101
+  protocol::DeflateParameters deflate;         // agreed; valid when deflate_offered
+  bool deflate_offered = false;                // the request has an offer that can be accepted
+  uint32_t deflate_context = kNone;            // in Compression's pool; kNone: it needs none
 };
 static_assert(sizeof(Cold) <= 104, "idle memory of tidegate-echo is measured against 256 bytes");
 

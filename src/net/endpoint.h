@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,7 @@
 #include "mem/block_pool.h"
 #include "metrics/metrics.h"
 #include "net/buffers.h"
+#include "net/compression.h"
 #include "net/connection.h"
 #include "protocol/http_upgrade.h"
 #include "protocol/ws.h"
@@ -51,6 +53,7 @@ struct EndpointConfig {
   uint32_t receive_buffers = 1024;  // of the Io; so many may be held in a turn
   bool query_peers = true;          // ask io for peer addresses
   protocol::UpgradeRules rules;     // path and subprotocols; views outlive the endpoint
+  CompressionConfig deflate;        // permessage-deflate; rules.deflate is set from it
 };
 
 // What a handler says to an upgrade request.
@@ -84,7 +87,9 @@ class Endpoint {
   void run_timers();
   // Sends everything appended since the last flush and returns receive buffers to io.
   void flush();
-  base::Instant next_deadline() const { return timers_.next_deadline(); }
+  base::Instant next_deadline() const {
+    return parked_count_ != 0 ? now_ : timers_.next_deadline();
+  }
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
   void accept_upgrade(uint32_t slot);
@@ -127,6 +132,7 @@ class Endpoint {
   // receive.cc
   void on_accepted(const io::Completion& c);
   void on_received(const io::Completion& c);
+  void take_received(const io::Completion& c);
   void consume(uint32_t slot, base::MutableBytes bytes);
   size_t consume_head(uint32_t slot, base::MutableBytes bytes);
   size_t consume_frames(uint32_t slot, base::MutableBytes bytes, size_t* need);
@@ -134,6 +140,24 @@ class Endpoint {
                       const protocol::Received& received);
   void fail_frame(uint32_t slot, protocol::ParseStatus status);
   void fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
+
+  // deflate.cc; the senders answer false when the message is to go as it is
+  std::string_view open_deflate(uint32_t slot, char (&text)[protocol::kExtensionAnswerChars]);
+  void close_deflate(uint32_t slot);
+  void deliver_compressed(uint32_t slot, base::Bytes message);
+  bool park(const io::Completion& c);
+  void unpark();
+  void park_rest(uint32_t slot);
+  bool send_deflated(uint32_t slot, protocol::Opcode opcode, base::Bytes payload);
+  bool commit_message_deflated(uint32_t slot, protocol::Opcode opcode, uint8_t* at, uint32_t header,
+                               uint32_t size);
+  bool send_gathered_deflated(uint32_t slot, protocol::Opcode opcode, base::Bytes own,
+                              const iovec* parts, uint32_t count, uint32_t total);
+  bool send_pieces(uint32_t slot, protocol::Opcode opcode, base::Bytes own, const iovec* parts,
+                   uint32_t count, uint32_t total);
+  bool send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size);
+  void commit_deflated(uint32_t slot, uint32_t size, uint64_t saved);
+  bool speaks_deflate(uint32_t slot) const { return rows_[slot].receiver.speaks_deflate(); }
 
   // send.cc
   uint8_t* reserve(uint32_t size);
@@ -193,6 +217,14 @@ class Endpoint {
   uint32_t vector_count_ = 0;
   mem::MappedArray<uint16_t> held_buffers_;
   uint32_t held_count_ = 0;
+  bool parsing_ = false;  // the last held buffer is being read
+
+  std::unique_ptr<Compression> compression_;  // null: permessage-deflate is off
+  uint64_t compressed_limit_;                 // of a compressed payload; 0: off
+  // What waits for the next turn, oldest first; kWoken stands for bytes in the row's own input.
+  mem::MappedArray<io::Completion> parked_;
+  uint32_t parked_first_ = 0;
+  uint32_t parked_count_ = 0;
 };
 
 }  // namespace tidegate::net

@@ -13,7 +13,14 @@ namespace {
 constexpr uint32_t kTimerBytes = 24;
 constexpr uint32_t kBacklogBlockBytes = 4096;
 constexpr uint32_t kSegmentsPerTurn = 64 * 1024;
-constexpr uint32_t kInputSlack = 4096;  // a receive buffer's worth behind what is incomplete
+constexpr uint32_t kSharedBytes = 4 << 20;  // compressed pieces of one turn
+// Behind an incomplete frame of the largest size may come a whole receive buffer.
+constexpr uint32_t kInputSlack = 4096 + 64;
+
+uint64_t wire_bytes(const EndpointConfig& config) {
+  return config.deflate.enabled ? protocol::compressed_bytes_max(config.message_bytes)
+                                : config.message_bytes;
+}
 
 }  // namespace
 
@@ -56,26 +63,38 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
       timers_(config.connections + kRefusalRows, base::milliseconds(16), io.now()),
       inputs_({config.connections + kRefusalRows, config.connections / 4 + 64,
                config.head_bytes + kInputSlack, config.big_inputs,
-               config.message_bytes + kInputSlack}),
+               static_cast<uint32_t>(wire_bytes(config)) + kInputSlack}),
       backlog_blocks_(config.backlog_pool_bytes / kBacklogBlockBytes, kBacklogBlockBytes),
       backlog_next_(config.backlog_pool_bytes / kBacklogBlockBytes),
       turn_arena_(config.turn_bytes),
       segments_(kSegmentsPerTurn),
       dirty_(config.connections + kRefusalRows),
       vectors_(kSegmentsPerTurn),
-      held_buffers_(config.receive_buffers) {
+      held_buffers_(config.receive_buffers),
+      compressed_limit_(config.deflate.enabled ? wire_bytes(config) : 0),
+      parked_(config.deflate.enabled ? config.receive_buffers + 2 * rows_.size() : 0) {
   TG_ASSERT(config.message_bytes + 256 < config.turn_bytes);
+  config_.rules.deflate = nullptr;
+  if (!config.deflate.enabled) return;
+  config_.rules.deflate = &config_.deflate.rules;
+  compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes,
+                                               std::min(config.turn_bytes, kSharedBytes));
 }
 
 uint64_t Endpoint::memory_bytes() const {
   return rows_.bytes() + cold_.bytes() + rows_.size() * kTimerBytes + inputs_.memory_bytes() +
          backlog_blocks_.memory_bytes() + backlog_next_.bytes() + config_.turn_bytes +
-         segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes();
+         segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes() +
+         parked_.bytes() + (compression_ ? compression_->memory_bytes() : 0);
 }
 
 void Endpoint::begin_turn(base::Instant now) {
   now_ = now;
   now_ms_ = static_cast<uint32_t>(now.ns / 1000000);
+  if (compression_ != nullptr) [[unlikely]] {
+    compression_->begin_turn();
+    unpark();
+  }
 }
 
 void Endpoint::on_completion(const io::Completion& c) {
@@ -87,6 +106,8 @@ void Endpoint::on_completion(const io::Completion& c) {
       on_received(c);
       break;
     case io::Event::kEnded:
+      // Behind what of the same connection waits for its turn.
+      if (parked_count_ != 0 && park(c)) break;
       on_ended(c);
       break;
     case io::Event::kWritable:
@@ -139,9 +160,10 @@ void Endpoint::accept_upgrade(uint32_t slot) {
   const std::string_view subprotocol = row.subprotocol == protocol::kNoSubprotocol
                                            ? std::string_view{}
                                            : config_.rules.subprotocols[row.subprotocol];
+  char extensions[protocol::kExtensionAnswerChars];
   const size_t size = protocol::write_switching_protocols(
       {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key},
-      subprotocol);
+      subprotocol, open_deflate(slot, extensions));
   commit(slot, static_cast<uint32_t>(size));
   row.phase = Phase::kOpen;
   schedule(slot, config_.heartbeat_interval);
@@ -234,6 +256,7 @@ void Endpoint::on_closed(const io::Completion& c) {
   Hot& row = rows_[c.slot];
   free_inputs(c.slot);
   free_backlog(c.slot);
+  close_deflate(c.slot);
   timers_.cancel(c.slot);
   row.phase = Phase::kFree;
   --open_count_;

@@ -163,6 +163,11 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
     fields.connection_upgrades |= http::list_has(value, "upgrade");
   } else if (is("sec-websocket-protocol")) {
     choose_subprotocol(value, rules, out);
+  } else if (is("sec-websocket-extensions")) {
+    if (!out.extensions.take(value, rules.deflate)) {
+      return malformed(
+          "The Sec-WebSocket-Extensions header is not a list of 'name; parameter=value'.");
+    }
   } else if (is("cookie")) {
     if (out.cookie_token.empty()) out.cookie_token = find_auth_cookie(value);
   } else if (is("x-forwarded-for")) {
@@ -343,7 +348,7 @@ void put_error_body(http::TextWriter& writer, std::string_view code, std::string
 }  // namespace
 
 size_t write_switching_protocols(MutableBytes out, std::string_view accept_key,
-                                 std::string_view subprotocol) {
+                                 std::string_view subprotocol, std::string_view extensions) {
   http::TextWriter writer(out);
   writer.put(
       "HTTP/1.1 101 Switching Protocols\r\n"
@@ -354,6 +359,10 @@ size_t write_switching_protocols(MutableBytes out, std::string_view accept_key,
   if (!subprotocol.empty()) {
     writer.put("\r\nSec-WebSocket-Protocol: ");
     writer.put(subprotocol);
+  }
+  if (!extensions.empty()) {
+    writer.put("\r\nSec-WebSocket-Extensions: ");
+    writer.put(extensions);
   }
   writer.put("\r\n\r\n");
   return writer.finish();

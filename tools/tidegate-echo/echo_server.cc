@@ -17,6 +17,7 @@ net::EndpointConfig endpoint_config(const EchoOptions& options) {
   config.heartbeat_interval = options.heartbeat_interval;
   config.heartbeat_timeout = options.heartbeat_timeout;
   config.query_peers = false;
+  config.deflate = options.deflate;
   config.rules.path = {};  // any
   return config;
 }

@@ -23,6 +23,7 @@ struct EchoOptions {
   uint32_t publish_hz = 0;
   base::Duration heartbeat_interval = base::seconds(20);
   base::Duration heartbeat_timeout = base::seconds(60);
+  net::CompressionConfig deflate;
 };
 
 class EchoShard final : net::ConnectionHandler {

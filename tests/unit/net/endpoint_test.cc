@@ -44,11 +44,11 @@ io::SimConfig network_config() {
 
 class EndpointTest : public ::testing::Test, protected ConnectionHandler {
  protected:
-  EndpointTest()
+  explicit EndpointTest(const EndpointConfig& config = small())
       : network_(1, network_config()),
         io_(network_,
             io::IoLimits{.sockets = 8 + kRefusalRows, .buffers = 64, .buffer_bytes = 512}),
-        endpoint_(small(), io_, *this, counters_) {
+        endpoint_(config, io_, *this, counters_) {
     io::ListenSpec listen;
     listen.address.sin6_family = AF_INET6;
     listen.address.sin6_port = htons(kPort);
@@ -231,6 +231,18 @@ TEST_F(EndpointTest, AMessageAboveTheLimitClosesWith1009) {
   EXPECT_EQ(static_cast<uint8_t>(answer[0]), 0x88);
   EXPECT_EQ(base::load_be16(reinterpret_cast<const uint8_t*>(answer.data() + 2)), 1009);
   EXPECT_EQ(causes_.at(0), CloseCause::kTooBig);
+}
+
+// The end of one message and the start of the next may share a receive buffer.
+TEST_F(EndpointTest, ThereIsRoomBehindAMessageOfTheLargestSize) {
+  io::SimClientSocket* s = open();
+  const std::string bytes = frame(std::string(4096, 'x'));
+  send(s, std::string_view(bytes).substr(0, bytes.size() - 1));
+  run(20);
+  const std::string more = bytes.substr(bytes.size() - 1) + frame(std::string(3000, 'y'));
+  for (size_t at = 0; at < more.size(); at += 500) send(s, std::string_view(more).substr(at, 500));
+  run(20);
+  EXPECT_EQ(read(s).size(), 4096u + 4 + 3000 + 4);
 }
 
 TEST_F(EndpointTest, ChurnLeavesNothingBehind) {

@@ -262,7 +262,7 @@ TEST(WsReceiver, CloseCodes) {
 TEST(WsReceiver, NothingAfterClose) {
   for (const Opcode opcode : {Opcode::kBinary, Opcode::kText, Opcode::kPing, Opcode::kClose}) {
     WsReceiver receiver;
-    FrameView frame{Opcode::kClose, true, {}, 0};
+    FrameView frame{Opcode::kClose, true, false, {}, 0};
     EXPECT_EQ(receiver.on_frame(frame).event, ReceiveEvent::kClose);
     EXPECT_TRUE(receiver.peer_closed());
     frame.opcode = opcode;
