@@ -73,6 +73,9 @@ struct Config {
     uint32_t messages_burst = 4000;
     uint32_t violations_per_minute = 100;
     base::Duration handshake_timeout = base::seconds(10);
+    base::Duration message_timeout = base::seconds(30);
+    base::Duration stall_timeout = base::seconds(30);
+    uint32_t extra_frames_per_second = 50'000;
   } limits;
   struct Heartbeat {
     base::Duration interval = base::seconds(15);

@@ -38,6 +38,12 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
+    "Connections ended because a message was not finished in time")                               \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
+    "Connections ended because they took nothing of their backlog in time")                       \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
+    "Connections ended by too many pings, pongs or fragments")                                    \
   X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
     "Connections that agreed on permessage-deflate")                                              \
   X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \

@@ -35,6 +35,8 @@ enum class CloseCause : uint8_t {
   kTooBig,            // message above limits.message_bytes
   kSlowConsumer,      // backlog above limits.backlog_bytes
   kOverloaded,        // a buffer pool or the connection limit was exhausted
+  kMessageTimeout,    // a message was begun and not ended within limits.message_timeout
+  kFlood,             // more pings, pongs and fragments than limits.extra_frames_per_second
   kCount,
 };
 const char* name_of(CloseCause cause);
@@ -91,7 +93,13 @@ struct Cold {
   protocol::DeflateParameters deflate;         // agreed; valid when deflate_offered
   bool deflate_offered = false;                // the request has an offer that can be accepted
   uint32_t deflate_context = kNone;            // in Compression's pool; kNone: it needs none
+  // Whole seconds of the endpoint's clock, modulo 65536.
+  uint16_t input_since_s = 0;    // the incomplete frame began; valid while Hot::input is held
+  uint16_t message_since_s = 0;  // the fragmented message began; valid while Hot::message is held
+  uint16_t backlog_since_s = 0;  // the socket last took a byte; valid while there is a backlog
+  uint16_t extra_second = 0;     // the second that extra_frames counts
+  uint32_t extra_frames = 0;     // pings, pongs and unfinished fragments
 };
-static_assert(sizeof(Cold) <= 104, "idle memory of tidegate-echo is measured against 256 bytes");
+static_assert(sizeof(Cold) <= 112, "idle memory of tidegate-echo is measured against 256 bytes");
 
 }  // namespace tidegate::net

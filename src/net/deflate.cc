@@ -165,7 +165,7 @@ bool Endpoint::send_gathered_deflated(uint32_t slot, Opcode opcode, Bytes own, c
     return send_pieces(slot, opcode, own, parts, count, total);
   }
   Bytes all[kSharedPartsMax + 1];
-  if (count > kSharedPartsMax) return false;
+  if (count > kSharedPartsMax || total + protocol::kHeaderMax > config_.turn_bytes) return false;
   size_t used = 0;
   if (!own.empty()) all[used++] = own;
   for (uint32_t i = 0; i < count; ++i) {

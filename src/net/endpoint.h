@@ -50,10 +50,13 @@ struct EndpointConfig {
   base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none
   base::Duration heartbeat_timeout = base::seconds(40);   // silence that ends a connection
   base::Duration close_timeout = base::seconds(2);        // for the peer's half of a close
-  uint32_t receive_buffers = 1024;  // of the Io; so many may be held in a turn
-  bool query_peers = true;          // ask io for peer addresses
-  protocol::UpgradeRules rules;     // path and subprotocols; views outlive the endpoint
-  CompressionConfig deflate;        // permessage-deflate; rules.deflate is set from it
+  base::Duration message_timeout = base::seconds(30);     // from its first byte to its last
+  base::Duration stall_timeout = base::seconds(30);       // a backlog of which nothing is taken
+  uint32_t extra_frames_per_second = 50'000;  // pings, pongs, fragments; more closes with 1008
+  uint32_t receive_buffers = 1024;            // of the Io; so many may be held in a turn
+  bool query_peers = true;                    // ask io for peer addresses
+  protocol::UpgradeRules rules;               // path and subprotocols; views outlive the endpoint
+  CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
 };
 
 // What a handler says to an upgrade request.
@@ -139,6 +142,7 @@ class Endpoint {
   void on_other_frame(uint32_t slot, const protocol::FrameView& frame,
                       const protocol::Received& received);
   void fail_frame(uint32_t slot, protocol::ParseStatus status);
+  bool count_extra_frame(uint32_t slot);
   void fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
 
   // deflate.cc; the senders answer false when the message is to go as it is
@@ -178,6 +182,7 @@ class Endpoint {
   void finish_close(uint32_t slot);
   void deliver_closed(uint32_t slot);
   void on_timer(uint32_t slot);
+  bool end_stalled(uint32_t slot);
   void schedule(uint32_t slot, base::Duration after);
   void free_inputs(uint32_t slot);
   bool matches(const io::Completion& c) const {
@@ -197,6 +202,7 @@ class Endpoint {
   metrics::Counters& counters_;
   base::Instant now_{};
   uint32_t now_ms_ = 0;
+  uint16_t now_s_ = 0;  // not out of now_ms_, whose wrap is no multiple of a second
   uint32_t open_count_ = 0;
   uint32_t slots_used_ = 0;
 

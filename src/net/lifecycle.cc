@@ -46,6 +46,10 @@ const char* name_of(CloseCause cause) {
       return "slow_consumer";
     case CloseCause::kOverloaded:
       return "overloaded";
+    case CloseCause::kMessageTimeout:
+      return "message_timeout";
+    case CloseCause::kFlood:
+      return "flood";
     case CloseCause::kCount:
       break;
   }
@@ -77,8 +81,7 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
   config_.rules.deflate = nullptr;
   if (!config.deflate.enabled) return;
   config_.rules.deflate = &config_.deflate.rules;
-  compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes,
-                                               std::min(config.turn_bytes, kSharedBytes));
+  compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes, kSharedBytes);
 }
 
 uint64_t Endpoint::memory_bytes() const {
@@ -90,7 +93,8 @@ uint64_t Endpoint::memory_bytes() const {
 
 void Endpoint::begin_turn(base::Instant now) {
   now_ = now;
-  now_ms_ = static_cast<uint32_t>(now.ns / 1000000);
+  now_ms_ = static_cast<uint32_t>(now.ns / 1'000'000);
+  now_s_ = static_cast<uint16_t>(now.ns / 1'000'000'000);
   if (compression_ != nullptr) [[unlikely]] {
     compression_->begin_turn();
     unpark();
@@ -275,6 +279,30 @@ void Endpoint::schedule(uint32_t slot, base::Duration after) {
   if (after.ns > 0) timers_.schedule(slot, now_ + after);
 }
 
+// What a peer may hold of ours without end unless somebody looks: buffers of a message that it does
+// not finish, a backlog that it does not take although it talks. Looked at with the heartbeat.
+bool Endpoint::end_stalled(uint32_t slot) {
+  const Hot& row = rows_[slot];
+  const Cold& cold = cold_[slot];
+  const auto older = [this](uint16_t since_s, base::Duration limit) {
+    return static_cast<uint16_t>(now_s_ - since_s) * int64_t{1'000'000'000} > limit.ns;
+  };
+  if (row.backlog_bytes != 0 && older(cold.backlog_since_s, config_.stall_timeout)) {
+    counters_.add(metrics::Counter::kStallTimeouts, 1);
+    rows_[slot].cause = CloseCause::kSlowConsumer;  // no close frame: it would not be read
+    rows_[slot].close_code = 1013;
+    finish_close(slot);
+    return true;
+  }
+  if ((row.input != kNone && older(cold.input_since_s, config_.message_timeout)) ||
+      (row.message != kNone && older(cold.message_since_s, config_.message_timeout))) {
+    counters_.add(metrics::Counter::kMessageTimeouts, 1);
+    close(slot, 1008, "a message was begun and not ended in time", CloseCause::kMessageTimeout);
+    return true;
+  }
+  return false;
+}
+
 void Endpoint::run_timers() {
   timers_.advance(now_, [this](uint32_t slot) { on_timer(slot); });
 }
@@ -290,6 +318,7 @@ void Endpoint::on_timer(uint32_t slot) {
                      protocol::handshake_too_slow().code, protocol::handshake_too_slow().message);
       break;
     case Phase::kOpen: {
+      if (end_stalled(slot)) break;
       const int64_t silent_ms = now_ms_ - row.received_ms;
       const int64_t interval_ms = config_.heartbeat_interval.ns / 1000000;
       const int64_t timeout_ms = config_.heartbeat_timeout.ns / 1000000;

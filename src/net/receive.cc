@@ -58,7 +58,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     size_t step = 0;
     if (row.phase == Phase::kHead) {
       step = consume_head(slot, rest);
-    } else if (row.phase == Phase::kOpen || row.phase == Phase::kClosing) {
+    } else if (row.phase == Phase::kOpen) {
       step = consume_frames(slot, rest, &need);
     }
     if (step == 0) break;
@@ -70,6 +70,8 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     return;
   }
   const MutableBytes rest = bytes.subspan(used);
+  // The clock of what is incomplete begins with its first byte.
+  if (used != 0 || row.input == kNone) cold_[slot].input_since_s = now_s_;
   if (rest.empty()) {
     inputs_.free(row.input);
     row.input = kNone;
@@ -153,7 +155,12 @@ size_t Endpoint::consume_frames(uint32_t slot, MutableBytes bytes, size_t* need)
         bytes.subspan(used), protocol::Role::kServer, room, frame, room_compressed);
     if (status == protocol::ParseStatus::kNeedMore) {
       *need = frame.consumed;
-      return used;
+      const protocol::ParseStatus text =
+          row.receiver.check_incomplete(bytes.subspan(used), protocol::Role::kServer);
+      if (text == protocol::ParseStatus::kFrame) [[likely]]
+        return used;
+      fail_frame(slot, text);
+      return bytes.size();
     }
     if (status != protocol::ParseStatus::kFrame) {
       fail_frame(slot, status);
@@ -178,9 +185,35 @@ void Endpoint::fail_frame(uint32_t slot, protocol::ParseStatus status) {
        big ? CloseCause::kTooBig : CloseCause::kProtocolError);
 }
 
+// Frames that make no message have a price of their own that no limit of messages counts. False: it
+// is not to be paid any more, the connection ends.
+bool Endpoint::count_extra_frame(uint32_t slot) {
+  Cold& cold = cold_[slot];
+  if (cold.extra_second != now_s_) {
+    cold.extra_second = now_s_;
+    cold.extra_frames = 0;
+  }
+  if (++cold.extra_frames <= config_.extra_frames_per_second) return true;
+  counters_.add(metrics::Counter::kFrameFloods, 1);
+  close(slot, 1008, "too many pings, pongs or fragments in a second", CloseCause::kFlood);
+  return false;
+}
+
 void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
                               const protocol::Received& received) {
   Hot& row = rows_[slot];
+  switch (received.event) {
+    case protocol::ReceiveEvent::kFirstFragment:
+      cold_[slot].message_since_s = now_s_;
+      [[fallthrough]];
+    case protocol::ReceiveEvent::kNextFragment:
+    case protocol::ReceiveEvent::kPing:
+    case protocol::ReceiveEvent::kPong:
+      if (!count_extra_frame(slot)) return;
+      break;
+    default:
+      break;
+  }
   switch (received.event) {
     case protocol::ReceiveEvent::kMessage:
       break;  // handled by the caller

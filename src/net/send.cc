@@ -208,6 +208,7 @@ void Endpoint::keep_output(uint32_t slot, uint32_t already_sent) {
     finish_close(slot);
     return;
   }
+  if (row.backlog_bytes == 0) cold_[slot].backlog_since_s = now_s_;
   for (uint32_t s = row.first_segment; s != kNone; s = segments_[s].next) {
     const Segment& segment = segments_[s];
     const uint32_t skip = std::min(already_sent, segment.size);
@@ -287,6 +288,7 @@ void Endpoint::drain_backlog(uint32_t slot) {
     return;
   }
   row.backlog_bytes -= taken;
+  if (taken != 0) cold.backlog_since_s = now_s_;
   while (taken != 0) {
     const uint32_t block = row.backlog;
     const uint32_t end =

@@ -2,6 +2,8 @@
 #include "protocol/ws.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <iterator>
 
 #include "base/assert.h"
@@ -156,6 +158,7 @@ Received WsReceiver::on_data(const FrameView& frame) {
     return fail(continues ? ParseStatus::kUnexpectedContinuation
                           : ParseStatus::kInterleavedMessage);
   }
+  incomplete_bytes_ = 0;
   // utf8_ needs no reset: a text message that ends elsewhere than at a boundary is an error.
   if (!continues) {
     message_opcode_ = frame.opcode;
@@ -174,6 +177,36 @@ Received WsReceiver::on_data(const FrameView& frame) {
   }
   flags_ |= kInMessage;
   return {continues ? ReceiveEvent::kNextFragment : ReceiveEvent::kFirstFragment};
+}
+
+ParseStatus WsReceiver::check_incomplete(Bytes input, Role role) {
+  const size_t mask_bytes = role == Role::kServer ? 4 : 0;
+  if (input.size() < 2 + mask_bytes) return ParseStatus::kFrame;
+  const Opcode opcode = static_cast<Opcode>(input[0] & 0x0f);
+  const bool begins = opcode == Opcode::kText && !in_message() && (input[0] & 0x40) == 0;
+  const bool goes_on = opcode == Opcode::kContinuation && in_message() &&
+                       message_opcode_ == Opcode::kText && !message_compressed();
+  if (!begins && !goes_on) return ParseStatus::kFrame;
+  const uint8_t length = input[1] & 0x7f;
+  const size_t header = 2 + (length == 127 ? 8 : length == 126 ? 2 : 0) + mask_bytes;
+  if (incomplete_bytes_ == 0) incomplete_utf8_ = begins ? Utf8State::kBoundary : utf8_;
+  while (header + incomplete_bytes_ < input.size()) {
+    const Bytes rest = input.subspan(header + incomplete_bytes_);
+    uint8_t block[1024];  // a multiple of four, so that the mask begins anew with each
+    const size_t size = std::min(rest.size(), sizeof block);
+    std::memcpy(block, rest.data(), size);
+    if (mask_bytes != 0) {
+      const uint32_t key = base::load_le<uint32_t>(input.data() + header - 4);
+      apply_mask(block, size, std::rotr(key, 8 * static_cast<int>(incomplete_bytes_ & 3)));
+    }
+    incomplete_utf8_ = advance_utf8(incomplete_utf8_, {block, size});
+    incomplete_bytes_ += static_cast<uint32_t>(size);
+    if (incomplete_utf8_ == Utf8State::kInvalid) {
+      flags_ |= kEnded;
+      return ParseStatus::kBadUtf8;
+    }
+  }
+  return ParseStatus::kFrame;
 }
 
 Received WsReceiver::on_close(const FrameView& frame) {

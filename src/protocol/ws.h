@@ -165,6 +165,11 @@ class WsReceiver {
   // Of the message that the last fragment event belongs to.
   bool message_compressed() const { return (flags_ & kCompressed) != 0; }
 
+  // Looks at the payload of the incomplete frame at the front of `input`, so that text which is
+  // wrong already fails before its frame is whole (RFC 6455 section 8.1). kFrame: nothing wrong so
+  // far. Call when parse_frame said kNeedMore; each byte is looked at once.
+  ParseStatus check_incomplete(base::Bytes input, Role role);
+
   // True between kFirstFragment and kLastFragment.
   bool in_message() const { return (flags_ & kInMessage) != 0; }
   // kText or kBinary: of the message that the last fragment event belongs to.
@@ -184,7 +189,9 @@ class WsReceiver {
 
   uint8_t flags_ = 0;
   Opcode message_opcode_ = Opcode::kBinary;
-  Utf8State utf8_ = Utf8State::kBoundary;  // of the text message in progress
+  Utf8State utf8_ = Utf8State::kBoundary;             // of the text message in progress
+  Utf8State incomplete_utf8_ = Utf8State::kBoundary;  // behind incomplete_bytes_
+  uint32_t incomplete_bytes_ = 0;  // of an incomplete frame's payload that were looked at
 };
 static_assert(sizeof(WsReceiver) <= 8, "it lives in the connection's hot cache line");
 

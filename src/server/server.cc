@@ -178,6 +178,9 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
+  shard.endpoint.message_timeout = config_.limits.message_timeout;
+  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
+  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
   shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
   shard.endpoint.rules.subprotocols = kSubprotocols;

@@ -51,6 +51,14 @@ int main(int argc, char** argv) {
   app.add_option("--publish", publish, "BYTES@HZ: send one shared frame to everybody");
   bool takeover = false;
   uint32_t window_bits = protocol::kWindowBitsMax;
+  double heartbeat_s = 20, timeout_s = 60, message_s = 30;
+  app.add_option("--heartbeat", heartbeat_s, "seconds of silence before a ping")
+      ->capture_default_str();
+  app.add_option("--heartbeat-timeout", timeout_s, "seconds of silence that end a connection")
+      ->capture_default_str();
+  app.add_option("--message-timeout", message_s,
+                 "seconds for a message to be finished and for a backlog to move")
+      ->capture_default_str();
   app.add_flag("--deflate", options.deflate.enabled, "speak permessage-deflate");
   app.add_flag("--deflate-takeover", takeover, "keep compression contexts between messages");
   app.add_option("--deflate-window-bits", window_bits, "largest window, both directions, 8 to 15")
@@ -72,6 +80,10 @@ int main(int argc, char** argv) {
                  publish.c_str());
     return 2;
   }
+  const auto seconds = [](double s) { return base::milliseconds(static_cast<int64_t>(s * 1000)); };
+  options.heartbeat_interval = seconds(heartbeat_s);
+  options.heartbeat_timeout = seconds(timeout_s);
+  options.message_timeout = options.stall_timeout = seconds(message_s);
   options.deflate.rules.server_context_takeover = takeover;
   options.deflate.rules.client_context_takeover = takeover;
   options.deflate.rules.server_window_bits = static_cast<uint8_t>(window_bits);

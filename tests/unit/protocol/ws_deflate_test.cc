@@ -123,6 +123,17 @@ TEST(Inflater, StopsAtTheLimit) {
   EXPECT_EQ(inflate(inflater, hex("f2 00 11 00 00")), "invalid");  // the window is empty
 }
 
+// What docs/protocol.md tells operators, in thousands of bytes. zlib's versions differ by a little.
+TEST(Deflater, BlocksAreAsLargeAsTheDocumentSays) {
+  EXPECT_NEAR(static_cast<double>(Deflater::block_bytes({15, 8, 1})) / 1e3, 268, 2);
+  EXPECT_NEAR(static_cast<double>(Deflater::block_bytes({10, 4, 1})) / 1e3, 18, 2);
+  EXPECT_NEAR(static_cast<double>(Inflater::block_bytes(15)) / 1e3, 40, 2);
+  EXPECT_NEAR(static_cast<double>(Inflater::block_bytes(10)) / 1e3, 8, 2);
+  size_t all = Inflater::block_bytes(15);
+  for (uint8_t bits = 8; bits <= 15; ++bits) all += Deflater::block_bytes({bits, 8, 1});
+  EXPECT_NEAR(static_cast<double>(all) / 1e6, 1.4, 0.1);
+}
+
 std::string random_message(base::Prng& prng) {
   const size_t size = 1 + prng.below(prng.chance(0.2) ? 40'000 : 300);
   const uint64_t letters = prng.chance(0.2) ? 256 : 1 + prng.below(20);

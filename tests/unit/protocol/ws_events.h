@@ -44,6 +44,10 @@ class WsEvents {
         // The promise must be larger than what is there, else a caller would spin.
         check(frame.consumed > input.size());
         promised_ = frame.consumed;
+        const ParseStatus text = receiver_.check_incomplete(input, role_);
+        if (text != ParseStatus::kFrame) {
+          end("error " + std::to_string(close_code_of(text)) + " " + std::string(text_of(text)));
+        }
         break;
       }
       if (status != ParseStatus::kFrame) {
