@@ -88,18 +88,23 @@ struct Cold {
   uint16_t peer_port = 0;
   uint16_t backlog_tail_used = 0;  // bytes used in the last backlog block
   uint32_t backlog_tail = kNone;
-  uint32_t backlog_head_used = 0;              // bytes of the first backlog block already sent
-  char accept_key[protocol::kAcceptKeyChars];  // between the request and the 101
-  protocol::DeflateParameters deflate;         // agreed; valid when deflate_offered
-  bool deflate_offered = false;                // the request has an offer that can be accepted
-  uint32_t deflate_context = kNone;            // in Compression's pool; kNone: it needs none
-  // Whole seconds of the endpoint's clock, modulo 65536.
+  uint32_t backlog_head_used = 0;  // bytes of the first backlog block already sent
+  // Times are whole seconds of the endpoint's clock, modulo 65536.
   uint16_t input_since_s = 0;    // the incomplete frame began; valid while Hot::input is held
-  uint16_t message_since_s = 0;  // the fragmented message began; valid while Hot::message is held
   uint16_t backlog_since_s = 0;  // the socket last took a byte; valid while there is a backlog
-  uint16_t extra_second = 0;     // the second that extra_frames counts
-  uint32_t extra_frames = 0;     // pings, pongs and unfinished fragments
+  protocol::DeflateParameters deflate;  // agreed; valid when deflate_offered
+  bool deflate_offered = false;         // the request has an offer that can be accepted
+  struct Opened {
+    uint32_t deflate_context = kNone;  // in Compression's pool; kNone: it needs none
+    uint32_t extra_frames = 0;         // pings, pongs and unfinished fragments
+    uint16_t extra_second = 0;         // the second that extra_frames counts
+    uint16_t message_since_s = 0;      // the fragmented message began; while Hot::message is held
+  };
+  union {
+    char accept_key[protocol::kAcceptKeyChars] = {};  // from the request to the 101
+    Opened opened;                                    // from the 101 to the end
+  };
 };
-static_assert(sizeof(Cold) <= 112, "idle memory of tidegate-echo is measured against 256 bytes");
+static_assert(sizeof(Cold) <= 96, "idle memory of tidegate-echo is measured against 256 bytes");
 
 }  // namespace tidegate::net

@@ -38,7 +38,7 @@ std::string_view Endpoint::open_deflate(uint32_t slot,
                                         char (&text)[protocol::kExtensionAnswerChars]) {
   Cold& cold = cold_[slot];
   if (compression_ == nullptr || !cold.deflate_offered) return {};
-  if (!compression_->open(cold.deflate, &cold.deflate_context)) {
+  if (!compression_->open(cold.deflate, &cold.opened.deflate_context)) {
     counters_.add(Counter::kDeflateDeclined, 1);
     return {};
   }
@@ -48,15 +48,16 @@ std::string_view Endpoint::open_deflate(uint32_t slot,
 }
 
 void Endpoint::close_deflate(uint32_t slot) {
-  Cold& cold = cold_[slot];
-  if (compression_ != nullptr) compression_->close(cold.deflate_context);
-  cold.deflate_context = kNone;
+  if (!speaks_deflate(slot)) return;  // there may never have been a 101
+  uint32_t& context = cold_[slot].opened.deflate_context;
+  compression_->close(context);
+  context = kNone;
 }
 
 void Endpoint::deliver_compressed(uint32_t slot, Bytes message) {
   Cold& cold = cold_[slot];
   MutableBytes payload;
-  switch (compression_->inflate(cold.deflate, cold.deflate_context, message, &payload)) {
+  switch (compression_->inflate(cold.deflate, cold.opened.deflate_context, message, &payload)) {
     case protocol::InflateStatus::kTooBig:
       fail_frame(slot, protocol::ParseStatus::kTooBig);
       return;
@@ -123,7 +124,7 @@ bool Endpoint::send_deflated(uint32_t slot, Opcode opcode, Bytes payload) {
   uint8_t* const at = reserve(size + protocol::kHeaderMax);
   const Cold& cold = cold_[slot];
   const uint32_t room_header = static_cast<uint32_t>(protocol::header_size(size));
-  const size_t bytes = compression_->deflate(cold.deflate, cold.deflate_context, &payload, 1,
+  const size_t bytes = compression_->deflate(cold.deflate, cold.opened.deflate_context, &payload, 1,
                                              {at + room_header, size - 1});
   if (bytes == 0) return false;
   const uint32_t header = static_cast<uint32_t>(protocol::header_size(bytes));
@@ -148,7 +149,7 @@ bool Endpoint::commit_message_deflated(uint32_t slot, Opcode opcode, uint8_t* at
   }
   const Cold& cold = cold_[slot];
   const Bytes payload{at + header, size};
-  const size_t bytes = compression_->deflate(cold.deflate, cold.deflate_context, &payload, 1,
+  const size_t bytes = compression_->deflate(cold.deflate, cold.opened.deflate_context, &payload, 1,
                                              scratch.first(size - 1));
   if (bytes == 0) return false;
   const uint32_t written = write_compressed_header(at, opcode, bytes);
@@ -174,7 +175,7 @@ bool Endpoint::send_gathered_deflated(uint32_t slot, Opcode opcode, Bytes own, c
   uint8_t* const at = reserve(total + protocol::kHeaderMax);
   const Cold& cold = cold_[slot];
   const uint32_t room_header = static_cast<uint32_t>(protocol::header_size(total));
-  const size_t bytes = compression_->deflate(cold.deflate, cold.deflate_context, all, used,
+  const size_t bytes = compression_->deflate(cold.deflate, cold.opened.deflate_context, all, used,
                                              {at + room_header, total - 1});
   if (bytes == 0) return false;
   const uint32_t header = static_cast<uint32_t>(protocol::header_size(bytes));

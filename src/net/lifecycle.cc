@@ -164,10 +164,13 @@ void Endpoint::accept_upgrade(uint32_t slot) {
   const std::string_view subprotocol = row.subprotocol == protocol::kNoSubprotocol
                                            ? std::string_view{}
                                            : config_.rules.subprotocols[row.subprotocol];
+  char key[protocol::kAcceptKeyChars];
+  std::memcpy(key, cold_[slot].accept_key, sizeof key);
+  cold_[slot].opened = {};
   char extensions[protocol::kExtensionAnswerChars];
-  const size_t size = protocol::write_switching_protocols(
-      {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key},
-      subprotocol, open_deflate(slot, extensions));
+  const size_t size =
+      protocol::write_switching_protocols({at, protocol::kAnswerBytesMax}, {key, sizeof key},
+                                          subprotocol, open_deflate(slot, extensions));
   commit(slot, static_cast<uint32_t>(size));
   row.phase = Phase::kOpen;
   schedule(slot, config_.heartbeat_interval);
@@ -295,7 +298,7 @@ bool Endpoint::end_stalled(uint32_t slot) {
     return true;
   }
   if ((row.input != kNone && older(cold.input_since_s, config_.message_timeout)) ||
-      (row.message != kNone && older(cold.message_since_s, config_.message_timeout))) {
+      (row.message != kNone && older(cold.opened.message_since_s, config_.message_timeout))) {
     counters_.add(metrics::Counter::kMessageTimeouts, 1);
     close(slot, 1008, "a message was begun and not ended in time", CloseCause::kMessageTimeout);
     return true;

@@ -188,12 +188,12 @@ void Endpoint::fail_frame(uint32_t slot, protocol::ParseStatus status) {
 // Frames that make no message have a price of their own that no limit of messages counts. False: it
 // is not to be paid any more, the connection ends.
 bool Endpoint::count_extra_frame(uint32_t slot) {
-  Cold& cold = cold_[slot];
-  if (cold.extra_second != now_s_) {
-    cold.extra_second = now_s_;
-    cold.extra_frames = 0;
+  Cold::Opened& opened = cold_[slot].opened;
+  if (opened.extra_second != now_s_) {
+    opened.extra_second = now_s_;
+    opened.extra_frames = 0;
   }
-  if (++cold.extra_frames <= config_.extra_frames_per_second) return true;
+  if (++opened.extra_frames <= config_.extra_frames_per_second) return true;
   counters_.add(metrics::Counter::kFrameFloods, 1);
   close(slot, 1008, "too many pings, pongs or fragments in a second", CloseCause::kFlood);
   return false;
@@ -204,7 +204,7 @@ void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
   Hot& row = rows_[slot];
   switch (received.event) {
     case protocol::ReceiveEvent::kFirstFragment:
-      cold_[slot].message_since_s = now_s_;
+      cold_[slot].opened.message_since_s = now_s_;
       [[fallthrough]];
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kPing:

@@ -16,15 +16,16 @@ namespace tidegate::protocol {
 inline constexpr uint8_t kWindowBitsMin = 8;  // RFC 7692: 256 bytes to 32 KiB
 inline constexpr uint8_t kWindowBitsMax = 15;
 
-// What both ends agreed on.
+// What both ends agreed on. Every connection keeps one.
 struct DeflateParameters {
-  uint8_t server_window_bits = kWindowBitsMax;  // of what the server compresses
-  uint8_t client_window_bits = kWindowBitsMax;  // of what the client compresses
-  bool server_no_context_takeover = false;
-  bool client_no_context_takeover = false;
-  bool names_server_bits = false;  // the answer has server_max_window_bits
-  bool names_client_bits = false;  // the answer has client_max_window_bits
+  uint8_t server_window_bits : 4 = kWindowBitsMax;  // of what the server compresses
+  uint8_t client_window_bits : 4 = kWindowBitsMax;  // of what the client compresses
+  bool server_no_context_takeover : 1 = false;
+  bool client_no_context_takeover : 1 = false;
+  bool names_server_bits : 1 = false;  // the answer has server_max_window_bits
+  bool names_client_bits : 1 = false;  // the answer has client_max_window_bits
 };
+static_assert(sizeof(DeflateParameters) == 2);
 
 // What a server agrees to.
 struct DeflateRules {

@@ -120,6 +120,18 @@ describe('peers that do not play along', () => {
     assert.equal(await socket.closeCode(), 1008);
     socket.destroy();
   });
+  test('one that never ends its side is ended', async () => {
+    const socket = new RawSocket(server.port, { allowHalfOpen: true });
+    socket.write(Buffer.concat([utf8(head()), close(1000)]));
+    assert.equal((await socket.response()).status, 101);
+    await expectAll(socket, [gets.close(1000)]);
+    // Our side is open still; writing fails once the server has let go of the socket.
+    const refused = new Promise((done) => { socket.socket.once('close', done); });
+    const timer = setInterval(() => socket.write(ping('?')), 50);
+    await within(refused, 'the end of a socket whose peer does not end it');
+    clearInterval(timer);
+    assert.ok(['ECONNRESET', 'EPIPE'].includes(socket.error?.code), String(socket.error));
+  });
   test('half a connection: no more from the peer, what it asked is answered or ended', async () => {
     const socket = await open(server.port);
     socket.write(Buffer.concat([text('last words'), close(1000)]));

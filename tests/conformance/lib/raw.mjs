@@ -18,13 +18,13 @@ export function head({ method = 'GET', target = '/ws', version = 'HTTP/1.1', hea
 }
 
 export class RawSocket {
-  constructor(port, host = '127.0.0.1') {
+  constructor(port, { host = '127.0.0.1', allowHalfOpen = false } = {}) {
     this.chunks = [];
     this.pending = 0;  // bytes that have come and were not taken
     this.wanted = 0;  // no use to parse with fewer bytes than these
     this.ended = false;
     this.wake = () => {};
-    this.socket = connect({ port, host, noDelay: true });
+    this.socket = connect({ port, host, allowHalfOpen, noDelay: true });
     this.socket.on('data', (chunk) => { this.chunks.push(chunk); this.pending += chunk.length; this.wake(); });
     this.socket.on('error', (error) => { this.error = error; this.ended = true; this.wake(); });
     this.socket.on('close', () => { this.ended = true; this.wake(); });
