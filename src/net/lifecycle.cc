@@ -197,6 +197,8 @@ void Endpoint::on_ended(const io::Completion& c) {
   if (!matches(c)) return;
   Hot& row = rows_[c.slot];
   row.flags &= static_cast<uint8_t>(~kFlagReceiving);
+  // It may have ended its own half only: what it said in this turn is answered first.
+  if (c.result == 0 && row.first_segment != kNone) flush();
   // Orderly or not, nothing more comes; a peer that half-closes without a close frame is lost.
   finish_close(c.slot);
 }

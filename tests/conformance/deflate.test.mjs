@@ -11,7 +11,7 @@ import { BitWriter, Codec, stored } from './lib/deflate.mjs';
 import { head, open, request, wsFrame } from './lib/raw.mjs';
 import { startEcho } from './lib/server.mjs';
 import { badText, goodText } from './lib/utf8_cases.mjs';
-import { sleep, within } from './lib/wait.mjs';
+import { seeded, sleep, within } from './lib/wait.mjs';
 import { closing, control, fragmentation, limit, messages, text_rules, violations } from './lib/websocket_cases.mjs';
 
 const fresh = await startEcho(['--deflate']);
@@ -339,6 +339,45 @@ describe('limits', () => {
     for (let i = 0; i < 5; i += 1) await run(fresh, victim);
     bomber.destroy();
   });
+});
+
+// What a damaged stream means is for the fuzzers; here it must end in the ways of the RFCs, and leave
+// nothing behind: two contexts serve 400 connections, most of which ended badly.
+test('400 damaged streams of compressed messages', async () => {
+  const seed = Number(process.env.TIDEGATE_SEED ?? 7692);
+  const pair = await startEcho(['--deflate', '--deflate-takeover', '--deflate-contexts', '2', '--message-bytes', '65536']);
+  const codes = new Map();
+  let number = 0;
+  const play = async () => {
+    while (number < 400) {
+      const random = seeded(seed + number);
+      number += 1;
+      const codec = new Codec({ takeover: true });
+      const socket = await open(pair.port, '/', spoken.headers);
+      const pieces = [];
+      for (let i = 0; i < 4; i += 1) {
+        const small = await codec.deflate(prose(1 + random.below(random.chance(0.1) ? 60_000 : 900), seed + i));
+        pieces.push(...fragments(random.pick([TEXT, BINARY]), small, cuts(small.length, 1 + random.below(3)), { rsv: 4 }));
+      }
+      const stream = Buffer.concat(pieces);
+      for (let i = 1 + random.below(3); i > 0; i -= 1) stream[random.below(stream.length)] ^= 1 << random.below(8);
+      // Our end of the stream ends those that wait for the rest of a damaged length: null.
+      socket.socket.end(Buffer.concat([stream, close(1000)]));
+      const code = await socket.closeCode();
+      codes.set(code, (codes.get(code) ?? 0) + 1);
+      socket.destroy();
+      assert.ok(code === null || (code >= 1000 && code < 5000), `case ${number} of seed ${seed}: ${code}`);
+    }
+  };
+  await Promise.all([play(), play()]);
+  assert.ok(codes.get(1007) > 50 && codes.get(1002) > 10 && codes.get(1000) > 10, JSON.stringify([...codes]));
+  let answer = 'declined';
+  for (let i = 0; i < 200 && answer === 'declined'; i += 1) {
+    await sleep(20);
+    answer = await answerTo(pair, 'permessage-deflate');
+  }
+  assert.equal(answer, 'permessage-deflate');
+  await pair.stop();
 });
 
 test('npm ws with compression of everything, 500 messages each', async () => {

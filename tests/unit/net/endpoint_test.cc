@@ -343,6 +343,26 @@ TEST_F(EndpointTest, ADayOnWhichTheMillisecondsWrapEndsNobody) {
   EXPECT_EQ(answer.substr(answer.size() - 8), "partpart");
 }
 
+// A peer may end its half behind its last words; all of it comes in one turn.
+TEST_F(EndpointTest, LastWordsInFrontOfAHalfCloseAreAnswered) {
+  io::SimClientSocket* s = open();
+  std::string bye = frame("\x03\xe8");
+  bye[0] = static_cast<char>(0x88);
+  send(s, frame("last words") + bye);
+  s->finish();
+  run(20);
+  EXPECT_EQ(read(s), std::string("\x82\x0alast words\x88\x02\x03\xe8"));
+  EXPECT_TRUE(s->ended());
+  EXPECT_EQ(causes_.at(0), CloseCause::kPeerClosed);
+
+  s = network_.connect(kPort);
+  send(s, "GET nowhere HTTP/1.1\r\n\r\n");
+  s->finish();
+  run(20);
+  EXPECT_EQ(read(s).substr(0, 12), "HTTP/1.1 400");
+  EXPECT_EQ(io_.buffers_out(), 0u);
+}
+
 // We said goodbye; what the peer says before it has heard that is for nobody.
 TEST_F(EndpointTest, NothingIsDeliveredBehindOurOwnClose) {
   io::SimClientSocket* s = open();
