@@ -94,6 +94,11 @@ struct Config {
     base::Duration linger = base::seconds(10);
   } world;
 
+  struct Handlers {
+    base::Duration time_limit = base::seconds(5);
+    base::Duration budget = base::milliseconds(1);
+  } handlers;
+
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.
   uint32_t shard_count(uint32_t cpus_available) const;
 };
@@ -118,6 +123,7 @@ struct LoadedConfig {
   Config config;                // complete only when there are no errors
   std::vector<Source> sources;  // by index of the table
   std::vector<std::string> errors;
+  std::vector<std::string> error_keys;  // of each error: the key as it was written, or empty
   bool ok() const { return errors.empty(); }
 };
 

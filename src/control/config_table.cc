@@ -116,6 +116,10 @@ const KeySpec kKeys[] = {
      "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
     {"world.linger", KeyType::kDuration, 0, 1 * kDay, "",
      "how long an entity stays without its connection", FIELD(world.linger)},
+    {"handlers.time_limit", KeyType::kDuration, 0.001, 3600, "",
+     "a handler's call that took longer is answered with ERROR 4008", FIELD(handlers.time_limit)},
+    {"handlers.budget", KeyType::kDuration, 0.001, 3600, "",
+     "a handler's call that took longer is counted", FIELD(handlers.budget)},
 };
 #undef FIELD
 
