@@ -38,6 +38,22 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
+    "Connections ended because a message was not finished in time")                               \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
+    "Connections ended because they took nothing of their backlog in time")                       \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
+    "Connections ended by too many pings, pongs or fragments")                                    \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
+    "Connections that agreed on permessage-deflate")                                              \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
+    "Offers of permessage-deflate declined because no context was free")                          \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
+    "Payload bytes that compression made unnecessary to send")                                    \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
+    "Parts of messages sent as bytes that were compressed for another connection")                \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
+    "Receive buffers left for the next turn because this one had inflated its share")             \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
   X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
     "Messages of handlers that found the way to another shard full")
