@@ -118,6 +118,8 @@ size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
     case protocol::ReceiveEvent::kMessage:
       on_message(now, frame.payload);
       break;
+    case protocol::ReceiveEvent::kCompressedMessage:  // not negotiated, so refused as a frame
+      break;
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kLastFragment:

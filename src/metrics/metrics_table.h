@@ -45,6 +45,22 @@
   X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")            \
   X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")        \
   X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")           \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
+    "Connections ended because a message was not finished in time")                               \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
+    "Connections ended because they took nothing of their backlog in time")                       \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
+    "Connections ended by too many pings, pongs or fragments")                                    \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
+    "Connections that agreed on permessage-deflate")                                              \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
+    "Offers of permessage-deflate declined because no context was free")                          \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
+    "Payload bytes that compression made unnecessary to send")                                    \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
+    "Parts of messages sent as bytes that were compressed for another connection")                \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
+    "Receive buffers left for the next turn because this one had inflated its share")             \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
   X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")             \
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \

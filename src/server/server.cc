@@ -77,6 +77,20 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   return w;
 }
 
+net::CompressionConfig compression_config(const control::Config& config) {
+  const control::Config::Deflate& d = config.deflate;
+  net::CompressionConfig c;
+  c.enabled = config.listen.deflate;
+  c.rules = {static_cast<uint8_t>(d.window_bits), static_cast<uint8_t>(d.client_window_bits),
+             d.server_context_takeover, d.client_context_takeover};
+  c.memory_level = static_cast<uint8_t>(d.memory_level);
+  c.level = static_cast<uint8_t>(d.level);
+  c.min_bytes = d.min_bytes;
+  c.contexts = d.contexts;
+  c.turn_bytes = d.turn_bytes;
+  return c;
+}
+
 }  // namespace
 
 std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error,
@@ -176,9 +190,13 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
+  shard.endpoint.message_timeout = config_.limits.message_timeout;
+  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
+  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
   shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
   shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.endpoint.deflate = compression_config(config_);
   shard.messages_per_second = config_.limits.messages_per_second;
   shard.messages_burst = config_.limits.messages_burst;
   shard.violations_per_minute = config_.limits.violations_per_minute;
