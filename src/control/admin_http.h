@@ -5,8 +5,10 @@
 //   /metrics                     Prometheus text
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
+//   /  /live/...                 the live page (live_page.h), when it is on
 //
-// With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
+// With a token configured, everything but the health routes and the page's files wants
+// `Authorization: Bearer <token>`.
 // Errors are JSON: {"error": "<code>", "message": "..."}. One request for each connection: an idle
 // client must not hold one of the few threads.
 //
@@ -19,6 +21,7 @@
 #include <string>
 
 #include "control/address.h"
+#include "control/live_page.h"
 
 namespace tidegate::control {
 
@@ -55,6 +58,7 @@ class AdminSource {
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one
   std::string token;  // empty: no token asked for
+  LivePageOptions live;
 };
 
 class AdminHttp {
@@ -65,7 +69,8 @@ class AdminHttp {
   AdminHttp(const AdminHttp&) = delete;
   AdminHttp& operator=(const AdminHttp&) = delete;
 
-  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine, ...
+  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine,
+  // ...
   [[nodiscard]] bool start(std::string* error);
   // Waits for requests at work (at most a few seconds). Idempotent.
   void stop();

@@ -246,6 +246,9 @@ class Loader {
             "admin.listen = \"" + c.admin.listen.text() +
                 "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1");
     }
+    if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
+      error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
+    }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long");
     }

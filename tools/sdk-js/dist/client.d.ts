@@ -36,7 +36,9 @@ export interface ClientEvents {
 }
 export interface ClientStats {
     state: ConnectionState;
+    /** Smoothed, and the last one. */
     rttMs: number;
+    rttLastMs: number;
     jitterMs: number;
     /** Bytes a second in WebSocket messages. */
     bytesInPerSecond: number;

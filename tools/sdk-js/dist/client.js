@@ -11,7 +11,7 @@ import { Prediction } from './prediction.js';
 import { WorldPicture, quaternionOf } from './world.js';
 const SYNC_FIRST = 5;
 const SYNC_FIRST_MS = 150;
-const SYNC_LATER_MS = 3000;
+const SYNC_LATER_MS = 1000;
 export class TidegateClient extends Emitter {
     connection;
     world = new WorldPicture();
@@ -134,7 +134,7 @@ export class TidegateClient extends Emitter {
         const { connection, world, clock, playout } = this;
         const prediction = this.prediction.stats(now);
         return {
-            state: this.state, rttMs: clock.rtt, jitterMs: clock.jitter,
+            state: this.state, rttMs: clock.rtt, rttLastMs: clock.lastRtt, jitterMs: clock.jitter,
             bytesInPerSecond: connection.bytesIn.perSecond(now), bytesOutPerSecond: connection.bytesOut.perSecond(now),
             bytesIn: connection.bytesIn.total, bytesOut: connection.bytesOut.total,
             received: connection.received.figures(now), sent: connection.sent.figures(now),

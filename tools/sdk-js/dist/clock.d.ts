@@ -8,6 +8,8 @@ export declare class ClockSync {
     /** Round trip, smoothed as TCP does it, and its mean deviation; ms. */
     rtt: number;
     jitter: number;
+    /** The last round trip, ms. */
+    lastRtt: number;
     get synced(): boolean;
     /** At most so far off, ms. */
     get errorMs(): number;

@@ -11,6 +11,8 @@ export class ClockSync {
     /** Round trip, smoothed as TCP does it, and its mean deviation; ms. */
     rtt = 0;
     jitter = 0;
+    /** The last round trip, ms. */
+    lastRtt = 0;
     get synced() { return this.best !== undefined; }
     /** At most so far off, ms. */
     get errorMs() { return this.best ? this.best.rtt / 2 : Infinity; }
@@ -40,6 +42,7 @@ export class ClockSync {
     }
     /** A round trip measured by other means, such as a heartbeat. */
     roundTrip(rtt) {
+        this.lastRtt = rtt;
         if (this.rtt === 0) {
             this.rtt = rtt;
             this.jitter = rtt / 2;
@@ -60,6 +63,6 @@ export class ClockSync {
         this.samples = [];
         this.sent.clear();
         this.best = undefined;
-        this.rtt = this.jitter = 0;
+        this.rtt = this.jitter = this.lastRtt = 0;
     }
 }

@@ -45,7 +45,9 @@ export interface ClientEvents {
 
 export interface ClientStats {
   state: ConnectionState;
+  /** Smoothed, and the last one. */
   rttMs: number;
+  rttLastMs: number;
   jitterMs: number;
   /** Bytes a second in WebSocket messages. */
   bytesInPerSecond: number;
@@ -75,7 +77,7 @@ export interface ClientStats {
 
 const SYNC_FIRST = 5;
 const SYNC_FIRST_MS = 150;
-const SYNC_LATER_MS = 3000;
+const SYNC_LATER_MS = 1000;
 
 export class TidegateClient extends Emitter<ClientEvents> {
   readonly connection: Connection;
@@ -203,7 +205,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
     const { connection, world, clock, playout } = this;
     const prediction = this.prediction.stats(now);
     return {
-      state: this.state, rttMs: clock.rtt, jitterMs: clock.jitter,
+      state: this.state, rttMs: clock.rtt, rttLastMs: clock.lastRtt, jitterMs: clock.jitter,
       bytesInPerSecond: connection.bytesIn.perSecond(now), bytesOutPerSecond: connection.bytesOut.perSecond(now),
       bytesIn: connection.bytesIn.total, bytesOut: connection.bytesOut.total,
       received: connection.received.figures(now), sent: connection.sent.figures(now),

@@ -21,6 +21,8 @@ export class ClockSync {
   /** Round trip, smoothed as TCP does it, and its mean deviation; ms. */
   rtt = 0;
   jitter = 0;
+  /** The last round trip, ms. */
+  lastRtt = 0;
 
   get synced(): boolean { return this.best !== undefined; }
   /** At most so far off, ms. */
@@ -47,6 +49,7 @@ export class ClockSync {
   }
   /** A round trip measured by other means, such as a heartbeat. */
   roundTrip(rtt: number): void {
+    this.lastRtt = rtt;
     if (this.rtt === 0) {
       this.rtt = rtt;
       this.jitter = rtt / 2;
@@ -66,6 +69,6 @@ export class ClockSync {
     this.samples = [];
     this.sent.clear();
     this.best = undefined;
-    this.rtt = this.jitter = 0;
+    this.rtt = this.jitter = this.lastRtt = 0;
   }
 }
