@@ -161,7 +161,7 @@ class CellStreams {
   void unlink_event(Cell& cell, uint32_t event);
 
   mem::MappedArray<Cell> cells_;
-  FlatMap index_;
+  CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;
   NameSlab names_;

@@ -114,7 +114,7 @@ describe('the demo', options, () => {
       for (const id of ['#line', '#graphs', '#channels']) assert.equal(await page.isVisible(id), shown.includes(id), `${id} at ${level}`);
     }
     await until(async () => /CELL_FRAME/.test(await page.textContent('#channels')), 'traffic by message');
-    assert.ok(await page.isVisible('text=prediction:'));
+    await page.waitForSelector('text=prediction:');
   });
   test('the other encoding', async () => {
     await page.click('#encodings button[data-name="protobuf"]');
