@@ -126,6 +126,35 @@ describe('interpolation', () => {
     assert.equal(track.sample(200, pose).x, 30);
     assert.ok(track.sample(299, pose).x > 30);
   });
+  for (const every of [2, 8]) {
+    test(`one that is told of each ${every} ticks moves as steadily as the others`, () => {
+      const clock = new sdk.PlayoutClock();
+      const track = new sdk.Track();
+      const steps = [];
+      let before = NaN;
+      for (let tick = 1; tick < 1200; tick += 1) {
+        const now = 1000 + tick * clock.tickMs;
+        clock.onTick(tick, now);
+        if (tick % every === 0) track.push(tick, tick, 0, 0, 0);
+        const { x } = track.sample(clock.shownTick(now), pose, clock.gapTicks);
+        if (tick > 300) steps.push(x - before);
+        before = x;
+      }
+      assert.ok(Math.min(...steps) > 0.9 && Math.max(...steps) < 1.1, `steps from ${Math.min(...steps)} to ${Math.max(...steps)}`);
+    });
+  }
+  test('it never runs back when it is suddenly told of more rarely, or more often', () => {
+    const track = new sdk.Track();
+    let before = -Infinity;
+    for (let tick = 1; tick < 600; tick += 1) {
+      const every = tick < 200 || tick > 400 ? 1 : 8;
+      if (tick % every === 0) track.push(tick, tick, 0, 0, 0);
+      const { x } = track.sample(tick - 2, pose, 1);
+      assert.ok(x >= before, `${before} then ${x}`);
+      before = x;
+    }
+    near(before, 597, 0.1);  // and it is as early as the others again
+  });
   test('old states and more than it keeps', () => {
     const track = new sdk.Track();
     for (let t = 0; t < 100; t += 1) track.push(t, t, 0, 0, 0);

@@ -107,7 +107,7 @@ export class TidegateClient extends Emitter {
                 continue;
             const track = this.tracks.get(entity.id);
             if (track && !Number.isNaN(tick))
-                each(entity, track.sample(tick, this.pose));
+                each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
         }
     }
     action(actionId, targetId = '', parameters = {}) {

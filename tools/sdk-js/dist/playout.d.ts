@@ -28,6 +28,8 @@ export declare class PlayoutClock {
     starved: number;
     constructor(options?: PlayoutOptions);
     get newestTick(): number;
+    /** Ticks between two states of the world, as they came of late; the delay covers so many. */
+    get gapTicks(): number;
     /** The delay aimed at, ms. */
     get targetMs(): number;
     /** The delay now, ms: from the arrival of the fastest state to its showing. */
@@ -54,10 +56,15 @@ export declare class Track {
     private count;
     private head;
     private gap;
+    private lag;
+    private lastShown;
     /** A state; one of the newest tick takes its place. */
     push(tick: number, x: number, y: number, z: number, yaw: number): void;
     private put;
     private store;
-    /** Where it is at `tick`; before the first state and behind the last it stands. */
-    sample(tick: number, out: Pose): Pose;
+    /**
+     * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
+     * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+     */
+    sample(shown: number, out: Pose, worldGap?: number): Pose;
 }

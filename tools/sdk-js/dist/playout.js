@@ -5,6 +5,7 @@
 const ARRIVALS = 256;
 const BASE_WINDOW_MS = 10_000;
 const SAMPLES = 24;
+const LAG_RATE = 0.25; // how much slower or faster one entity may be shown while its lag changes
 export const defaultPlayout = { leastMs: 20, mostMs: 600, percentile: 0.97, rate: 0.08 };
 /** Which tick is shown at a time. */
 export class PlayoutClock {
@@ -27,6 +28,8 @@ export class PlayoutClock {
         this.options = options;
     }
     get newestTick() { return this.lastTick; }
+    /** Ticks between two states of the world, as they came of late; the delay covers so many. */
+    get gapTicks() { return this.gap; }
     /** The delay aimed at, ms. */
     get targetMs() { return this.wanted; }
     /** The delay now, ms: from the arrival of the fastest state to its showing. */
@@ -101,6 +104,8 @@ export class Track {
     count = 0;
     head = 0; // of the newest
     gap = 3;
+    lag = NaN;
+    lastShown = 0;
     /** A state; one of the newest tick takes its place. */
     push(tick, x, y, z, yaw) {
         const last = this.count === 0 ? -1 : this.ticks[this.head];
@@ -135,8 +140,16 @@ export class Track {
         this.poses[at + 2] = z;
         this.poses[at + 3] = yaw;
     }
-    /** Where it is at `tick`; before the first state and behind the last it stands. */
-    sample(tick, out) {
+    /**
+     * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
+     * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+     */
+    sample(shown, out, worldGap = Infinity) {
+        const aim = Math.max(0, this.gap - worldGap);
+        const most = Math.max(0, shown - this.lastShown) * LAG_RATE;
+        this.lag = Number.isNaN(this.lag) ? aim : this.lag + Math.max(-most, Math.min(most, aim - this.lag));
+        this.lastShown = shown;
+        const tick = shown - this.lag;
         let newer = this.head;
         let older = this.head;
         for (let i = 0; i < this.count; i += 1) {

@@ -175,7 +175,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
     for (const entity of this.world.entities.values()) {
       if (entity.id === this.playerId) continue;
       const track = this.tracks.get(entity.id);
-      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose));
+      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
     }
   }
 

@@ -6,6 +6,7 @@
 const ARRIVALS = 256;
 const BASE_WINDOW_MS = 10_000;
 const SAMPLES = 24;
+const LAG_RATE = 0.25;  // how much slower or faster one entity may be shown while its lag changes
 
 export interface PlayoutOptions {
   /** Bounds of the delay, ms. */
@@ -38,6 +39,8 @@ export class PlayoutClock {
   constructor(private readonly options: PlayoutOptions = defaultPlayout) {}
 
   get newestTick(): number { return this.lastTick; }
+  /** Ticks between two states of the world, as they came of late; the delay covers so many. */
+  get gapTicks(): number { return this.gap; }
   /** The delay aimed at, ms. */
   get targetMs(): number { return this.wanted; }
   /** The delay now, ms: from the arrival of the fastest state to its showing. */
@@ -119,6 +122,8 @@ export class Track {
   private count = 0;
   private head = 0;  // of the newest
   private gap = 3;
+  private lag = NaN;
+  private lastShown = 0;
 
   /** A state; one of the newest tick takes its place. */
   push(tick: number, x: number, y: number, z: number, yaw: number): void {
@@ -152,8 +157,16 @@ export class Track {
     this.poses[at + 3] = yaw;
   }
 
-  /** Where it is at `tick`; before the first state and behind the last it stands. */
-  sample(tick: number, out: Pose): Pose {
+  /**
+   * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
+   * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+   */
+  sample(shown: number, out: Pose, worldGap = Infinity): Pose {
+    const aim = Math.max(0, this.gap - worldGap);
+    const most = Math.max(0, shown - this.lastShown) * LAG_RATE;
+    this.lag = Number.isNaN(this.lag) ? aim : this.lag + Math.max(-most, Math.min(most, aim - this.lag));
+    this.lastShown = shown;
+    const tick = shown - this.lag;
     let newer = this.head;
     let older = this.head;
     for (let i = 0; i < this.count; i += 1) {
