@@ -116,6 +116,8 @@ function walk(seconds) {
   }
 }
 
+addEventListener('online', () => live.client?.retryNow());
+
 // A hidden tab draws no pictures: the last input must be one that stands.
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) return;

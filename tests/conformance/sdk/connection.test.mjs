@@ -216,6 +216,40 @@ describe('generations', () => {
     assert.equal(other.connection.state, 'closed');
     assert.equal(other.host.sockets.length, 1);
   });
+  test('retryNow() cuts the wait short, once, and only while it waits', () => {
+    const { host, connection, login } = make({ backoff: { firstMs: 30_000, mostMs: 60_000, jitter: 0 } });
+    connection.retryNow();
+    assert.equal(connection.state, 'closed');
+    connection.connect();
+    host.socket.end();
+    host.pass(100);
+    connection.retryNow();
+    connection.retryNow();
+    assert.equal(host.sockets.length, 2);
+    login();
+    connection.enterWorld();
+    connection.retryNow();
+    assert.equal(connection.state, 'inWorld');
+    host.socket.end();
+    connection.disconnect();
+    connection.retryNow();
+    host.pass(300_000);
+    assert.equal(host.sockets.length, 2);
+  });
+  test('a message whose handler disconnects is the last thing told', () => {
+    const { host, connection, login } = make();
+    const told = [];
+    connection.connect();
+    login();
+    connection.enterWorld();
+    connection.on('messageEnd', () => told.push('end'));
+    connection.on('message', ({ type }) => {
+      told.push(type);
+      connection.disconnect();
+    });
+    host.socket.deliver([MessageType.EVENT]);
+    assert.deepEqual(told, [MessageType.EVENT]);
+  });
   test('a token that fails is a loss, and asked for again', async () => {
     let asked = 0;
     const { host, connection, losses } = make({ token: () => { asked += 1; return Promise.reject(new Error('no network')); } });

@@ -89,6 +89,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     get self(): Entity | undefined;
     connect(): void;
     disconnect(reason?: string): void;
+    retryNow(): void;
     /** Moves the predicted self and tells the server. False when the player is not in the world. */
     move(input: Partial<MoveInput> & {
         velocity: Vector3;

@@ -88,6 +88,7 @@ export class TidegateClient extends Emitter {
     get self() { return this.world.entities.get(this.playerId); }
     connect() { this.connection.connect(); }
     disconnect(reason) { this.connection.disconnect(reason); }
+    retryNow() { this.connection.retryNow(); }
     /** Moves the predicted self and tells the server. False when the player is not in the world. */
     move(input) {
         if (this.state !== 'inWorld' || !this.prediction.position)

@@ -82,6 +82,8 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     get state(): ConnectionState;
     /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
     connect(): void;
+    /** While it waits to come back: tries at once, such as when the network is there again. */
+    retryNow(): void;
     /** Ends the connection and all tries. */
     disconnect(reason?: string): void;
     /** Sends at once; false when nobody is logged in. */

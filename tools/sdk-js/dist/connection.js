@@ -70,6 +70,13 @@ export class Connection extends Emitter {
         this.backoff.reset();
         this.attempt();
     }
+    /** While it waits to come back: tries at once, such as when the network is there again. */
+    retryNow() {
+        if (this.current !== 'reconnecting' || this.retryTimer === undefined)
+            return;
+        this.reconnects += 1;
+        this.attempt();
+    }
     /** Ends the connection and all tries. */
     disconnect(reason = 'client leaves') {
         const { socket } = this;
@@ -263,7 +270,8 @@ export class Connection extends Emitter {
             this.lose(generation, CloseCode.PROTOCOL_ERROR, error.message);
             return;
         }
-        this.emit('messageEnd', undefined);
+        if (generation === this.generation)
+            this.emit('messageEnd', undefined);
     }
     owe(generation) {
         if (this.ackTimer !== undefined)

@@ -157,6 +157,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
 
   connect(): void { this.connection.connect(); }
   disconnect(reason?: string): void { this.connection.disconnect(reason); }
+  retryNow(): void { this.connection.retryNow(); }
 
   /** Moves the predicted self and tells the server. False when the player is not in the world. */
   move(input: Partial<MoveInput> & { velocity: Vector3; dt: number }): boolean {

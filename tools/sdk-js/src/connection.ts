@@ -120,6 +120,13 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.attempt();
   }
 
+  /** While it waits to come back: tries at once, such as when the network is there again. */
+  retryNow(): void {
+    if (this.current !== 'reconnecting' || this.retryTimer === undefined) return;
+    this.reconnects += 1;
+    this.attempt();
+  }
+
   /** Ends the connection and all tries. */
   disconnect(reason = 'client leaves'): void {
     const { socket } = this;
@@ -290,7 +297,7 @@ export class Connection extends Emitter<ConnectionEvents> {
       this.lose(generation, CloseCode.PROTOCOL_ERROR, error.message);
       return;
     }
-    this.emit('messageEnd', undefined);
+    if (generation === this.generation) this.emit('messageEnd', undefined);
   }
 
   private owe(generation: number): void {
