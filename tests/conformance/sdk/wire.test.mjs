@@ -3,7 +3,7 @@
 // tables against the schema. And dist against the sources it is built from.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -203,6 +203,29 @@ describe('dist', () => {
       assert.ok(readFileSync(join(fresh, name)).equals(readFileSync(join(committed, name))),
         `tools/sdk-js/dist/${name} is stale: npm run build in tools/sdk-js`);
     }
+  });
+  test('the example of the README is right by the types', async (t) => {
+    const compiler = join(sdkFolder, 'node_modules/typescript/bin/tsc');
+    if (!existsSync(compiler)) {
+      t.skip('typescript is not there: npm ci in tools/sdk-js');
+      return;
+    }
+    const folder = temporaryFolder();
+    mkdirSync(join(folder, 'node_modules/@tidegate'), { recursive: true });
+    symlinkSync(sdkFolder, join(folder, 'node_modules/@tidegate/client'));
+    const [, example] = /```js\n([\s\S]*?)```/.exec(readFileSync(join(sdkFolder, 'README.md'), 'utf8'));
+    const around = `import type { Entity, Pose, Vector3 } from '@tidegate/client';
+      declare function draw(entity: Entity, pose: Readonly<Pose>): void;
+      declare function drawSelf(at: Vector3): void;\n`;
+    writeFileSync(join(folder, 'package.json'), '{"type": "module"}');
+    const check = async (text) => {
+      writeFileSync(join(folder, 'example.ts'), text);
+      return promisify(execFile)(process.execPath, [compiler, '--noEmit', '--strict', '--target', 'ES2022', '--module', 'ES2022',
+        '--moduleResolution', 'bundler', '--lib', 'ES2022,DOM', '--types', '', 'example.ts'], { cwd: folder }).then(() => '', (e) => e.stdout);
+    };
+    const typed = around + example.replace('function frame(now)', 'function frame(now: number)');
+    assert.equal(await check(typed), '');
+    assert.match(await check(typed.replace('entity.id,', 'entity.nmae,')), /nmae/);
   });
   test('the global file is below 40 KB gzipped and works without modules', () => {
     const text = readFileSync(join(sdkFolder, 'dist/tidegate.global.js'));
