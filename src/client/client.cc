@@ -115,6 +115,8 @@ size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
     case protocol::ReceiveEvent::kMessage:
       on_message(now, frame.payload);
       break;
+    case protocol::ReceiveEvent::kCompressedMessage:  // not negotiated, so refused as a frame
+      break;
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kLastFragment:
@@ -228,6 +230,9 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       break;
     }
     default:
+      if (message.type >= 400 || message.type == static_cast<uint32_t>(MessageType::kReply)) {
+        events_.on_custom(now, message.type, message.payload);
+      }
       break;
   }
 }
@@ -259,6 +264,21 @@ void Client::send_heartbeat(base::Bytes payload) {
   wire::MessageWriter writer(buffer, head);
   writer.payload().raw(payload.data(), payload.size());
   if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer, size});
+}
+
+bool Client::send_payload(uint32_t type, base::Bytes payload, uint64_t sequence) {
+  if (payload.size() > wire::kMessageBytesIn) return false;
+  std::vector<uint8_t> buffer(payload.size() + 64);
+  wire::EnvelopeHead head;
+  head.type = static_cast<MessageType>(type);
+  head.sequence = sequence;
+  head.requires_ack = sequence != 0;
+  wire::MessageWriter writer(buffer, head);
+  writer.payload().raw(payload.data(), payload.size());
+  const uint32_t size = writer.finish();
+  if (size == 0) return false;
+  send_binary({buffer.data(), size});
+  return true;
 }
 
 void Client::send_binary(base::Bytes payload) { send_frame(Opcode::kBinary, payload); }

@@ -52,6 +52,8 @@ class ClientEvents {
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
   virtual void on_error(const wire::ErrorNotification&) {}
+  // REPLY, and the types an embedder registered: 400 and above.
+  virtual void on_custom(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
   // Plain messages in echo mode.
   virtual void on_message(base::Instant, base::Bytes) {}
 };
@@ -74,6 +76,8 @@ class Client final : PictureEvents {
   // In world only; false otherwise.
   bool send_move(const wire::PlayerMovement& move);
   void send_heartbeat(base::Bytes payload);
+  // Any type; `sequence` not 0: with requires_ack. False when it is larger than a message may be.
+  bool send_payload(uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   void send_binary(base::Bytes payload);
   void close(uint16_t code);
 

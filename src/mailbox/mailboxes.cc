@@ -51,6 +51,12 @@ const char* name_of(MessageType type) {
       return "close_connection";
     case MessageType::kDrain:
       return "drain";
+    case MessageType::kSendToPlayer:
+      return "send_to_player";
+    case MessageType::kDeliver:
+      return "deliver";
+    case MessageType::kDeliverNear:
+      return "deliver_near";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -47,6 +47,9 @@ enum class MessageType : uint16_t {
   kListEnd,
   kCloseConnection,
   kDrain,
+  kSendToPlayer,
+  kDeliver,
+  kDeliverNear,
   kCount,
 };
 
@@ -240,6 +243,31 @@ struct CloseConnection {
 struct Drain {
   static constexpr MessageType kType = MessageType::kDrain;
   int64_t deadline_ns;
+};
+
+// A handler's message for a player: any shard to the player's home shard, which knows where the
+// connection is. Tail: player id, payload. Drop (not acknowledged; a counter moves).
+struct SendToPlayer {
+  static constexpr MessageType kType = MessageType::kSendToPlayer;
+  uint32_t message_type;
+  uint32_t name_bytes;
+};
+
+// The same on its last leg: home shard to the connection's shard. Tail: payload. Drop.
+struct Deliver {
+  static constexpr MessageType kType = MessageType::kDeliver;
+  ConnectionRef connection;
+  uint32_t message_type;
+};
+
+// A handler's message for all players near a place, to every shard. Tail: payload. Drop.
+struct DeliverNear {
+  static constexpr MessageType kType = MessageType::kDeliverNear;
+  ConnectionRef except;   // not to this connection ...
+  uint32_t except_shard;  // ... of this shard
+  uint32_t message_type;
+  int32_t x, z;     // steps
+  uint32_t radius;  // steps
 };
 
 template <class M>

@@ -38,7 +38,25 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
-  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
+    "Connections ended because a message was not finished in time")                               \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
+    "Connections ended because they took nothing of their backlog in time")                       \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
+    "Connections ended by too many pings, pongs or fragments")                                    \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
+    "Connections that agreed on permessage-deflate")                                              \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
+    "Offers of permessage-deflate declined because no context was free")                          \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
+    "Payload bytes that compression made unnecessary to send")                                    \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
+    "Parts of messages sent as bytes that were compressed for another connection")                \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
+    "Receive buffers left for the next turn because this one had inflated its share")             \
+  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
+  X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
+    "Messages of handlers that found the way to another shard full")
 
 #define TIDEGATE_GAUGES(X)                                                                \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
@@ -56,15 +74,23 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
-#define TIDEGATE_FAMILIES(X)                                                                      \
-  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                  \
-  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code") \
-  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                   \
-  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                         \
-  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")
+#define TIDEGATE_FAMILIES(X)                                                                       \
+  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
+  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
+  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
+  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \
+  X(kHandlerCalls, "tidegate_handler_calls_total", "Calls of an embedder's handler", "handler")    \
+  X(kHandlerFailures, "tidegate_handler_failures_total", "Calls answered with ERROR 4009",         \
+    "handler")                                                                                     \
+  X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
+    "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
+  X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
+    "handler")
 
 namespace tidegate::metrics {
 

@@ -49,13 +49,25 @@ const char* state_label(uint32_t v) {
              : nullptr;
 }
 
-metrics::Labels labels() {
+// Handlers have values by their order; those beyond the family share the last one.
+const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
+  if (handlers == nullptr || v >= handlers->count()) return nullptr;
+  if (v == metrics::kFamilyValuesMax - 1 && handlers->count() > v + 1) return "other";
+  return handlers->entry(v).name.c_str();
+}
+
+metrics::Labels labels(const shard::HandlerTable* handlers) {
   metrics::Labels l;
   l.of[static_cast<uint32_t>(metrics::Family::kCloses)] = close_label;
   l.of[static_cast<uint32_t>(metrics::Family::kRefusals)] = refusal_label;
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  for (const metrics::Family f :
+       {metrics::Family::kHandlerCalls, metrics::Family::kHandlerFailures,
+        metrics::Family::kHandlerTimeouts, metrics::Family::kHandlerOverBudget}) {
+    l.of[static_cast<uint32_t>(f)] = [handlers](uint32_t v) { return handler_label(handlers, v); };
+  }
   return l;
 }
 
@@ -102,7 +114,7 @@ std::string Server::metrics_text() {
     blocks.push_back({std::to_string(i), &agents_[i]->counters});
   }
   blocks.push_back({"control", control_counters_.get()});
-  return metrics::to_text(blocks, labels());
+  return metrics::to_text(blocks, labels(extensions_.handlers));
 }
 
 std::string Server::connections_json(const control::ConnectionsQuery& query) {

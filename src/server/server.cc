@@ -73,15 +73,31 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   return w;
 }
 
+net::CompressionConfig compression_config(const control::Config& config) {
+  const control::Config::Deflate& d = config.deflate;
+  net::CompressionConfig c;
+  c.enabled = config.listen.deflate;
+  c.rules = {static_cast<uint8_t>(d.window_bits), static_cast<uint8_t>(d.client_window_bits),
+             d.server_context_takeover, d.client_context_takeover};
+  c.memory_level = static_cast<uint8_t>(d.memory_level);
+  c.level = static_cast<uint8_t>(d.level);
+  c.min_bytes = d.min_bytes;
+  c.contexts = d.contexts;
+  c.turn_bytes = d.turn_bytes;
+  return c;
+}
+
 }  // namespace
 
-std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error) {
-  std::unique_ptr<Server> server(new Server(config));
+std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error,
+                                     Extensions extensions) {
+  std::unique_ptr<Server> server(new Server(config, std::move(extensions)));
   if (!server->set_up(error)) return nullptr;
   return server;
 }
 
-Server::Server(const control::Config& config) : config_(config) {}
+Server::Server(const control::Config& config, Extensions extensions)
+    : config_(config), extensions_(std::move(extensions)) {}
 
 Server::~Server() { stop(base::Duration{0}); }
 
@@ -166,13 +182,20 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
+  shard.endpoint.message_timeout = config_.limits.message_timeout;
+  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
+  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
   shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
   shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.endpoint.deflate = compression_config(config_);
   shard.messages_per_second = config_.limits.messages_per_second;
   shard.messages_burst = config_.limits.messages_burst;
   shard.violations_per_minute = config_.limits.violations_per_minute;
   shard.server_version = TIDEGATE_VERSION;
+  shard.handlers = extensions_.handlers;
+  shard.handler_time_limit = config_.handlers.time_limit;
+  shard.handler_budget = config_.handlers.budget;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
@@ -213,13 +236,21 @@ bool Server::start(std::string* error) {
   return true;
 }
 
+void Server::log(base::LogLevel level, std::string_view text) const {
+  if (extensions_.log) {
+    extensions_.log(level, text);
+  } else {
+    base::log(level, text);
+  }
+}
+
 void Server::run_shard(uint32_t index) {
   Agent& agent = *agents_[index];
   char name[16];
   std::snprintf(name, sizeof name, "tg-shard-%u", index);
   pthread_setname_np(pthread_self(), name);
   if (!pin_this_thread(agent.cpu)) {
-    base::log(base::LogLevel::kWarn, "shards.cpus: a shard could not be pinned; it runs unpinned");
+    log(base::LogLevel::kWarn, "shards.cpus: a shard could not be pinned; it runs unpinned");
   }
   while (!stop_shards_.load(std::memory_order_relaxed)) agent.shard->turn(shard::Shard::Wait::kYes);
 }

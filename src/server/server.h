@@ -13,11 +13,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "control/admin_http.h"
 #include "control/auth_service.h"
@@ -45,10 +47,17 @@ struct Figures {
   std::vector<const metrics::Histogram*> ticks_by_shard;  // since the start; live
 };
 
+// What an embedder adds. All of it outlives the server.
+struct Extensions {
+  const shard::HandlerTable* handlers = nullptr;              // null: none
+  std::function<void(base::LogLevel, std::string_view)> log;  // empty: base::log; any thread
+};
+
 class Server final : control::AdminSource {
  public:
   // `error` says what was wrong and what to do when nullptr is returned.
-  static std::unique_ptr<Server> make(const control::Config& config, std::string* error);
+  static std::unique_ptr<Server> make(const control::Config& config, std::string* error,
+                                      Extensions extensions = {});
   ~Server() override;
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -62,14 +71,16 @@ class Server final : control::AdminSource {
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
+  std::string metrics() { return metrics_text(); }
 
  private:
   struct Agent;
-  explicit Server(const control::Config& config);
+  Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
   void run_shard(uint32_t index);
   void run_control();
+  void log(base::LogLevel level, std::string_view text) const;
 
   // control::AdminSource
   control::Health livez() override;
@@ -80,6 +91,7 @@ class Server final : control::AdminSource {
   std::string config_json() override;
 
   control::Config config_;
+  Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;

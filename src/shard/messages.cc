@@ -26,6 +26,10 @@ struct ClientMessages {
 
   static Handled not_available(Shard&, uint32_t, const Envelope&) { return Handled::kNotAvailable; }
 
+  static Handled registered(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.run_handler(slot, m);
+  }
+
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
     if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
@@ -98,7 +102,16 @@ void Shard::add_routes() {
        {MessageType::kSubscribe, MessageType::kUnsubscribe, MessageType::kPublish,
         MessageType::kPlayerAction, MessageType::kPlayerStatusChange, MessageType::kPresenceUpdate,
         MessageType::kPresenceSubscribe}) {
+    if (config_.handlers != nullptr &&
+        config_.handlers->find(static_cast<uint32_t>(type)) != HandlerTable::kNone) {
+      continue;
+    }
     add(type, ClientMessages::not_available);
+  }
+  // An embedder's types are routes like all others: without any, nothing is looked up twice.
+  for (uint32_t i = 0; config_.handlers != nullptr && i < config_.handlers->count(); ++i) {
+    const bool added = router_.add(config_.handlers->entry(i).type, ClientMessages::registered);
+    TG_ASSERT(added);
   }
 }
 
@@ -178,7 +191,10 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
       violation(slot, wire::kErrorUnknownType, "nobody serves this message type here");
       break;
     case Handled::kFailed:
-      violation(slot, wire::kErrorHandlerFailed, {});
+      send_error(slot, wire::kErrorHandlerFailed, {}, false);
+      break;
+    case Handled::kTimedOut:
+      send_error(slot, wire::kErrorHandlerTimeout, {}, false);
       break;
   }
 }

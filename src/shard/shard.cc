@@ -143,6 +143,15 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kDrain:
       on_drain();
       break;
+    case MessageType::kSendToPlayer:
+      on_send_to_player(bytes);
+      break;
+    case MessageType::kDeliver:
+      on_deliver(bytes);
+      break;
+    case MessageType::kDeliverNear:
+      on_deliver_near(bytes);
+      break;
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:

@@ -11,8 +11,8 @@
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
-// replies.cc what it answers; tick.cc simulate, encode, flush; home.cc the directory of players;
-// admin.cc rows and drain.
+// replies.cc what it answers; handlers.cc an embedder's handlers; tick.cc simulate, encode, flush;
+// home.cc the directory of players; admin.cc rows and drain.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -27,6 +27,7 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/outbox.h"
 #include "shard/player.h"
@@ -48,9 +49,12 @@ struct ShardConfig {
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
   base::Duration hello_wait = base::seconds(1);
-  std::string_view server_version;  // outlives the shard
-  base::Instant first_tick;         // the same for all shards
-  uint64_t seed = 1;                // ids of sessions, WebSocket keys of nobody
+  std::string_view server_version;         // outlives the shard
+  base::Instant first_tick;                // the same for all shards
+  uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
+  const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
+  base::Duration handler_time_limit = base::seconds(5);   // longer is answered with 4008
+  base::Duration handler_budget = base::milliseconds(1);  // longer is counted
 };
 
 class Shard final : net::ConnectionHandler,
@@ -86,6 +90,7 @@ class Shard final : net::ConnectionHandler,
 
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
+  friend class HandlerContext;   // handlers.cc: what a handler may do
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -129,6 +134,13 @@ class Shard final : net::ConnectionHandler,
   void note_ack(uint32_t slot);
   void send_due_acks();
   Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
+
+  // handlers.cc
+  Handled run_handler(uint32_t slot, const wire::Envelope& message);
+  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload);
+  void on_send_to_player(base::Bytes bytes);
+  void on_deliver(base::Bytes bytes);
+  void on_deliver_near(base::Bytes bytes);
 
   // replies.cc
   template <class Payload>

@@ -31,22 +31,26 @@ void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
 }
 }  // namespace
 
-void* operator new(std::size_t n) { return count_and_allocate(n, 1); }
-void* operator new[](std::size_t n) { return count_and_allocate(n, 1); }
-void* operator new(std::size_t n, std::align_val_t a) {
+[[gnu::noinline]] void* operator new(std::size_t n) { return count_and_allocate(n, 1); }
+[[gnu::noinline]] void* operator new[](std::size_t n) { return count_and_allocate(n, 1); }
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
   return count_and_allocate(n, static_cast<std::size_t>(a));
 }
-void* operator new[](std::size_t n, std::align_val_t a) {
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
   return count_and_allocate(n, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
 
 namespace tidegate {
 namespace {
@@ -101,6 +105,13 @@ class Walker final : public client::ClientEvents {
     ++acks_;
   }
 
+  // For the handler below.
+  void chat() {
+    if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"));
+  }
+  void on_custom(base::Instant, uint32_t, base::Bytes) override { ++customs_; }
+  uint64_t customs() const { return customs_; }
+
   const client::Client& client() const { return *client_; }
   uint64_t acks() const { return acks_; }
 
@@ -112,7 +123,17 @@ class Walker final : public client::ClientEvents {
   bool at_known_ = false;
   uint32_t tick_ = 0;
   uint64_t acks_ = 0;
+  uint64_t customs_ = 0;
 };
+
+// Says everything a handler can say: back, to one player, to those around.
+Outcome chatter(void*, Context& context, const Message& message) noexcept {
+  context.reply(1000, message.payload);
+  context.answer(0, "heard");
+  context.send_to_player(message.payload.text(), 1001, message.payload);
+  context.send_to_nearby(20, 1002, message.payload);
+  return Outcome::kOk;
+}
 
 struct NoWakes final : mailbox::WakeSink {
   void wake_agent(mailbox::AgentId) override {}
@@ -159,6 +180,13 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   config.endpoint.receive_buffers = 128;
   config.endpoint.backlog_pool_bytes = 1 << 20;
   config.endpoint.rules.subprotocols = kSubprotocols;
+  shard::HandlerTable handlers;
+  shard::HandlerEntry entry;
+  entry.type = 1000;
+  entry.name = "chatter";
+  entry.invoke = chatter;
+  ASSERT_TRUE(handlers.add(entry));
+  config.handlers = &handlers;
   std::vector<std::unique_ptr<metrics::Counters>> counters;
   std::vector<std::unique_ptr<shard::Shard>> shards;
   for (uint32_t i = 0; i < kShards; ++i) {
@@ -209,7 +237,10 @@ TEST(SteadyState, ATurnAllocatesNothing) {
     if (shards[0]->current_tick() != last_tick) {
       last_tick = shards[0]->current_tick();
       ++steps;
-      for (auto& walker : walkers) walker->move();
+      for (auto& walker : walkers) {
+        walker->move();
+        if (steps % 8 == 0) walker->chat();
+      }
     }
   }
   EXPECT_EQ(allocations, 0u);
@@ -218,6 +249,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
   for (auto& walker : walkers) {
     EXPECT_GT(walker->acks(), 300u);
+    EXPECT_GT(walker->customs(), 100u);
     const client::PictureCounters& c = walker->client().picture().counters();
     EXPECT_EQ(c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations, 0u);
   }
