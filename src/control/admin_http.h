@@ -7,8 +7,10 @@
 //   /api/v1/shards /api/v1/config
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
 //   /api/v1/snapshots            the files, and which one the world came back from
+//   /  /live/...                 the live page (live_page.h), when it is on
 //
-// With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
+// With a token configured, everything but the health routes and the page's files wants
+// `Authorization: Bearer <token>`.
 // Errors are JSON: {"error": "<code>", "message": "..."}. One request for each connection: an idle
 // client must not hold one of the few threads.
 //
@@ -21,6 +23,7 @@
 #include <string>
 
 #include "control/address.h"
+#include "control/live_page.h"
 
 namespace tidegate::control {
 
@@ -60,6 +63,7 @@ class AdminSource {
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one
   std::string token;  // empty: no token asked for
+  LivePageOptions live;
 };
 
 class AdminHttp {

@@ -48,6 +48,8 @@ struct Config {
   struct Admin {
     Address listen{"127.0.0.1", 7401};  // not set: no admin server
     std::string token;                  // empty: none asked for; loopback only
+    bool live_page = false;             // loopback only
+    bool live_tokens_open = false;  // no key: the demo gives its page tokens without admin.token
   } admin;
   struct Shards {
     uint32_t count = 0;  // 0: see shard_count()

@@ -224,9 +224,15 @@ bool Server::set_up(std::string* error) {
 
 bool Server::start(std::string* error) {
   if (config_.admin.listen.is_set()) {
+    control::LivePageOptions live;
+    live.on = config_.admin.live_page;
+    live.websocket = config_.listen.websocket;
+    live.websocket.port = websocket_port();
+    live.max_speed = config_.world.max_speed;
+    if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
     admin_ = std::make_unique<control::AdminHttp>(
         static_cast<control::AdminSource&>(*this),
-        control::AdminHttpOptions{config_.admin.listen, config_.admin.token});
+        control::AdminHttpOptions{config_.admin.listen, config_.admin.token, std::move(live)});
     if (!admin_->start(error)) return false;
     admin_port_ = admin_->port();
   }

@@ -7,6 +7,8 @@
 namespace tidegate::wire {
 namespace {
 
+constexpr std::string_view kCellSize = "cell_size";  // key of ConnectionEstablished.features
+
 // One field's value into a member, with the check of its wire type; false: malformed.
 class Field {
  public:
@@ -61,13 +63,18 @@ bool Field::to(Vector3* v) const {
          });
 }
 
-// An entry of a map<string, string> that nobody reads: only whether it is well formed.
-bool is_text_entry(const Field& field) {
+// An entry of a map<string, string>; `value` is set when its key is `wanted`.
+bool read_text_entry(const Field& field, std::string_view wanted, std::string_view* value) {
   base::Bytes entry;
-  return field.to(&entry) && for_fields(entry, [](uint32_t n, const Field& f) {
-           std::string_view text;
-           return n > 2 || f.to(&text);
-         });
+  std::string_view parts[2];
+  if (!field.to(&entry) || !for_fields(entry, [&](uint32_t n, const Field& f) {
+        std::string_view text;
+        return n > 2 || f.to(n == 1 ? &parts[0] : n == 2 ? &parts[1] : &text);
+      })) {
+    return false;
+  }
+  if (parts[0] == wanted) *value = parts[1];
+  return true;
 }
 
 bool Field::to(Quaternion* q) const {
@@ -294,7 +301,7 @@ bool decode(base::Bytes bytes, ConnectionEstablished* m) {
       case 4:
         return f.to(&m->heartbeat_interval);
       case 5:
-        return is_text_entry(f);
+        return read_text_entry(f, kCellSize, &m->cell_size);
       case 6:
         return f.to(&m->resume_token);
       case 7:
@@ -484,6 +491,12 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.text(2, m.server_version);
   out.int64(3, m.server_time);
   out.varint(4, m.heartbeat_interval);
+  if (!m.cell_size.empty()) {
+    const size_t mark = out.begin(5);
+    out.text(1, kCellSize);
+    out.text(2, m.cell_size);
+    out.end(mark);
+  }
   out.text(6, m.resume_token);
   out.varint(7, m.tick_rate);
   out.varint(8, m.server_tick);

@@ -103,6 +103,7 @@ struct ConnectionEstablished {
   std::string_view server_version;
   int64_t server_time = 0;
   uint32_t heartbeat_interval = 0;  // ms
+  std::string_view cell_size;       // features["cell_size"], metres; empty: left out
   std::string_view resume_token;
   uint32_t tick_rate = 0;
   uint32_t server_tick = 0;

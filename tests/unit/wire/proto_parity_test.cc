@@ -134,6 +134,7 @@ void random_message(base::Prng& r, pb::ConnectionEstablished* m) {
   m->set_server_version(random_text(r, 20));
   m->set_server_time(random_i64(r));
   m->set_heartbeat_interval(random_u32(r));
+  if (r.chance(0.5)) (*m->mutable_features())["cell_size"] = "8" + random_text(r, 6);
   m->set_resume_token(random_text(r, 60));
   m->set_tick_rate(random_u32(r));
   m->set_server_tick(random_u32(r));
