@@ -162,8 +162,8 @@ test('a wrong picture of a cell heals, also where nothing moves', async () => {
   await until(async () => {
     const { frames } = watcher.world.counters;
     await sleep(700);  // of a cell that changes, a checksum comes each half second
-    return frames === watcher.world.counters.frames;
-  }, 'a world in which nothing moves');
+    return watcher.world.entities.size === 2 && frames === watcher.world.counters.frames;
+  }, 'a world of two who stand');
   await until(spoil(), 'a quiet cell healed');
   assert.equal(watcher.world.counters.checksumMismatches, 0);
   const healed = spoil();
