@@ -94,6 +94,27 @@ describe('the demo', options, () => {
     assert.deepEqual([s.refusedMoves, s.corrections, s.world.checksumMismatches, s.world.malformed, s.world.strays], [0, 0, 0, 0, 0]);
     assert.ok(s.world.checksums > 0);
   });
+  test('cheating is refused, and the player shown where the server holds it', async () => {
+    const from = await position(page);
+    await page.keyboard.down('Space');
+    await page.keyboard.down('KeyD');
+    await evaluated(page, 'refusals', () => window.live.client.stats().refusedMoves > 3);
+    await page.keyboard.up('KeyD');
+    await page.keyboard.up('Space');
+    await evaluated(page, 'prediction, picture and server at one place', () => {
+      const { self, prediction } = window.live.client;
+      const shown = prediction.shown(performance.now());
+      return prediction.stats(performance.now()).pending === 0
+        && Math.hypot(self.x - prediction.position.x, self.z - prediction.position.z) < 0.05
+        && Math.hypot(shown.x - prediction.position.x, shown.z - prediction.position.z) < 0.05;
+    });
+    assert.ok((await stats(page)).corrections > 0);
+    const went = await position(page);
+    await page.keyboard.down('KeyA');
+    await until(async () => went.x - (await position(page)).x > 1, 'it walks on from there', 20_000);
+    await page.keyboard.up('KeyA');
+    assert.ok(went.x > from.x - 0.1);
+  });
   test('a preset changes what the graphs show, and back', async () => {
     await page.keyboard.press('Digit2');
     assert.ok(await page.isVisible('#graphs'));

@@ -7,10 +7,11 @@ const KEYS = {
   KeyA: [-1, 0], ArrowLeft: [-1, 0], KeyD: [1, 0], ArrowRight: [1, 0],
 };
 
-// Which way the held keys lead: a vector of length 0 or 1, and whether to go slowly.
+// Which way the held keys lead: a vector of length 0 or 1, and whether to go slowly or to cheat.
 export class Keyboard {
   #held = new Set();
   #slow = false;
+  #cheat = false;
   constructor(onDigit) {
     const typing = (event) => event.target instanceof HTMLInputElement && event.target.type !== 'range';
     addEventListener('keydown', (event) => {
@@ -19,15 +20,22 @@ export class Keyboard {
       if (KEYS[event.code]) {
         this.#held.add(event.code);
         event.preventDefault();
+      } else if (event.code === 'Space' && !(event.target instanceof HTMLButtonElement)) {
+        this.#cheat = true;
+        event.preventDefault();
       } else if (/^Digit[0-4]$/.test(event.code)) onDigit(Number(event.code.at(-1)));
     });
     addEventListener('keyup', (event) => {
       this.#slow = event.shiftKey;
+      if (event.code === 'Space') this.#cheat = false;
       this.#held.delete(event.code);
     });
     addEventListener('blur', () => this.release());
   }
-  release() { this.#held.clear(); }
+  release() {
+    this.#held.clear();
+    this.#cheat = false;
+  }
   direction() {
     let x = 0;
     let z = 0;
@@ -36,7 +44,7 @@ export class Keyboard {
       z += KEYS[key][1];
     }
     const length = Math.hypot(x, z) || 1;
-    return { x: x / length, z: z / length, slow: this.#slow };
+    return { x: x / length, z: z / length, slow: this.#slow, cheat: this.#cheat };
   }
 }
 
