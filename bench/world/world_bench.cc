@@ -79,7 +79,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   }
   bool transfer(base::ShardId, base::Bytes) override { return false; }
   bool gone(EntityId, std::string_view, const Steps3&) override { return true; }
-  bool interest_changed(base::ShardId, CellKey cell, bool packed, bool protobuf,
+  bool interest_changed(base::ShardId, CellKey cell, uint8_t packed, uint8_t protobuf,
                         uint8_t requests) override {
     return slice_.subscribe({0}, cell, packed, protobuf, requests);
   }

@@ -252,6 +252,12 @@ class Loader {
     if (c.world.view_distance > c.world.cell_size * 3.2F) {
       error({}, "world.view_distance must be at most 3.2 times world.cell_size");
     }
+    if (c.interest.full_rate_distance > c.interest.half_rate_distance ||
+        c.interest.half_rate_distance > c.interest.quarter_rate_distance) {
+      error({},
+            "interest.full_rate_distance, half_rate_distance and quarter_rate_distance must rise "
+            "in that order");
+    }
     for (size_t i = 0; i < 3; ++i) {
       if (c.world.bounds_min[i] >= c.world.bounds_max[i]) {
         error({}, "world.bounds_min must be below world.bounds_max on every axis");

@@ -78,6 +78,12 @@ struct Config {
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
   } world;
+  // Cells as near as that are sent at the full, half and quarter tick rate, others at an eighth.
+  struct Interest {
+    float full_rate_distance = 24.0F;      // metres
+    float half_rate_distance = 40.0F;      // metres
+    float quarter_rate_distance = 100.0F;  // metres
+  } interest;
 
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.
   uint32_t shard_count(uint32_t cpus_available) const;

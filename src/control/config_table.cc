@@ -82,6 +82,14 @@ const KeySpec kKeys[] = {
      "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
     {"world.linger", KeyType::kDuration, 0, 1 * kDay, "",
      "how long an entity stays without its connection", FIELD(world.linger)},
+    {"interest.full_rate_distance", KeyType::kNumber, 0, 1000, "m",
+     "cells as near as that are sent in every tick with a change",
+     FIELD(interest.full_rate_distance)},
+    {"interest.half_rate_distance", KeyType::kNumber, 0, 1000, "m",
+     "cells as near as that are sent at half the tick rate", FIELD(interest.half_rate_distance)},
+    {"interest.quarter_rate_distance", KeyType::kNumber, 0, 1000, "m",
+     "cells as near as that are sent at a quarter of the tick rate, those beyond at an eighth",
+     FIELD(interest.quarter_rate_distance)},
 };
 #undef FIELD
 

@@ -6,38 +6,48 @@
 #include <cstdint>
 
 // enumerator, Prometheus name, help
-#define TIDEGATE_COUNTERS(X)                                                                      \
-  X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")              \
-  X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                  \
-  X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                            \
-  X(kSends, "tidegate_sends_total", "Send operations")                                            \
-  X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")          \
-  X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                          \
-    "Connections ended because they read too slowly")                                             \
-  X(kWsProtocolErrors, "tidegate_websocket_errors_total",                                         \
-    "Connections ended by a WebSocket error")                                                     \
-  X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")       \
-  X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")       \
-  X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                   \
-  X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                             \
-  X(kTicks, "tidegate_ticks_total", "World ticks run")                                            \
-  X(kTickOverruns, "tidegate_tick_overruns_total",                                                \
-    "Ticks that began more than a period late on some shard")                                     \
-  X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                 \
-  X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity") \
-  X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")        \
-  X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds") \
-  X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")             \
-  X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")             \
-  X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                \
-  X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                    \
-  X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")  \
-  X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                     \
-    "Bytes of protobuf cell updates encoded")                                                     \
-  X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                       \
-    "Cells left for the next tick because the tick's memory was full")                            \
-  X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
-  X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+#define TIDEGATE_COUNTERS(X)                                                                       \
+  X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")               \
+  X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
+  X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                             \
+  X(kSends, "tidegate_sends_total", "Send operations")                                             \
+  X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")           \
+  X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                           \
+    "Connections ended because they read too slowly")                                              \
+  X(kWsProtocolErrors, "tidegate_websocket_errors_total",                                          \
+    "Connections ended by a WebSocket error")                                                      \
+  X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")        \
+  X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")        \
+  X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                    \
+  X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                              \
+  X(kTicks, "tidegate_ticks_total", "World ticks run")                                             \
+  X(kTickOverruns, "tidegate_tick_overruns_total",                                                 \
+    "Ticks that began more than a period late on some shard")                                      \
+  X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                  \
+  X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity")  \
+  X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")         \
+  X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds")  \
+  X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")              \
+  X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")              \
+  X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                 \
+  X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                     \
+  X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")   \
+  X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                      \
+    "Bytes of protobuf cell updates encoded")                                                      \
+  X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                        \
+    "Cells left for the next tick because the tick's memory was full")                             \
+  X(kLayerFramesFull, "tidegate_packed_frames_full_total", "Packed frames of the full-rate chain") \
+  X(kLayerFramesHalf, "tidegate_packed_frames_layer2_total", "Packed frames of layer 2")           \
+  X(kLayerFramesQuarter, "tidegate_packed_frames_layer1_total", "Packed frames of layer 1")        \
+  X(kLayerFramesAnchor, "tidegate_packed_frames_layer0_total", "Packed frames of layer 0")         \
+  X(kLayersLeftOut, "tidegate_layers_left_out_total",                                              \
+    "Frames of layers left out because the tick's memory was full")                                \
+  X(kLevelsRaised, "tidegate_levels_raised_total", "Cells sent to a watcher at a higher rate")     \
+  X(kLevelsLowered, "tidegate_levels_lowered_total", "Cells sent to a watcher at a lower rate")    \
+  X(kSlotsReusedEarly, "tidegate_slots_reused_early_total",                                        \
+    "Slots used again before their rest was over, so that a cell began anew")                      \
+  X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")    \
+  X(kViolations, "tidegate_violations_total", "Client messages answered with an error")            \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
 
 #define TIDEGATE_GAUGES(X)                                                                \

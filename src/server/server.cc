@@ -56,6 +56,9 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.tick_rate = config.world.tick_rate;
   w.cell_size = config.world.cell_size;
   w.view_distance = config.world.view_distance;
+  w.full_rate_distance = config.interest.full_rate_distance;
+  w.half_rate_distance = config.interest.half_rate_distance;
+  w.quarter_rate_distance = config.interest.quarter_rate_distance;
   w.max_speed = config.world.max_speed;
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];

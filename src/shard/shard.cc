@@ -180,6 +180,14 @@ void Shard::update_gauges() {
   counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
   counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
   counters_.set(Counter::kEncodesSkipped, encode.skipped);
+  counters_.set(Counter::kLayerFramesFull, encode.layer_frames[3]);
+  counters_.set(Counter::kLayerFramesHalf, encode.layer_frames[2]);
+  counters_.set(Counter::kLayerFramesQuarter, encode.layer_frames[1]);
+  counters_.set(Counter::kLayerFramesAnchor, encode.layer_frames[0]);
+  counters_.set(Counter::kLayersLeftOut, encode.layers_left_out);
+  counters_.set(Counter::kLevelsRaised, interest_.counters().levels_raised);
+  counters_.set(Counter::kLevelsLowered, interest_.counters().levels_lowered);
+  counters_.set(Counter::kSlotsReusedEarly, slice_.cells().early_reuses());
 }
 
 uint64_t Shard::memory_bytes() const {

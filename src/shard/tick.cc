@@ -152,14 +152,14 @@ bool Shard::gone(base::EntityId entity, std::string_view player_id, const world:
   return true;
 }
 
-bool Shard::interest_changed(base::ShardId owner, world::CellKey cell, bool packed_wanted,
-                             bool protobuf_wanted, uint8_t requests) {
+bool Shard::interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
+                             uint8_t protobuf_levels, uint8_t requests) {
   if (outbox_.strained()) return false;
   mailbox::SubscribeCell subscribe{};
   subscribe.cell_x = cell.x;
   subscribe.cell_z = cell.z;
-  subscribe.packed_wanted = packed_wanted;
-  subscribe.protobuf_wanted = protobuf_wanted;
+  subscribe.packed_levels = packed_levels;
+  subscribe.protobuf_levels = protobuf_levels;
   subscribe.requests = requests;
   outbox_.post(owner.value, subscribe);
   return true;
@@ -241,8 +241,7 @@ void Shard::on_publication(base::Bytes bytes) {
 void Shard::on_subscribe(mailbox::AgentId from, base::Bytes bytes) {
   const auto subscribe = read_message<mailbox::SubscribeCell>(bytes);
   slice_.subscribe({static_cast<uint16_t>(from)}, {subscribe.cell_x, subscribe.cell_z},
-                   subscribe.packed_wanted != 0, subscribe.protobuf_wanted != 0,
-                   subscribe.requests);
+                   subscribe.packed_levels, subscribe.protobuf_levels, subscribe.requests);
 }
 
 void Shard::on_transfer(base::Bytes bytes) {

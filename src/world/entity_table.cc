@@ -8,6 +8,7 @@ EntityTable::EntityTable(uint32_t limit)
       ids_(limit),
       name_refs_(limit),
       images_(limit),
+      layer_bases_(limit),
       memberships_(limit),
       controls_(limit),
       slots_(limit),
@@ -86,9 +87,9 @@ void EntityTable::expire_forwards(uint32_t now_tick) {
 }
 
 size_t EntityTable::bytes() const {
-  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + memberships_.bytes() +
-         controls_.bytes() + slots_.bytes() + names_.bytes() + departures_.bytes() +
-         departed_.bytes();
+  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + layer_bases_.bytes() +
+         memberships_.bytes() + controls_.bytes() + slots_.bytes() + names_.bytes() +
+         departures_.bytes() + departed_.bytes();
 }
 
 }  // namespace tidegate::world

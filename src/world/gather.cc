@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flush side of InterestTable: a watcher's chunks of one tick.
+#include <algorithm>
+
 #include "world/interest.h"
 
 namespace tidegate::world {
@@ -57,10 +59,33 @@ void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, C
           chunks.add(p->protobuf_spawns.first[piece]);
         }
       }
-      w.joining &= ~(uint64_t{1} << i);
+      complete(w, i);
     }
   }
   w.state &= static_cast<uint8_t>(~kWorldDue);
+}
+
+// What a watcher that has the cell gets of it in this tick.
+void InterestTable::add_updates(Watcher& w, uint32_t i, const Publication& p, ChunkList& chunks) {
+  const uint64_t bit = uint64_t{1} << i;
+  const bool chained = (w.chained & bit) != 0;
+  const uint8_t level = std::min<uint8_t>(level_of(w, i), kFullLevel - 1);
+  const bool due = !chained && p.layer <= level;
+  if ((w.state & kIsPacked) == 0) {
+    chunks.add(p.protobuf_events);
+    if (p.crossing_count != 0) add_crossings(w, p, chunks);
+    if (chained) chunks.add(p.protobuf_chain);
+    if (due) chunks.add(p.protobuf_layer);
+    // Behind a layer 0 the client has every change until now.
+    if (due && p.layer == 0 && level_of(w, i) == kFullLevel) complete(w, i);
+    return;
+  }
+  if (chained) chunks.add(p.packed_chain);
+  if (!due || p.packed_layer.count == 0) return;
+  if ((p.flags & kRefersToHalf) != 0 && (w.half_held & bit) == 0) return;
+  chunks.add(p.packed_layer);
+  if (p.layer == 0) w.half_held &= ~bit;
+  if (p.layer == 1) w.half_held |= bit;
 }
 
 Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunks,
@@ -77,12 +102,15 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     const uint64_t bit = uint64_t{1} << i;
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
+    // The chain begins with a keyframe, and so does a stream that begins anew.
+    const bool whole =
+        packed && (p->answered & kPackedKeyframe) != 0 && (w.dropping & bit) == 0 &&
+        ((p->flags & kRebased) != 0 || (level_of(w, i) == kFullLevel && (w.chained & bit) == 0));
     if ((w.joining & bit) == 0) {
-      if (packed) {
-        chunks.add(p->packed_delta);
+      if (whole) {
+        joined |= bit;
       } else {
-        chunks.add(p->protobuf_delta);
-        if (p->crossing_count != 0) add_crossings(w, *p, chunks);
+        add_updates(w, i, *p, chunks);
       }
     }
     if (w.dropping & bit) {
@@ -112,7 +140,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       if ((joined >> i & 1) == 0) continue;
       const Publication& p = publications_[w.cells[i]];
       chunks.add(packed ? p.packed_keyframe : p.protobuf_spawns);
-      w.joining &= ~(uint64_t{1} << i);
+      complete(w, i);
     }
   }
   // A drop that was left out must come again: the cell stays on the list.
@@ -121,9 +149,15 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     if (dropped >> i & 1) forget(w, i);
   }
   // What was not answered is asked for again; it costs nothing while the question is on its way.
-  for (uint64_t open = w.joining | w.dropping; open != 0; open &= open - 1) {
+  uint64_t open = w.joining | w.dropping;
+  if (packed) open |= w.level_low & w.level_high & ~w.chained;
+  for (; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
-    request(w.cells[i], (w.dropping >> i & 1) != 0 ? dropped_by : join_requests(w));
+    if ((w.dropping >> i & 1) != 0) {
+      request(w.cells[i], dropped_by);
+    } else if (!packed || is_anchor(cells_[w.cells[i]].key, tick)) {
+      request(w.cells[i], join_requests(w));
+    }
   }
   if (w.joining == 0) w.state &= static_cast<uint8_t>(~kStale);
   return result;

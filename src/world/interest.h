@@ -2,7 +2,12 @@
 // Which cells each connection of this shard watches, and which of the tick's chunks it gets. A
 // watcher is a connection slot with a position and a radius; the cells it watches are those that
 // touch its circle, with a margin before one is let go. Cells are shared: a table of watched cells
-// with a count of watchers for each encoding subscribes to the owner once. No step walks pairs.
+// with a count of watchers for each encoding and level subscribes to the owner once. No step walks
+// pairs.
+//
+// A watcher has a level in each cell, by distance with a margin: full rate near, then half, a
+// quarter and an eighth. Fewer layers need nothing; the chain of a packed cell begins with a
+// keyframe, at an anchor; until then its watcher goes on with the layers.
 //
 // Order of a tick: add/move/remove as messages come in; post_changes() before the shard's own
 // SimulationDone (its requests are then answered in this tick's publications); store() for each
@@ -16,6 +21,7 @@
 #include "mem/mapped_array.h"
 #include "world/cell_key.h"
 #include "world/flat_map.h"
+#include "world/layers.h"
 #include "world/publication.h"
 #include "world/world_config.h"
 
@@ -30,10 +36,11 @@ enum class Encoding : uint8_t { kProtobuf = 0, kPacked = 1 };  // as in CLIENT_H
 // What the shard tells a cell's owner (mailbox SubscribeCell).
 class InterestEvents {
  public:
-  // Wanted encodings and Request bits of a cell. False when there is no room; it is repeated in
-  // the next post_changes(). Nothing wanted and no request: the subscription ends.
-  virtual bool interest_changed(base::ShardId owner, CellKey cell, bool packed_wanted,
-                                bool protobuf_wanted, uint8_t requests) = 0;
+  // Levels of the cell's watchers as bits (layers.h), for each encoding, and Request bits. False
+  // when there is no room; it is repeated in the next post_changes(). No level and no request: the
+  // subscription ends.
+  virtual bool interest_changed(base::ShardId owner, CellKey cell, uint8_t packed_levels,
+                                uint8_t protobuf_levels, uint8_t requests) = 0;
 
  protected:
   ~InterestEvents() = default;
@@ -75,6 +82,7 @@ struct InterestCounters {
   uint64_t joins = 0, drops = 0, resyncs = 0;
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
+  uint64_t levels_raised = 0, levels_lowered = 0;
 };
 
 class InterestTable {
@@ -108,13 +116,16 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 160;
+  static constexpr size_t kWatcherBytes = 192;
 
  private:
   struct Watcher {
     uint16_t cells[kActiveCellsMax];  // indices of watched cells, the first `count` are valid
     uint64_t joining;                 // bit i: no keyframe of cells[i] was gathered yet
     uint64_t dropping;                // bit i: to be let go with this tick's chunks
+    uint64_t level_low, level_high;   // bit i: the two bits of the level in cells[i]
+    uint64_t chained;                 // bit i: level 3, and the client is in the chain
+    uint64_t half_held;               // bit i: packed, the client has the layer 1 of this period
     int32_t x, z;                     // steps, where the cells were last decided
     uint16_t view_steps;              // radius, steps
     uint8_t count;
@@ -130,22 +141,33 @@ class InterestTable {
 
   struct WatchedCell {
     CellKey key;
-    uint32_t watchers[2];  // by Encoding
-    uint8_t requests;      // Request bits for the next post_changes()
-    uint8_t queued;        // 1: in changed_
-    uint8_t posted;        // bit e: the owner was told that encoding e is wanted
-    uint8_t unused;
-    uint32_t next_free;  // index + 1; 0: none
+    uint32_t watchers[2][kLevels];  // by Encoding and level
+    uint8_t requests;               // Request bits for the next post_changes()
+    uint8_t queued;                 // 1: in changed_
+    uint8_t posted[2];              // by Encoding: the levels the owner was told
+    uint32_t next_free;             // index + 1; 0: none
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;
-  uint32_t watch(CellKey key, Encoding encoding);  // kNoCell: the table is full
-  void unwatch(uint32_t cell, Encoding encoding);
+  uint32_t watch(CellKey key);  // kNoCell: the table is full
+  void use(uint32_t cell, Encoding encoding, uint8_t levels, int32_t watchers);
+  uint8_t levels_wanted(uint32_t cell, Encoding encoding) const;
   void request(uint32_t cell, uint8_t requests);
   static uint8_t join_requests(const Watcher& w);
   void mark_changed(uint32_t cell);
   void decide(Watcher& w, const Steps3& position);
   void forget(Watcher& w, uint32_t i);
+  static Encoding encoding_of(const Watcher& w) {
+    return (w.state & kIsPacked) != 0 ? Encoding::kPacked : Encoding::kProtobuf;
+  }
+  static uint8_t level_of(const Watcher& w, uint32_t i) {
+    return static_cast<uint8_t>((w.level_low >> i & 1) | (w.level_high >> i & 1) << 1);
+  }
+  static uint8_t uses_of(const Watcher& w, uint32_t i);
+  uint8_t level_at(int64_t distance_squared, uint8_t now) const;
+  void set_level(Watcher& w, uint32_t i, uint8_t level);
+  void complete(Watcher& w, uint32_t i);
+  void add_updates(Watcher& w, uint32_t i, const Publication& p, ChunkList& chunks);
   bool watches_fully(const Watcher& w, CellKey key) const;
   void add_crossings(const Watcher& w, const Publication& p, ChunkList& chunks) const;
   void gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world);
@@ -153,6 +175,7 @@ class InterestTable {
 
   WorldScale scale_;
   float view_metres_;
+  int32_t rate_steps_[kLevels];  // a cell as near as that has the level; 0 has no end
   CellKey cell_min_, cell_max_;  // of the bounds
   mem::MappedArray<Watcher> watchers_;
   mem::MappedArray<WatchedCell> cells_;

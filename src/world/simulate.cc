@@ -105,7 +105,7 @@ void WorldSlice::apply(EntitySlot s, const Input& input, uint32_t tick) {
   }
   ++counters_.inputs_applied;
   if (changed == 0) return;
-  image.changed |= changed;
+  mark_changed(image, changed);
   cells_.touch(membership);
 }
 
@@ -179,7 +179,7 @@ bool WorldSlice::cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents&) {
   Membership& membership = entities_.membership(s);
   if (!cells_.may_leave(membership.cell) || !cells_.has_room(to)) return false;
   const CellKey from = cells_.cell(membership.cell).key;
-  entities_.image(s).changed |= kChangedPosition;
+  mark_changed(entities_.image(s), kChangedPosition);
   const bool known = cells_.leave(entities_, s, &to, tick);
   cells_.enter(cells_.obtain(to), entities_, s, known ? &from : nullptr, tick);
   return true;
@@ -197,7 +197,7 @@ bool WorldSlice::hand_over(EntitySlot s, ShardId owner, uint32_t tick, SliceEven
   uint8_t bytes[kTransferBytesMax];
   TransferRecord record{};
   record.image = image;
-  record.image.changed |= kChangedPosition;
+  mark_changed(record.image, kChangedPosition);
   record.control = entities_.control(s);
   record.id = id.value;
   record.from = cells_.cell(membership.cell).key;

@@ -159,19 +159,26 @@ Queued WorldSlice::queue_input(EntityId id, const Input& input) {
   return {};
 }
 
-bool WorldSlice::subscribe(ShardId reader, CellKey key, bool packed, bool protobuf,
-                           uint8_t requests) {
+bool WorldSlice::subscribe(ShardId reader, CellKey key, uint8_t packed_levels,
+                           uint8_t protobuf_levels, uint8_t requests) {
   TG_ASSERT(reader.value < kShardsMax);
   const uint64_t bit = uint64_t{1} << reader.value;
   uint32_t c = cells_.find(key);
   if (c == kNone) {
-    if (!packed && !protobuf && requests == 0) return true;
+    if ((packed_levels | protobuf_levels | requests) == 0) return true;
     c = cells_.obtain(key);
     if (c == kNone) return false;
   }
   Cell& cell = cells_.cell(c);
-  cell.packed_readers = packed ? cell.packed_readers | bit : cell.packed_readers & ~bit;
-  cell.protobuf_readers = protobuf ? cell.protobuf_readers | bit : cell.protobuf_readers & ~bit;
+  const auto assign = [bit](uint64_t& readers, bool reads) {
+    readers = reads ? readers | bit : readers & ~bit;
+  };
+  for (uint32_t level = 0; level < kLevels; ++level) {
+    assign(cell.packed_at[level], (packed_levels >> level & 1) != 0);
+    assign(cell.protobuf_at[level], (protobuf_levels >> level & 1) != 0);
+  }
+  assign(cell.packed_readers, packed_levels != 0);
+  assign(cell.protobuf_readers, protobuf_levels != 0);
   if (requests != 0) {
     cell.requests |= requests;
     cell.requesters |= bit;

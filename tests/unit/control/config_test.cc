@@ -32,6 +32,12 @@ TEST(Config, DefaultsAreSafeAndComplete) {
   EXPECT_EQ(c.config.limits.connections, 10'000u);
 }
 
+TEST(Config, RateDistancesMustRise) {
+  EXPECT_TRUE(from_file("[interest]\nfull_rate_distance = 0\n").ok());
+  EXPECT_NE(only_error(from_file("[interest]\nhalf_rate_distance = 180\n")).find("rise"),
+            std::string::npos);
+}
+
 TEST(Config, ReadsEveryKindOfValue) {
   const LoadedConfig c = from_file(R"(
 [listen]
