@@ -13,6 +13,7 @@
 
 #include "control/config_table.h"
 #include "control/json_writer.h"
+#include "control/toml_lexical.h"
 
 namespace tidegate::control {
 namespace {
@@ -143,6 +144,11 @@ class Loader {
 
   void read_file() {
     if (input_.file_text.empty()) return;
+    if (const uint32_t line = line_beyond_ascii(input_.file_text); line != 0) {
+      error(input_.file_name + ":" + std::to_string(line),
+            "characters beyond ASCII stand only in strings and comments");
+      return;
+    }
     const toml::parse_result result =
         toml::parse(std::string_view(input_.file_text), std::string_view(input_.file_name));
     if (!result) {

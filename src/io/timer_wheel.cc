@@ -4,15 +4,13 @@
 // tells the next step at which there is something to do.
 #include "io/timer_wheel.h"
 
+#include <algorithm>
+
 namespace tidegate::io {
 
 TimerWheel::TimerWheel(uint32_t capacity, base::Duration granularity, base::Instant start)
-    : nodes_(new Node[capacity]),
-      capacity_(capacity),
-      granularity_ns_(granularity.ns),
-      start_ns_(start.ns) {
+    : nodes_(capacity), capacity_(capacity), granularity_ns_(granularity.ns), start_ns_(start.ns) {
   TG_ASSERT(granularity.ns > 0);
-  for (uint32_t i = 0; i < capacity; ++i) nodes_[i] = {0, kNone, kNone, kIdle};
   for (uint32_t& head : heads_) head = kNone;
 }
 
@@ -28,13 +26,13 @@ void TimerWheel::schedule(uint32_t index, base::Instant due) {
   cancel(index);
   if (due == base::Instant::never()) return;
   ++count_;
-  nodes_[index].due = step_at_or_after(due);
+  nodes_[index].due = std::min(step_at_or_after(due), kDueMax);
   place(index);
 }
 
 void TimerWheel::cancel(uint32_t index) {
   TG_ASSERT(index < capacity_);
-  if (nodes_[index].bucket == kIdle) return;
+  if (!scheduled(index)) return;
   unlink(index);
   --count_;
 }
@@ -60,7 +58,7 @@ void TimerWheel::place(uint32_t index) {
 
 void TimerWheel::link(uint32_t index, uint16_t bucket) {
   Node& node = nodes_[index];
-  node.bucket = bucket;
+  node.list = bucket + 1U;
   node.previous = kNone;
   node.next = heads_[bucket];
   if (node.next != kNone) nodes_[node.next].previous = index;
@@ -70,7 +68,7 @@ void TimerWheel::link(uint32_t index, uint16_t bucket) {
 
 void TimerWheel::unlink(uint32_t index) {
   Node& node = nodes_[index];
-  const uint16_t bucket = node.bucket;
+  const auto bucket = static_cast<uint16_t>(node.list - 1);
   if (node.previous != kNone) {
     nodes_[node.previous].next = node.next;
   } else {
@@ -80,7 +78,7 @@ void TimerWheel::unlink(uint32_t index) {
     }
   }
   if (node.next != kNone) nodes_[node.next].previous = node.previous;
-  node.bucket = kIdle;
+  node.list = kIdle;
 }
 
 uint64_t TimerWheel::next_step(uint32_t* level_out, uint32_t* bucket_out) const {

@@ -6,16 +6,17 @@
 // Timers are due on the granularity grid, rounded up: never early, late by less than one step.
 // Timers of the same step come in no particular but a reproducible order.
 //
-// Thread: the owner's. Owner: the caller. Limits: `capacity` timers of 24 bytes, taken in the
-// constructor. Due times may be any distance away.
+// Thread: the owner's. Owner: the caller. Limits: `capacity` timers of 16 bytes, touched when
+// first used. Due times lie at most 2^54 steps away (at 1 ms: half a million years); later ones are
+// due then.
 #pragma once
 
 #include <bit>
 #include <cstdint>
-#include <memory>
 
 #include "base/assert.h"
 #include "base/time.h"
+#include "mem/mapped_array.h"
 
 namespace tidegate::io {
 
@@ -29,7 +30,7 @@ class TimerWheel {
   // next advance; never() unsets it.
   void schedule(uint32_t index, base::Instant due);
   void cancel(uint32_t index);  // no effect when not set
-  bool scheduled(uint32_t index) const { return nodes_[index].bucket != kIdle; }
+  bool scheduled(uint32_t index) const { return nodes_[index].list != kIdle; }
   uint32_t count() const { return count_; }
 
   // Calls on_due(index) for every timer due at `now`, at most `limit` of them; the rest stay due.
@@ -54,16 +55,18 @@ class TimerWheel {
  private:
   static constexpr uint32_t kLevels = 6;
   static constexpr uint32_t kBuckets = 64;
-  static constexpr uint16_t kIdle = UINT16_MAX;
+  static constexpr uint64_t kDueMax = (uint64_t{1} << 54) - 1;
+  static constexpr uint16_t kIdle = 0;                      // of Node::list
   static constexpr uint16_t kDueList = kLevels * kBuckets;  // due, to be handed out now
   static constexpr uint16_t kLateList = kDueList + 1;       // due at the next advance
 
-  struct Node {
-    uint64_t due;  // step number
+  struct Node {          // all zero: not set
+    uint64_t due : 54;   // step number
+    uint64_t list : 10;  // 1 + (level * 64 + bucket, or a list above), or kIdle
     uint32_t next;
     uint32_t previous;
-    uint16_t bucket;  // level * 64 + bucket, a list above, or kIdle
   };
+  static_assert(sizeof(Node) == 16 && kLateList + 1 < 1 << 10);
 
   void turn_to(base::Instant now);
   uint32_t take_due();
@@ -74,7 +77,7 @@ class TimerWheel {
   uint64_t next_step(uint32_t* level_out, uint32_t* bucket_out) const;
   uint64_t step_at_or_after(base::Instant t) const;
 
-  std::unique_ptr<Node[]> nodes_;
+  mem::MappedArray<Node> nodes_;
   uint32_t capacity_;
   int64_t granularity_ns_;
   int64_t start_ns_;

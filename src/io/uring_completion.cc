@@ -51,7 +51,7 @@ void UringIo::translate_received() {
   constexpr uint32_t kMoreInBuffer = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE;
   constexpr uint32_t kJustReceiving = kOpen | kNamed | kReceiving;
   const io_uring_cqe* const queue = ring_.cq.cqes;
-  const Slot* const slots = slots_.get();
+  const Slot* const slots = slots_.data();
   const uint32_t mask = ring_.cq.ring_mask;
   const uint64_t buffer_bytes = limits_.buffer_bytes;
   uint8_t* const memory = buffer_memory_;

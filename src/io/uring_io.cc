@@ -202,7 +202,7 @@ std::span<const ShortSend> UringIo::finish_sends() {
     scan_sends();
   }
   short_taken_ = true;
-  return {short_sends_.get(), short_count_};
+  return {short_sends_.data(), short_count_};
 }
 
 void UringIo::watch_writable(uint32_t slot, uint32_t generation) {

@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "io/event_waker.h"
 #include "io/io.h"
+#include "mem/mapped_array.h"
 
 namespace tidegate::io {
 
@@ -72,7 +73,12 @@ class UringIo final : public Io {
 
  private:
   enum class Op : uint8_t;
-  struct Slot;  // 16 bytes a socket: generation, what is in flight
+  struct Slot {  // one for each socket
+    uint32_t generation;
+    uint32_t state;         // bits of uring_slots.h: what is in flight, what the owner asked for
+    uint32_t next_starved;  // slot or UINT32_MAX; valid while kStarved
+    uint32_t previous_starved;
+  };
 
   explicit UringIo(const IoLimits& limits);
   IoStatus set_up(SetupError* error);
@@ -132,12 +138,12 @@ class UringIo final : public Io {
   bool woken_ = false;         // this poll has its kWoken already
   bool sends_queued_ = false;  // since the last finish_sends
 
-  std::unique_ptr<Slot[]> slots_;
-  std::unique_ptr<sockaddr_in6[]> peers_;  // by slot, valid from query to the next poll
-  std::unique_ptr<msghdr[]> messages_;     // by submission entry
+  mem::MappedArray<Slot> slots_;
+  mem::MappedArray<sockaddr_in6> peers_;  // by slot, valid from query to the next poll
+  std::unique_ptr<msghdr[]> messages_;    // by submission entry
   std::unique_ptr<Completion[]> events_;
   uint32_t event_count_ = 0;
-  std::unique_ptr<ShortSend[]> short_sends_;
+  mem::MappedArray<ShortSend> short_sends_;
   uint32_t short_count_ = 0;
   bool short_taken_ = false;               // handed out; the next send starts a new list
   std::unique_ptr<io_uring_cqe[]> stash_;  // completions moved aside after an overflow

@@ -56,11 +56,11 @@ base::Result<std::unique_ptr<UringIo>, IoStatus> UringIo::make(const IoLimits& l
 
 UringIo::UringIo(const IoLimits& limits)
     : limits_(limits),
-      slots_(new Slot[limits.sockets]()),
-      peers_(new sockaddr_in6[limits.sockets]()),
+      slots_(limits.sockets),
+      peers_(limits.sockets),
       messages_(new msghdr[limits.queue_entries]()),
       events_(new Completion[kEventsPerPoll]()),
-      short_sends_(new ShortSend[limits.sockets]()),
+      short_sends_(limits.sockets),
       // All that can be in flight at once: a completion for each buffer, and for each socket the
       // ends of its accept, receive, poll, peer query, shutdown, cancels, close and send.
       stash_capacity_(limits.buffers + limits.sockets * 10 + 64) {

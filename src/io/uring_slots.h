@@ -41,13 +41,6 @@ inline constexpr uint32_t kCloseSent = 1u << 8;  // IORING_OP_CLOSE queued; noth
 inline constexpr uint32_t kForced = 1u << 9;     // kShutdownToClose was tried
 inline constexpr uint32_t kInFlight = kReceiving | kPolling | kPeering | kShutting;
 
-struct UringIo::Slot {
-  uint32_t generation;
-  uint32_t state;
-  uint32_t next_starved;  // slot or UINT32_MAX; valid while kStarved
-  uint32_t previous_starved;
-};
-
 inline constexpr uint32_t kNoSlot = UINT32_MAX;
 inline constexpr uint32_t kGenerationMask = 0xffffff;
 inline constexpr uint32_t kEventsPerPoll = 512;  // 20 KB of completions: stays in the L1/L2 cache

@@ -42,7 +42,7 @@ struct EndpointConfig {
   uint32_t head_bytes = 8 * 1024;      // larger is answered with 431
   uint32_t backlog_bytes = 64 * 1024;  // per connection; more closes with 1013
   uint32_t backlog_pool_bytes = 16 << 20;
-  uint32_t turn_bytes = 4 << 20;  // output made in one turn before it is sent early
+  uint32_t turn_bytes = 256 << 10;  // output made in one turn before it is sent early: stays in L2
   uint32_t big_inputs = 256;      // connections that may be in the middle of a big message
   base::Duration handshake_timeout = base::seconds(10);   // whole head and decision
   base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none

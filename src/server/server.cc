@@ -164,6 +164,8 @@ bool Server::set_up(std::string* error) {
   shard.world = world;
   shard.endpoint.connections = rows;
   shard.endpoint.message_bytes = config_.limits.message_bytes;
+  shard.endpoint.turn_bytes =
+      std::max(shard.endpoint.turn_bytes, config_.limits.message_bytes + (64u << 10));
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;

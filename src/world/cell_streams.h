@@ -242,7 +242,7 @@ class CellStreams {
   void forget_gone(Cell& cell);
 
   mem::MappedArray<Cell> cells_;
-  FlatMap index_;
+  CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;
   mem::MappedArray<GoneMember> gone_;

@@ -184,7 +184,7 @@ class InterestTable {
   uint32_t changed_count_ = 0;
   uint32_t free_cells_ = 0;
   uint32_t cells_used_ = 0;
-  FlatMap cell_of_;  // packed key -> index in cells_
+  CellMap cell_of_;  // packed key -> index in cells_
   InterestCounters counters_;
 };
 

@@ -8,6 +8,7 @@
 #include "control/address.h"
 #include "control/config_table.h"
 #include "control/json_writer.h"
+#include "control/toml_lexical.h"
 
 namespace tidegate::control {
 namespace {
@@ -122,6 +123,22 @@ TEST(Config, ADamagedFileIsAnErrorAndNoAbort) {
        {"[.a]", "[limits", "[]", "[limits]\na.", "[limits]\na = {.}", "\xff", "="}) {
     EXPECT_EQ(only_error(from_file(text)).rfind("game.toml:", 0), 0u) << text;
   }
+}
+
+TEST(Config, CharactersBeyondAsciiOutsideOfTextsAreErrors) {
+  const auto line = [](std::string_view toml) { return line_beyond_ascii(toml); };
+  EXPECT_EQ(line("[a\u0393]"), 1u);  // found by fuzzing: undefined behaviour in the parser
+  EXPECT_EQ(line("a = 1\n\n\u00e9 = 2"), 3u);
+  EXPECT_EQ(line("a = \"\u00e9\" \u00e9"), 1u);
+  EXPECT_EQ(line("a = '''\n'x\u00e9\n''''\u00e9"), 3u);
+  EXPECT_EQ(line("a = \"unterminated\n\u00e9"), 2u);
+  EXPECT_EQ(line("\xef\xbb\xbf# \u00e9\na = \"\\\"\u00e9\" # '\u00e9\nb = '\u00e9\\' "), 0u);
+  EXPECT_EQ(line("a = \"\"\"\n\"\" \u00e9 \\\"\"\" \u00e9 \"\"\"\"\" # \u00e9"), 0u);
+  ConfigInput input;
+  input.file_name = "t.toml";
+  input.file_text = "[listen]\n[a\u0393]\n";
+  EXPECT_EQ(only_error(load_config(input)),
+            "t.toml:2: characters beyond ASCII stand only in strings and comments");
 }
 
 TEST(Config, EmptyUnknownSectionsAreErrorsToo) {

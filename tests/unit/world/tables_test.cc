@@ -16,14 +16,15 @@
 namespace tidegate::world {
 namespace {
 
-TEST(FlatMap, AgreesWithAReferenceOverManySteps) {
-  FlatMap map(300);
+template <class Map>
+void compare_with_a_reference() {
+  Map map(300);
   std::unordered_map<uint32_t, uint32_t> reference;
   base::Prng prng(3);
   for (int i = 0; i < 60'000; ++i) {
     const auto key = static_cast<uint32_t>(prng.below(600)) * (i % 2 ? 1 : 0x10001);
     const auto found = reference.find(key);
-    ASSERT_EQ(map.find(key), found == reference.end() ? FlatMap::kAbsent : found->second);
+    ASSERT_EQ(map.find(key), found == reference.end() ? Map::kAbsent : found->second);
     if (found != reference.end()) {
       map.erase(key);
       reference.erase(found);
@@ -32,6 +33,26 @@ TEST(FlatMap, AgreesWithAReferenceOverManySteps) {
       reference[key] = static_cast<uint32_t>(i);
     }
     ASSERT_EQ(map.count(), reference.size());
+  }
+}
+
+TEST(FlatMap, AgreesWithAReferenceOverManySteps) { compare_with_a_reference<FlatMap>(); }
+TEST(FlatMap, ByCellAgreesToo) { compare_with_a_reference<CellMap>(); }
+
+TEST(FlatMap, NeighbouringCellsLieTogether) {
+  const uint32_t first = hash_cell(CellKey{-8, 16}.packed());
+  for (int16_t x = -8; x < 0; ++x) {
+    for (int16_t z = 16; z < 24; ++z) EXPECT_EQ(hash_cell(CellKey{x, z}.packed()) >> 6, first >> 6);
+  }
+  EXPECT_NE(hash_cell(CellKey{0, 16}.packed()) >> 6, first >> 6);
+}
+
+TEST(FlatMap, TakesAsManyAsItsLimit) {
+  for (uint32_t limit : {1u, 4u, 12u, 13u, 51u, 52u, 1000u, 52'428u}) {
+    FlatMap map(limit);
+    for (uint32_t key = 0; key < limit; ++key) map.insert(key * 977, key);
+    for (uint32_t key = 0; key < limit; ++key) ASSERT_EQ(map.find(key * 977), key);
+    ASSERT_EQ(map.find(1), FlatMap::kAbsent);
   }
 }
 
