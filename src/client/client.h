@@ -41,8 +41,9 @@ struct ClientConfig {
   std::string path = "/ws";
   std::string token;
   wire::StateEncoding encoding = wire::StateEncoding::kPacked;
-  float view_distance = 0;  // metres, 0: the server's
-  bool echo = false;        // plain WebSocket: no tidegate messages are spoken
+  float view_distance = 0;            // metres, 0: the server's
+  uint32_t max_bytes_per_second = 0;  // asked of the server; 0: its own choice
+  bool echo = false;                  // plain WebSocket: no tidegate messages are spoken
 };
 
 class ClientEvents {

@@ -264,6 +264,9 @@ class Loader {
             "interest.full_rate_distance, half_rate_distance and quarter_rate_distance must rise "
             "in that order");
     }
+    if (c.budget.bytes_per_second > c.budget.bytes_per_second_max) {
+      error({}, "budget.bytes_per_second must be at most budget.bytes_per_second_max");
+    }
     for (size_t i = 0; i < 3; ++i) {
       if (c.world.bounds_min[i] >= c.world.bounds_max[i]) {
         error({}, "world.bounds_min must be below world.bounds_max on every axis");

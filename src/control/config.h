@@ -85,6 +85,13 @@ struct Config {
     float quarter_rate_distance = 100.0F;  // metres
   } interest;
 
+  // What a client may be sent.
+  struct Budget {
+    uint32_t bytes_per_second = 48 * 1024;
+    uint32_t bytes_per_second_max = 256 * 1024;
+    base::Duration stall_timeout = base::seconds(10);
+  } budget;
+
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.
   uint32_t shard_count(uint32_t cpus_available) const;
 };

@@ -90,6 +90,15 @@ const KeySpec kKeys[] = {
     {"interest.quarter_rate_distance", KeyType::kNumber, 0, 1000, "m",
      "cells as near as that are sent at a quarter of the tick rate, those beyond at an eighth",
      FIELD(interest.quarter_rate_distance)},
+    {"budget.bytes_per_second", KeyType::kSize, 2048, 100 * kMebi, "",
+     "what a client is sent in a second that asks for nothing else",
+     FIELD(budget.bytes_per_second)},
+    {"budget.bytes_per_second_max", KeyType::kSize, 2048, 100 * kMebi, "",
+     "the most that a client gets with max_bytes_per_second in CLIENT_HELLO",
+     FIELD(budget.bytes_per_second_max)},
+    {"budget.stall_timeout", KeyType::kDuration, 2, 3600, "",
+     "a reader that takes nothing of what waits for it for so long is closed with 1013",
+     FIELD(budget.stall_timeout)},
 };
 #undef FIELD
 

@@ -44,19 +44,32 @@
     "Frames of layers left out because the tick's memory was full")                                \
   X(kLevelsRaised, "tidegate_levels_raised_total", "Cells sent to a watcher at a higher rate")     \
   X(kLevelsLowered, "tidegate_levels_lowered_total", "Cells sent to a watcher at a lower rate")    \
+  X(kFramesLeftOut, "tidegate_frames_left_out_total",                                              \
+    "Cell updates that a client's budget left out")                                                \
+  X(kCellsStale, "tidegate_cells_stale_total",                                                     \
+    "Cells that begin again with a keyframe because the budget left a layer 0 out")                \
+  X(kCellsCut, "tidegate_cells_cut_total",                                                         \
+    "Times that a client's farthest cells were dropped for want of budget")                        \
+  X(kSlowNoLayer3, "tidegate_slow_skip_layer3_total", "Slow readers: to half rate at most")        \
+  X(kSlowNoLayer2, "tidegate_slow_skip_layer2_total", "Slow readers: to a quarter rate at most")   \
+  X(kSlowNear, "tidegate_slow_far_cells_off_total", "Slow readers: far cells dropped")             \
+  X(kSlowOwnOnly, "tidegate_slow_own_state_only_total", "Slow readers: own state and events only") \
+  X(kSlowClosed, "tidegate_slow_closed_total", "Slow readers: closed with 1013")                   \
   X(kSlotsReusedEarly, "tidegate_slots_reused_early_total",                                        \
     "Slots used again before their rest was over, so that a cell began anew")                      \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")    \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")            \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
 
-#define TIDEGATE_GAUGES(X)                                                                \
-  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
-  X(kPlayers, "tidegate_players", "Connections with a session")                           \
-  X(kEntities, "tidegate_entities", "Entities owned")                                     \
-  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")           \
-  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")      \
-  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits") \
+#define TIDEGATE_GAUGES(X)                                                                  \
+  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
+  X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
+  X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
+  X(kBacklogBytesMax, "tidegate_backlog_bytes_max", "Most that ever waited for one reader") \
+  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
+  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
   X(kTick, "tidegate_tick", "Last tick that ended")
 
 // enumerator, name, help; seconds

@@ -43,7 +43,7 @@ struct EndpointConfig {
   uint32_t backlog_bytes = 64 * 1024;  // per connection; more closes with 1013
   uint32_t backlog_pool_bytes = 16 << 20;
   uint32_t turn_bytes = 256 << 10;  // output made in one turn before it is sent early: stays in L2
-  uint32_t big_inputs = 256;      // connections that may be in the middle of a big message
+  uint32_t big_inputs = 256;        // connections that may be in the middle of a big message
   base::Duration handshake_timeout = base::seconds(10);   // whole head and decision
   base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none
   base::Duration heartbeat_timeout = base::seconds(40);   // silence that ends a connection
@@ -175,6 +175,7 @@ class Endpoint {
   uint32_t now_ms_ = 0;
   uint32_t open_count_ = 0;
   uint32_t slots_used_ = 0;
+  uint32_t backlog_bytes_max_ = 0;  // that any connection had
 
   mem::MappedArray<Hot> rows_;
   mem::MappedArray<Cold> cold_;

@@ -125,7 +125,7 @@ void Shard::enter_world(uint32_t slot) {
   Player& player = players_[slot];
   const world::Encoding encoding =
       player.flags & kPacked ? world::Encoding::kPacked : world::Encoding::kProtobuf;
-  interest_.add(slot, encoding, player.view_distance, player.position);
+  interest_.add(slot, encoding, player.view_distance, player.position, player.budget);
   if (encoding == world::Encoding::kPacked) set_state(slot, State::kConnected);
 }
 

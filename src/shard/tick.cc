@@ -62,7 +62,7 @@ void Shard::run_encode() {
 void Shard::run_flush() {
   const uint32_t tick = barrier_.tick();
   const base::Instant started = io_.now();
-  if (publications_ != 0 || answers_due_) {
+  if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
     for (uint32_t slot = 0; slot < players_end_; ++slot) {
       if (players_[slot].session != 0 && endpoint_.is_open(slot)) flush_player(slot, tick, unix_ms);
@@ -87,7 +87,16 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
   world::ChunkList chunks{chunks_.data(), static_cast<uint32_t>(chunks_.size())};
   world::ChunkList world{world_chunks_.data(), static_cast<uint32_t>(world_chunks_.size())};
   world::Gathered gathered = world::Gathered::kFrames;
-  if (interest_.watching(slot)) gathered = interest_.gather(slot, tick, chunks, world);
+  if (interest_.watching(slot)) {
+    const auto sent = static_cast<uint32_t>(endpoint_.cold(slot).bytes_out);
+    const world::QueueSample queue{endpoint_.now_ms(), sent, endpoint_.hot(slot).backlog_bytes};
+    if (interest_.update_budget(slot, queue) == world::Rung::kEnd) {
+      endpoint_.close(slot, 1013, "too far behind; try again later",
+                      net::CloseCause::kSlowConsumer);
+      return;
+    }
+    gathered = interest_.gather(slot, tick, chunks, world);
+  }
 
   // Personal frames stand first, in personal_; the parts of one message follow each other in
   // parts_. A message is cut where the next chunk would pass the limit.
@@ -126,6 +135,7 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
   }
   if (chunks.overflowed) interest_.resync(slot);
+  if (own != 0 && interest_.watching(slot)) interest_.spend(slot, own);
   counters_.add(Counter::kEntityUpdatesSent, chunks.entities + world.entities);
 }
 

@@ -41,8 +41,9 @@ void InterestTable::add_crossings(const Watcher& w, const Publication& p, ChunkL
 // A protobuf watcher's WORLD_STATE: its own cell first, then others while there is room. Pieces of
 // its own cell that have none come as spawns: piece i is the same entities in both. New members
 // tend to stand at the end, so those pieces go first and the watcher's own entity is among them.
-void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world) {
-  const uint64_t joining = w.joining;
+void InterestTable::gather_world(Watcher& w, uint32_t tick, uint64_t left_out, ChunkList& chunks,
+                                 ChunkList& world) {
+  const uint64_t joining = w.joining & ~left_out;
   const CellKey own = scale_.cell_of({w.x, 0, w.z});
   for (const bool first : {true, false}) {
     for (uint32_t i = 0; i < w.count; ++i) {
@@ -65,8 +66,17 @@ void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, C
   w.state &= static_cast<uint8_t>(~kWorldDue);
 }
 
-// What a watcher that has the cell gets of it in this tick.
-void InterestTable::add_updates(Watcher& w, uint32_t i, const Publication& p, ChunkList& chunks) {
+// A keyframe for a watcher that has the cell: its chain begins with one, and so does a stream that
+// begins anew.
+bool InterestTable::takes_whole(const Watcher& w, uint32_t i, const Publication& p) const {
+  return (w.state & kIsPacked) != 0 && (p.answered & kPackedKeyframe) != 0 &&
+         (w.dropping >> i & 1) == 0 &&
+         ((p.flags & kRebased) != 0 || (level_of(w, i) == kFullLevel && (w.chained >> i & 1) == 0));
+}
+
+// What a watcher that has the cell gets of it in this tick. `left_out`: only what it must have.
+void InterestTable::add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out,
+                                ChunkList& chunks) {
   const uint64_t bit = uint64_t{1} << i;
   const bool chained = (w.chained & bit) != 0;
   const uint8_t level = std::min<uint8_t>(level_of(w, i), kFullLevel - 1);
@@ -74,16 +84,29 @@ void InterestTable::add_updates(Watcher& w, uint32_t i, const Publication& p, Ch
   if ((w.state & kIsPacked) == 0) {
     chunks.add(p.protobuf_events);
     if (p.crossing_count != 0) add_crossings(w, p, chunks);
+    if (left_out) {
+      leave_out(w, i, p);
+      return;
+    }
+    if (chained || due) w.wait[i] = 0;
     if (chained) chunks.add(p.protobuf_chain);
     if (due) chunks.add(p.protobuf_layer);
     // Behind a layer 0 the client has every change until now.
     if (due && p.layer == 0 && level_of(w, i) == kFullLevel) complete(w, i);
     return;
   }
-  if (chained) chunks.add(p.packed_chain);
+  if (left_out) {
+    leave_out(w, i, p);
+    return;
+  }
+  if (chained) {
+    chunks.add(p.packed_chain);
+    w.wait[i] = 0;
+  }
   if (!due || p.packed_layer.count == 0) return;
   if ((p.flags & kRefersToHalf) != 0 && (w.half_held & bit) == 0) return;
   chunks.add(p.packed_layer);
+  w.wait[i] = 0;
   if (p.layer == 0) w.half_held &= ~bit;
   if (p.layer == 1) w.half_held |= bit;
 }
@@ -98,31 +121,36 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
   uint64_t joined = 0;
   uint64_t dropped = 0;
   bool own_answered = false;
+  const uint64_t left_out = w.budget.rung() < Rung::kOwnOnly ? choose(w, tick) : 0;
+  if (w.budget.rung() >= Rung::kOwnOnly) {
+    end_gather(w);
+    return Gathered::kFrames;
+  }
   for (uint32_t i = 0; i < w.count; ++i) {
     const uint64_t bit = uint64_t{1} << i;
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
-    // The chain begins with a keyframe, and so does a stream that begins anew.
-    const bool whole =
-        packed && (p->answered & kPackedKeyframe) != 0 && (w.dropping & bit) == 0 &&
-        ((p->flags & kRebased) != 0 || (level_of(w, i) == kFullLevel && (w.chained & bit) == 0));
-    if ((w.joining & bit) == 0) {
-      if (whole) {
-        joined |= bit;
-      } else {
-        add_updates(w, i, *p, chunks);
-      }
+    const bool out = (left_out & bit) != 0;
+    const bool joins = (w.joining & bit) != 0;
+    if (!joins && !out && takes_whole(w, i, *p)) {
+      joined |= bit;
+    } else if (!joins) {
+      add_updates(w, i, *p, out, chunks);
     }
     if (w.dropping & bit) {
       if (p->answered & dropped_by) dropped |= bit;
-    } else if ((w.joining & bit) != 0 && (p->answered & joined_by) != 0) {
+    } else if (joins && (p->answered & joined_by) != 0) {
+      if (out) {
+        leave_out(w, i, *p);
+        continue;
+      }
       joined |= bit;
       own_answered |= p->cell == scale_.cell_of({w.x, 0, w.z});
     }
   }
   Gathered result = Gathered::kFrames;
   if ((w.state & kWorldDue) != 0 && own_answered) {
-    gather_world(w, tick, chunks, world);
+    gather_world(w, tick, left_out, chunks, world);
     result = Gathered::kWorld;
   } else if ((w.state & kWorldDue) != 0) {
     joined = 0;  // nothing may stand before the WORLD_STATE
@@ -159,7 +187,8 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       request(w.cells[i], join_requests(w));
     }
   }
-  if (w.joining == 0) w.state &= static_cast<uint8_t>(~kStale);
+  w.budget.spend(chunks.bytes + world.bytes);
+  end_gather(w);
   return result;
 }
 

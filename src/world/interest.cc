@@ -29,6 +29,8 @@ int64_t distance_squared(CellKey key, int32_t cell_steps, int32_t x, int32_t z) 
 
 InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint32_t cells)
     : scale_(config),
+      budget_(config.budget),
+      floor_anchors_(std::max(1u, config.tick_rate / kLayerPeriod)),
       view_metres_(config.view_distance),
       rate_steps_{INT32_MAX, to_steps(config.quarter_rate_distance, config.position_step),
                   to_steps(config.half_rate_distance, config.position_step),
@@ -44,10 +46,12 @@ InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint3
 }
 
 void InterestTable::add(uint32_t watcher, Encoding encoding, float view_distance,
-                        const Steps3& position) {
+                        const Steps3& position, uint32_t budget) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state == 0);
   w = Watcher{};
+  w.budget.start(budget_, budget);
+  w.cut_steps = kNoCut;
   w.state = encoding == Encoding::kPacked ? kInUse | kIsPacked : kInUse | kWorldDue;
   const bool asked = view_distance > 0.0F && view_distance < view_metres_;
   w.view_steps =
@@ -59,6 +63,7 @@ void InterestTable::remove(uint32_t watcher) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
   while (w.count != 0) forget(w, w.count - 1u);
+  if ((w.state & kLimited) != 0) --limited_;
   w.state = 0;
 }
 
@@ -72,26 +77,32 @@ void InterestTable::move(uint32_t watcher, const Steps3& position) {
   decide(w, position);
 }
 
+// Squared distance of the watcher from cells[i].
+int64_t InterestTable::distance_of(const Watcher& w, uint32_t i) const {
+  return distance_squared(cells_[w.cells[i]].key, scale_.cell_steps, w.x, w.z);
+}
+
 void InterestTable::decide(Watcher& w, const Steps3& position) {
   w.x = position[0];
   w.z = position[2];
   const int32_t step = scale_.cell_steps;
   const int32_t join_radius = w.view_steps + step / kSlackDivisor;
-  const int64_t keep = square(int64_t{w.view_steps} + step / kMarginDivisor);
-  const int64_t join = square(join_radius);
+  const int64_t reach = reach_squared(w);
+  const int64_t keep = std::min(square(int64_t{w.view_steps} + step / kMarginDivisor), reach);
+  const int64_t join = std::min(square(join_radius), reach);
   const bool packed = (w.state & kIsPacked) != 0;
 
   for (uint32_t i = w.count; i-- > 0;) {
     const uint64_t bit = uint64_t{1} << i;
-    const int64_t distance = distance_squared(cells_[w.cells[i]].key, step, w.x, w.z);
+    const int64_t distance = distance_of(w, i);
     if (distance <= keep) {
       w.dropping &= ~bit;
       const uint8_t now = level_of(w, i);
-      const uint8_t level = level_at(distance, now);
+      const uint8_t level = std::min(level_at(distance, now), level_cap(w, now));
       if (level == now) continue;
       ++(level > now ? counters_.levels_raised : counters_.levels_lowered);
       set_level(w, i, level);
-    } else if ((w.joining & bit) != 0 && (w.state & kStale) == 0) {
+    } else if ((w.joining & ~w.stale & bit) != 0) {
       forget(w, i);  // it was told nothing of the cell
     } else {
       w.dropping |= bit;
@@ -124,7 +135,7 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
       w.cells[w.count] = static_cast<uint16_t>(cell);
       w.joining |= uint64_t{1} << w.count;
       use(cell, encoding_of(w), uses_of(w, w.count), 1);
-      set_level(w, w.count, level_at(distance, 0));
+      set_level(w, w.count, std::min(level_at(distance, 0), level_cap(w, kFullLevel)));
       ++w.count;
       request(cell, join_requests(w));
       ++counters_.joins;
@@ -176,7 +187,9 @@ void InterestTable::set_level(Watcher& w, uint32_t i, uint8_t level) {
 void InterestTable::complete(Watcher& w, uint32_t i) {
   const uint64_t bit = uint64_t{1} << i;
   w.joining &= ~bit;
+  w.stale &= ~bit;
   w.half_held &= ~bit;
+  w.wait[i] = 0;
   if (level_of(w, i) != kFullLevel || (w.chained & bit) != 0) return;
   const uint8_t before = uses_of(w, i);
   w.chained |= bit;
@@ -189,8 +202,10 @@ void InterestTable::forget(Watcher& w, uint32_t i) {
   use(w.cells[i], encoding_of(w), uses_of(w, i), -1);
   const uint32_t last = w.count - 1u;
   w.cells[i] = w.cells[last];
+  w.wait[i] = w.wait[last];
+  w.wait[last] = 0;
   for (uint64_t* bits :
-       {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained, &w.half_held}) {
+       {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained, &w.half_held, &w.stale}) {
     const uint64_t moved = *bits >> last & 1;
     *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }
@@ -207,11 +222,13 @@ void InterestTable::resync(uint32_t watcher) {
     for (uint32_t i = w.count; i-- > 0;) {
       if (w.dropping >> i & 1) forget(w, i);
     }
-  } else {
-    w.state |= kStale;
   }
   for (uint32_t i = 0; i < w.count; ++i) {
-    w.joining |= uint64_t{1} << i;
+    if ((w.state & kIsPacked) != 0) {
+      lose(w, i);
+    } else {
+      w.joining |= uint64_t{1} << i;
+    }
     request(w.cells[i], join_requests(w));
   }
 }

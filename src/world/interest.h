@@ -9,6 +9,11 @@
 // quarter and an eighth. Fewer layers need nothing; the chain of a packed cell begins with a
 // keyframe, at an anchor; until then its watcher goes on with the layers.
 //
+// A watcher has a budget (budget.h). When a tick's frames do not fit it, cells are taken by
+// priority, which rises while they wait: a frame of layer 1 or 2 is left out, a chain is left for
+// the layers, and a cell whose layer 0 must be left out is stale: it begins again with a keyframe,
+// at the latest a second later. What is left over a whole second long costs the farthest cell.
+//
 // Order of a tick: add/move/remove as messages come in; post_changes() before the shard's own
 // SimulationDone (its requests are then answered in this tick's publications); store() for each
 // publication; gather() for each watcher in the flush.
@@ -19,6 +24,7 @@
 #include <cstdint>
 
 #include "mem/mapped_array.h"
+#include "world/budget.h"
 #include "world/cell_key.h"
 #include "world/flat_map.h"
 #include "world/layers.h"
@@ -83,6 +89,10 @@ struct InterestCounters {
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
   uint64_t levels_raised = 0, levels_lowered = 0;
+  uint64_t frames_left_out = 0;  // by budget: of cells that a watcher has
+  uint64_t cells_stale = 0;      // layer 0 was left out
+  uint64_t cells_cut = 0;        // times that the farthest cells were dropped for want of budget
+  uint64_t rungs[static_cast<uint32_t>(Rung::kCount)] = {};  // times that a watcher went down to it
 };
 
 class InterestTable {
@@ -91,8 +101,10 @@ class InterestTable {
   InterestTable(const WorldConfig& config, uint32_t watchers, uint32_t cells);
 
   // view_distance in metres, cut to the configured one; 0 means the configured one. A protobuf
-  // watcher's first gather with its own cell's answer gives the WORLD_STATE.
-  void add(uint32_t watcher, Encoding encoding, float view_distance, const Steps3& position);
+  // watcher's first gather with its own cell's answer gives the WORLD_STATE. `budget`: bytes a
+  // second, 0: the configured budget.
+  void add(uint32_t watcher, Encoding encoding, float view_distance, const Steps3& position,
+           uint32_t budget = 0);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
   // New position of the watcher's entity: decides joins and drops.
@@ -100,6 +112,15 @@ class InterestTable {
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);
+
+  // Before each gather(). kEnd: the watcher is to be closed, it is too far behind.
+  Rung update_budget(uint32_t watcher, const QueueSample& queue);
+  Rung rung(uint32_t watcher) const { return watchers_[watcher].budget.rung(); }
+  // Bytes that were sent to the watcher besides its chunks.
+  void spend(uint32_t watcher, uint32_t bytes) { watchers_[watcher].budget.spend(bytes); }
+  // Watchers that are shown less than their distance allows. While there are some, gather() is to
+  // be called also in ticks without publications.
+  uint32_t limited_count() const { return limited_; }
 
   // Tells owners what changed since the last call. Cost: cells with changes.
   void post_changes(InterestEvents& events);
@@ -116,7 +137,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 192;
+  static constexpr size_t kWatcherBytes = 328;
 
  private:
   struct Watcher {
@@ -126,8 +147,12 @@ class InterestTable {
     uint64_t level_low, level_high;   // bit i: the two bits of the level in cells[i]
     uint64_t chained;                 // bit i: level 3, and the client is in the chain
     uint64_t half_held;               // bit i: packed, the client has the layer 1 of this period
-    int32_t x, z;                     // steps, where the cells were last decided
-    uint16_t view_steps;              // radius, steps
+    uint64_t stale;                   // bit i: joining, and the client holds an old image of it
+    uint8_t wait[kActiveCellsMax];    // priority that cells[i] has gained by waiting
+    Budget budget;
+    int32_t x, z;         // steps, where the cells were last decided
+    int32_t cut_steps;    // cells further away are off for want of budget; kNoCut: none
+    uint16_t view_steps;  // radius, steps
     uint8_t count;
     uint8_t state;  // WatcherBit
   };
@@ -136,7 +161,9 @@ class InterestTable {
     kInUse = 1,
     kIsPacked = 2,
     kWorldDue = 4,  // protobuf: WORLD_STATE comes first
-    kStale = 8,     // resync: the client holds cells that are joining again
+    kCapped = 8,    // a chain was left for want of budget: none begins before there is plenty
+    kLimited = 16,  // counted in limited_
+    kDecide = 32,   // cells are to be decided anew behind the next gather()
   };
 
   struct WatchedCell {
@@ -149,6 +176,7 @@ class InterestTable {
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;
+  static constexpr int32_t kNoCut = INT32_MAX;
   uint32_t watch(CellKey key);  // kNoCell: the table is full
   void use(uint32_t cell, Encoding encoding, uint8_t levels, int32_t watchers);
   uint8_t levels_wanted(uint32_t cell, Encoding encoding) const;
@@ -167,13 +195,29 @@ class InterestTable {
   uint8_t level_at(int64_t distance_squared, uint8_t now) const;
   void set_level(Watcher& w, uint32_t i, uint8_t level);
   void complete(Watcher& w, uint32_t i);
-  void add_updates(Watcher& w, uint32_t i, const Publication& p, ChunkList& chunks);
+  // budget_choice.cc
+  void lose(Watcher& w, uint32_t i);
+  void cut_farthest(Watcher& w);
+  int64_t distance_of(const Watcher& w, uint32_t i) const;
+  int64_t reach_squared(const Watcher& w) const;
+  uint8_t level_cap(const Watcher& w, uint8_t now) const;
+  void note_limited(Watcher& w);
+  void end_gather(Watcher& w);
+  uint64_t choose(Watcher& w, uint32_t tick);
+  uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
+  void leave_out(Watcher& w, uint32_t i, const Publication& p);
+  // gather.cc
+  bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
+  void add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out, ChunkList& chunks);
   bool watches_fully(const Watcher& w, CellKey key) const;
   void add_crossings(const Watcher& w, const Publication& p, ChunkList& chunks) const;
-  void gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world);
+  void gather_world(Watcher& w, uint32_t tick, uint64_t left_out, ChunkList& chunks,
+                    ChunkList& world);
   const Publication* published(uint32_t cell, uint32_t tick) const;
 
   WorldScale scale_;
+  BudgetConfig budget_;
+  uint32_t floor_anchors_;  // a stale cell waits no longer: a second
   float view_metres_;
   int32_t rate_steps_[kLevels];  // a cell as near as that has the level; 0 has no end
   CellKey cell_min_, cell_max_;  // of the bounds
@@ -184,6 +228,7 @@ class InterestTable {
   uint32_t changed_count_ = 0;
   uint32_t free_cells_ = 0;
   uint32_t cells_used_ = 0;
+  uint32_t limited_ = 0;
   CellMap cell_of_;  // packed key -> index in cells_
   InterestCounters counters_;
 };

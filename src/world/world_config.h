@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/assert.h"
+#include "world/budget.h"
 #include "world/cell_key.h"
 
 namespace tidegate::world {
@@ -46,6 +47,7 @@ struct WorldConfig {
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
   float spawn_radius = 0.0F;                            // metres
+  BudgetConfig budget;                                  // of each watcher
   uint32_t linger_ms = 10'000;  // an entity stays so long without a connection
   uint32_t entities = 10'000;   // limit of each shard: all may gather on one
   uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers

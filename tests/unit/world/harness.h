@@ -25,6 +25,7 @@ struct Options {
   bool strict = true;           // clients expect each spawn and despawn exactly once
   double transfer_refused = 0;  // share of hand-overs that find no room
   double moved_refused = 0;
+  bool budgets = false;        // as configured
   bool levels = false;         // far cells at lower rates
   bool inputs_wander = false;  // inputs go to the owner as the client last heard of it
 };
@@ -38,7 +39,10 @@ struct Walker {  // an entity's client: where it is held to be
   Steps3 position{};  // as last answered
   Steps3 wish{};      // as last sent
   uint32_t client_tick = 0;
-  uint32_t since = 0;  // tick in which it came
+  uint32_t since = 0;          // tick in which it came
+  uint32_t link = UINT32_MAX;  // bytes that its client takes in a tick
+  uint32_t sent = 0, waiting = 0, waiting_most = 0;
+  bool ended = false;  // its budget said so
   bool connected = true;
   bool gone = false;
   uint32_t chunks_max = 2048;           // of one tick; what is beyond them is lost
@@ -56,6 +60,12 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     if (!options.levels) {
       WorldConfig& c = options.config;
       c.full_rate_distance = c.half_rate_distance = c.quarter_rate_distance = 1000.0F;
+    }
+    // Clients can be sent all that there is, but in tests of budgets.
+    if (!options.budgets) {
+      BudgetConfig& budget = options.config.budget;
+      budget.bytes_per_second = budget.bytes_per_second_max = 2'000'000'000;
+      budget.queue_bytes = 1'000'000'000;
     }
     const uint32_t shards = options.config.shard_count;
     for (uint32_t s = 0; s < shards; ++s) {
@@ -158,7 +168,16 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       for (const Publication& p : published_[s]) interests_[s]->store(p);
     }
     for (Walker& w : walkers) {
-      if (w.client == nullptr || published_[w.shard].empty()) continue;
+      if (w.client == nullptr || w.ended) continue;
+      const uint32_t taken = std::min(w.waiting, w.link);
+      w.waiting -= taken;
+      w.sent += taken;
+      if (published_[w.shard].empty() && interests_[w.shard]->limited_count() == 0) continue;
+      if (interests_[w.shard]->update_budget(w.slot, {tick * 16, w.sent, w.waiting}) ==
+          Rung::kEnd) {
+        w.ended = true;
+        continue;
+      }
       ChunkList chunks{chunks_, w.chunks_max}, world{world_chunks_, 2048};
       const Gathered gathered = interests_[w.shard]->gather(w.slot, tick, chunks, world);
       if (chunks.overflowed) {
@@ -169,6 +188,12 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       ASSERT_LE(world.bytes, kChunkBytesMax);
       if (gathered == Gathered::kWorld) w.client->take_world(world);
       w.client->take(chunks);
+      w.waiting += chunks.bytes + world.bytes;
+      w.waiting_most = std::max(w.waiting_most, w.waiting);
+      if (w.waiting <= w.link) {  // all of it leaves at once
+        w.sent += w.waiting;
+        w.waiting = 0;
+      }
       bytes_sent += chunks.bytes + world.bytes;
       entities_sent += chunks.entities + world.entities;
     }
@@ -181,7 +206,10 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
   // older than a period, and who is in view is exact in protobuf.
   void check_levels() {
     for (const Walker& w : walkers) {
-      if (!w.client) continue;
+      if (!w.client || w.ended) continue;
+      // A protobuf client that is too slow gets nothing until a new WORLD_STATE.
+      const Rung rung = interests_[w.shard]->rung(w.slot);
+      if (w.encoding == Encoding::kProtobuf && rung != Rung::kAll) continue;
       CellKey cells[kActiveCellsMax];
       const uint32_t n = interests_[w.shard]->active_cells(w.slot, cells);
       size_t expected = 0;
