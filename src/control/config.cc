@@ -116,8 +116,9 @@ class Loader {
   }
 
  private:
-  void error(const std::string& where, const std::string& what) {
+  void error(const std::string& where, const std::string& what, std::string_view key = {}) {
     out_.errors.push_back(where.empty() ? what : where + ": " + what);
+    out_.error_keys.emplace_back(key);
   }
 
   Source::Kind kind_of(const char* name) const {
@@ -128,7 +129,7 @@ class Loader {
     const KeySpec& key = config_keys()[static_cast<size_t>(index)];
     const std::string wrong = parse_value(key, text, &out_.config);
     if (!wrong.empty()) {
-      error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong);
+      error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong, key.name);
       return;
     }
     if (key.type == KeyType::kPath && !text.empty() && text.front() != '/' &&
@@ -182,17 +183,17 @@ class Loader {
     const std::string where = input_.file_name + ":" + std::to_string(line);
     const int index = find_key(name);
     if (name.find('.') == std::string::npos) {
-      error(where, unknown_key(name) + " (keys stand in sections, as in [listen])");
+      error(where, unknown_key(name) + " (keys stand in sections, as in [listen])", name);
       return;
     }
     if (index < 0) {
-      error(where, unknown_key(name));
+      error(where, unknown_key(name), name);
       return;
     }
     const KeySpec& key = config_keys()[static_cast<size_t>(index)];
     std::string text;
     if (!fits(key, value) || !to_text(value, &text)) {
-      error(where, name + ": expected a " + std::string(name_of(key.type)));
+      error(where, name + ": expected a " + std::string(name_of(key.type)), name);
       return;
     }
     set(index, text, {Source::Kind::kFile, line, input_.file_name}, where);
@@ -220,7 +221,7 @@ class Loader {
       // Other variables of this prefix are not ours to judge: programs around us use some.
       if (is_service_link(variable, value)) continue;
       if (is_section(guess.substr(0, underscore)) || nearest_key(guess) != nullptr) {
-        error(variable, unknown_key(guess));
+        error(variable, unknown_key(guess), guess);
       }
     }
   }
@@ -235,7 +236,7 @@ class Loader {
       const std::string name = flag.substr(2, equals - 2);
       const int index = find_key(name);
       if (index < 0) {
-        error(flag.substr(0, equals), unknown_key(name));
+        error(flag.substr(0, equals), unknown_key(name), name);
       } else {
         set(index, std::string_view(flag).substr(equals + 1),
             {Source::Kind::kFlag, 0, flag.substr(0, equals)}, flag.substr(0, equals));
@@ -250,13 +251,19 @@ class Loader {
     if (c.admin.listen.is_set() && !c.admin.listen.is_loopback() && c.admin.token.empty()) {
       error({},
             "admin.listen = \"" + c.admin.listen.text() +
-                "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1");
+                "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1",
+            "admin.listen");
+    }
+    if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
+      error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
-      error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long");
+      error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",
+            "heartbeat.timeout");
     }
     if (c.world.view_distance > c.world.cell_size * 3.2F) {
-      error({}, "world.view_distance must be at most 3.2 times world.cell_size");
+      error({}, "world.view_distance must be at most 3.2 times world.cell_size",
+            "world.view_distance");
     }
     if (c.interest.full_rate_distance > c.interest.half_rate_distance ||
         c.interest.half_rate_distance > c.interest.quarter_rate_distance) {
@@ -269,24 +276,29 @@ class Loader {
     }
     for (size_t i = 0; i < 3; ++i) {
       if (c.world.bounds_min[i] >= c.world.bounds_max[i]) {
-        error({}, "world.bounds_min must be below world.bounds_max on every axis");
+        error({}, "world.bounds_min must be below world.bounds_max on every axis",
+              "world.bounds_min");
         break;
       }
     }
     for (size_t i = 0; i < 3; ++i) {
       if (c.world.spawn[i] < c.world.bounds_min[i] || c.world.spawn[i] > c.world.bounds_max[i]) {
-        error({}, "world.spawn must lie inside world.bounds_min and world.bounds_max");
+        error({}, "world.spawn must lie inside world.bounds_min and world.bounds_max",
+              "world.spawn");
         break;
       }
     }
     if (c.shards.cpus.size() > kShardsMax) {
-      error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs; at most " +
-                    std::to_string(kShardsMax));
+      error({},
+            "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs; at most " +
+                std::to_string(kShardsMax),
+            "shards.cpus");
     }
     if (!c.shards.cpus.empty() && c.shards.count > c.shards.cpus.size()) {
-      error({}, "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs for " +
-                    std::to_string(c.shards.count) +
-                    " shards; name one for each, or leave it empty");
+      error({},
+            "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs for " +
+                std::to_string(c.shards.count) + " shards; name one for each, or leave it empty",
+            "shards.cpus");
     }
   }
 
@@ -297,7 +309,8 @@ class Loader {
     const Source::Kind text = kind_of("auth.hs256_secret");
     const Source::Kind file = kind_of("auth.hs256_secret_file");
     if (text == file) {
-      error({}, "auth.hs256_secret and auth.hs256_secret_file are both set; keep one of them");
+      error({}, "auth.hs256_secret and auth.hs256_secret_file are both set; keep one of them",
+            "auth.hs256_secret");
     } else {
       (text > file ? auth.hs256_secret_file : auth.hs256_secret).clear();
     }

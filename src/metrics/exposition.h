@@ -3,6 +3,7 @@
 // Thread: control. Owner: the caller's string. Limits: none.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 
@@ -12,7 +13,7 @@ namespace tidegate::metrics {
 
 // Names of the values of a labelled family, given by the module that owns the enumeration; an
 // empty name leaves the value out.
-using LabelName = const char* (*)(uint32_t value);
+using LabelName = std::function<const char*(uint32_t value)>;
 
 struct Labels {
   LabelName of[static_cast<uint32_t>(Family::kCount)] = {};

@@ -59,7 +59,37 @@
     "Slots used again before their rest was over, so that a cell began anew")                      \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")    \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")            \
-  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")
+  X(kReportsAgreed, "tidegate_cell_reports_agreed_total",                                          \
+    "Clients' checksums of cells that were right")                                                 \
+  X(kReportsUnknown, "tidegate_cell_reports_unknown_total",                                        \
+    "Clients' checksums of cells that could not be held against anything")                         \
+  X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")             \
+  X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")         \
+  X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")            \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                           \
+    "Connections ended because a message was not finished in time")                                \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                               \
+    "Connections ended because they took nothing of their backlog in time")                        \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                   \
+    "Connections ended by too many pings, pongs or fragments")                                     \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                     \
+    "Connections that agreed on permessage-deflate")                                               \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                           \
+    "Offers of permessage-deflate declined because no context was free")                           \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                      \
+    "Payload bytes that compression made unnecessary to send")                                     \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                               \
+    "Parts of messages sent as bytes that were compressed for another connection")                 \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                               \
+    "Receive buffers left for the next turn because this one had inflated its share")              \
+  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                 \
+  X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")              \
+  X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                         \
+    "World snapshots that could not be made or written")                                           \
+  X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                         \
+    "Snapshot files refused at start: damaged, cut, or of another version or world")               \
+  X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                  \
+    "Messages of handlers that found the way to another shard full")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -70,7 +100,14 @@
   X(kBacklogBytesMax, "tidegate_backlog_bytes_max", "Most that ever waited for one reader") \
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
-  X(kTick, "tidegate_tick", "Last tick that ended")
+  X(kTick, "tidegate_tick", "Last tick that ended")                                         \
+  X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
+    "Since the last world snapshot was written, or since the start")                        \
+  X(kHistoryTicks, "tidegate_history_ticks",                                                \
+    "Past states kept of each entity, by history.duration and history.memory")              \
+  X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
+  X(kSnapshotRecords, "tidegate_snapshot_records",                                          \
+    "Entities and places of absent players in the last world snapshot")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -79,15 +116,27 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
+    "Copying a shard's entities at the tick of a world snapshot")                    \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                          \
+    "A world snapshot from the request to its file being safe")                      \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
-#define TIDEGATE_FAMILIES(X)                                                                      \
-  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                  \
-  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code") \
-  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                   \
-  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                         \
-  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")
+#define TIDEGATE_FAMILIES(X)                                                                       \
+  X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
+  X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
+  X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
+  X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \
+  X(kHandlerCalls, "tidegate_handler_calls_total", "Calls of an embedder's handler", "handler")    \
+  X(kHandlerFailures, "tidegate_handler_failures_total", "Calls answered with ERROR 4009",         \
+    "handler")                                                                                     \
+  X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
+    "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
+  X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
+    "handler")
 
 namespace tidegate::metrics {
 

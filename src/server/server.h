@@ -13,16 +13,19 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "control/admin_http.h"
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
@@ -45,10 +48,17 @@ struct Figures {
   std::vector<const metrics::Histogram*> ticks_by_shard;  // since the start; live
 };
 
+// What an embedder adds. All of it outlives the server.
+struct Extensions {
+  const shard::HandlerTable* handlers = nullptr;              // null: none
+  std::function<void(base::LogLevel, std::string_view)> log;  // empty: base::log; any thread
+};
+
 class Server final : control::AdminSource {
  public:
   // `error` says what was wrong and what to do when nullptr is returned.
-  static std::unique_ptr<Server> make(const control::Config& config, std::string* error);
+  static std::unique_ptr<Server> make(const control::Config& config, std::string* error,
+                                      Extensions extensions = {});
   ~Server() override;
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -62,14 +72,18 @@ class Server final : control::AdminSource {
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
+  std::string metrics() { return metrics_text(); }
 
  private:
   struct Agent;
-  explicit Server(const control::Config& config);
+  Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
+  void set_up_snapshots(const world::WorldConfig& world);
+  void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
   void run_control();
+  void log(base::LogLevel level, std::string_view text) const;
 
   // control::AdminSource
   control::Health livez() override;
@@ -78,14 +92,19 @@ class Server final : control::AdminSource {
   std::string connections_json(const control::ConnectionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string snapshots_json() override;
+  std::string entity_history_json(const std::string& id) override;
 
   control::Config config_;
+  Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
-  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
+  std::unique_ptr<control::DesyncDumps> desync_dumps_;
+  std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
+  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};

@@ -26,6 +26,10 @@ struct ClientMessages {
 
   static Handled not_available(Shard&, uint32_t, const Envelope&) { return Handled::kNotAvailable; }
 
+  static Handled registered(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.run_handler(slot, m);
+  }
+
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
     if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
@@ -56,6 +60,12 @@ struct ClientMessages {
     if (!wire::decode(m.payload, &asked)) return Handled::kInvalid;
     s.send_time_sync(slot, asked);
     return Handled::kOk;
+  }
+
+  static Handled cell_report(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::CellReport report;
+    if (!wire::decode(m.payload, &report)) return Handled::kInvalid;
+    return s.on_cell_report(slot, report);
   }
 
   static Handled player_move(Shard& s, uint32_t slot, const Envelope& m) {
@@ -92,6 +102,7 @@ void Shard::add_routes() {
   add(MessageType::kDisconnect, ClientMessages::disconnect);
   add(MessageType::kClientHello, ClientMessages::client_hello);
   add(MessageType::kTimeSync, ClientMessages::time_sync);
+  add(MessageType::kCellReport, ClientMessages::cell_report);
   add(MessageType::kPlayerMove, ClientMessages::player_move);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   // Known numbers without a handler here.
@@ -99,7 +110,16 @@ void Shard::add_routes() {
        {MessageType::kSubscribe, MessageType::kUnsubscribe, MessageType::kPublish,
         MessageType::kPlayerAction, MessageType::kPlayerStatusChange, MessageType::kPresenceUpdate,
         MessageType::kPresenceSubscribe}) {
+    if (config_.handlers != nullptr &&
+        config_.handlers->find(static_cast<uint32_t>(type)) != HandlerTable::kNone) {
+      continue;
+    }
     add(type, ClientMessages::not_available);
+  }
+  // An embedder's types are routes like all others: without any, nothing is looked up twice.
+  for (uint32_t i = 0; config_.handlers != nullptr && i < config_.handlers->count(); ++i) {
+    const bool added = router_.add(config_.handlers->entry(i).type, ClientMessages::registered);
+    TG_ASSERT(added);
   }
 }
 
@@ -179,7 +199,10 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
       violation(slot, wire::kErrorUnknownType, "nobody serves this message type here");
       break;
     case Handled::kFailed:
-      violation(slot, wire::kErrorHandlerFailed, {});
+      send_error(slot, wire::kErrorHandlerFailed, {}, false);
+      break;
+    case Handled::kTimedOut:
+      send_error(slot, wire::kErrorHandlerTimeout, {}, false);
       break;
   }
 }

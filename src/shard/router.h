@@ -20,7 +20,8 @@ enum class Handled : uint8_t {
   kInvalid,       // payload does not decode or is invalid for its type: ERROR 4003
   kNotPermitted,  // ERROR 4005
   kNotAvailable,  // nobody serves this type here: ERROR 4004
-  kFailed,        // the handler failed: ERROR 4009
+  kFailed,        // the handler failed: ERROR 4009, not held against the client
+  kTimedOut,      // the handler took longer than its limit: ERROR 4008, likewise
 };
 
 using Handler = Handled (*)(Shard& shard, uint32_t slot, const wire::Envelope& message);

@@ -31,6 +31,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       players_(endpoint_.slots()),
       barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
                config.first_tick),
+      snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -59,6 +60,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) run_timers();
     progress |= advance_tick();
     outbox_.retry();
+    if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
   endpoint_.flush();
@@ -143,6 +145,31 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kDrain:
       on_drain();
       break;
+    case MessageType::kSendToPlayer:
+      on_send_to_player(bytes);
+      break;
+    case MessageType::kDeliver:
+      on_deliver(bytes);
+      break;
+    case MessageType::kDeliverNear:
+      on_deliver_near(bytes);
+      break;
+    case MessageType::kSnapshotAt:
+      on_snapshot_at(bytes);
+      break;
+    case MessageType::kListHistory:
+      on_list_history(bytes);
+      break;
+    case MessageType::kCellReported:
+      on_cell_reported(from, bytes);
+      break;
+    case MessageType::kCellDisputed:
+      on_cell_disputed(bytes);
+      break;
+    case MessageType::kCellDump:
+    case MessageType::kHistoryAnswer:
+    case MessageType::kSnapshotPiece:
+    case MessageType::kSnapshotEnd:
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
@@ -199,11 +226,13 @@ void Shard::update_gauges() {
   counters_.set(Counter::kSlowClosed, rung(world::Rung::kEnd));
   counters_.set(Gauge::kClientsLimited, interest_.limited_count());
   counters_.set(Counter::kSlotsReusedEarly, slice_.cells().early_reuses());
+  counters_.set(Counter::kCellsHealed, interest.heals);
 }
 
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
-         identities_.memory_bytes() + players_.bytes() + outbox_.memory_bytes();
+         identities_.memory_bytes() + players_.bytes() + outbox_.memory_bytes() +
+         snapshot_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

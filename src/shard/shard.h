@@ -11,8 +11,9 @@
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
-// replies.cc what it answers; tick.cc simulate, encode, flush; home.cc the directory of players;
-// admin.cc rows and drain.
+// replies.cc what it answers; handlers.cc an embedder's handlers; tick.cc simulate, encode, flush;
+// home.cc the directory of players; admin.cc rows and drain; snapshot.cc cuts for world snapshots;
+// desync.cc clients' checksums.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -27,10 +28,12 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/outbox.h"
 #include "shard/player.h"
 #include "shard/router.h"
+#include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
 #include "wire/messages.h"
 #include "world/directory.h"
@@ -48,9 +51,13 @@ struct ShardConfig {
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
   base::Duration hello_wait = base::seconds(1);
-  std::string_view server_version;  // outlives the shard
-  base::Instant first_tick;         // the same for all shards
-  uint64_t seed = 1;                // ids of sessions, WebSocket keys of nobody
+  std::string_view server_version;         // outlives the shard
+  base::Instant first_tick;                // the same for all shards
+  bool snapshots = false;                  // whether control may ask for them
+  uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
+  const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
+  base::Duration handler_time_limit = base::seconds(5);   // longer is answered with 4008
+  base::Duration handler_budget = base::milliseconds(1);  // longer is counted
 };
 
 class Shard final : net::ConnectionHandler,
@@ -77,6 +84,12 @@ class Shard final : net::ConnectionHandler,
   uint32_t open_connections() const { return endpoint_.open_count(); }
   uint64_t memory_bytes() const;
 
+  // Before the first turn, from a snapshot (snapshot.cc). A player of this home shard is given the
+  // place where it stood; an entity that is no player comes back into the world, false at a limit.
+  void restore_place(std::string_view player, const world::Steps3& position, uint8_t yaw);
+  bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
+                      uint8_t yaw, uint32_t flags);
+
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
   const world::InterestTable& interest() const { return interest_; }
@@ -86,6 +99,7 @@ class Shard final : net::ConnectionHandler,
 
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
+  friend class HandlerContext;   // handlers.cc: what a handler may do
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -130,6 +144,13 @@ class Shard final : net::ConnectionHandler,
   void send_due_acks();
   Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
 
+  // handlers.cc
+  Handled run_handler(uint32_t slot, const wire::Envelope& message);
+  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload);
+  void on_send_to_player(base::Bytes bytes);
+  void on_deliver(base::Bytes bytes);
+  void on_deliver_near(base::Bytes bytes);
+
   // replies.cc
   template <class Payload>
   void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
@@ -172,6 +193,16 @@ class Shard final : net::ConnectionHandler,
   void on_list(base::Bytes bytes);
   void on_close_request(base::Bytes bytes);
   void on_drain();
+  void on_list_history(base::Bytes bytes);
+
+  // desync.cc
+  Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
+  void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
+  void on_cell_disputed(base::Bytes bytes);
+
+  // snapshot.cc
+  void on_snapshot_at(base::Bytes bytes);
+  void cut_snapshot();
 
   struct HelloWait {
     base::ConnectionRef connection;
@@ -195,6 +226,7 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<Player> players_;
   Router router_;
   TickBarrier barrier_;
+  SnapshotCapture snapshot_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
@@ -212,6 +244,7 @@ class Shard final : net::ConnectionHandler,
   bool answers_due_ = false;  // somebody has something personal in the next flush
   uint32_t entity_counter_ = 0;
   uint32_t gauges_tick_ = 0;
+  uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
 
   mem::MappedArray<world::Chunk> chunks_;

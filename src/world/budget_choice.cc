@@ -127,7 +127,7 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
     return (p.answered & kProtobufSpawns) != 0 ? p.protobuf_spawns.bytes : 0;
   }
   if (takes_whole(w, i, p)) {
-    *needed = (p.flags & kRebased) != 0;
+    *needed = (p.flags & kRebased) != 0 || (w.healing & bit) != 0;
     return p.packed_keyframe.bytes;
   }
   *needed = p.layer == 0;
@@ -153,7 +153,8 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
-    if ((w.joining >> i & 1) == 0 && (p->flags & kRebased) == 0 && takes_whole(w, i, *p)) {
+    if ((w.joining >> i & 1) == 0 && (p->flags & kRebased) == 0 && (w.healing >> i & 1) == 0 &&
+        takes_whole(w, i, *p)) {
       // This is not the time to take up a chain.
       w.state |= kCapped;
       set_level(w, i, kFullLevel - 1);

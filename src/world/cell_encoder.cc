@@ -23,6 +23,7 @@ CellEncoder::CellEncoder(const WorldConfig& config, const WorldScale& scale, Ent
       arena_(arena),
       builder_(arena),
       zone_(config.zone_id),
+      checksum_ticks_(std::max(1u, config.tick_rate / kChecksumsPerSecond)),
       members_(config.entities),
       leaves_(config.entities),
       changes_(config.entities) {
@@ -55,7 +56,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
   const size_t mark = arena_.mark();
   const bool layer_done = read && layer != kNoLayer && encode_layer(cell, layer, p);
   anchors_ = layer_done && layer == 0;
-  checksums_ = anchors_ && (cell.anchors + 1) % kChecksumAnchors == 0;
+  checksums_ = anchors_ && checksum_due(cell);
   const bool chain_due = changed || (anchors_ && cell.dirty && cell.packed_at[kFullLevel] != 0);
   if (read && chain_due) {
     if (!encode_change(cell, p)) {
@@ -67,6 +68,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
     }
     ++counters_.frames;
   }
+  if (checksums_ && cell.dirty) cell.checksum_tick = tick;
   if (changed) commit_change(c);
   rebased_ = false;
   if (layer_done) commit_layer(cell, layer);
@@ -109,7 +111,7 @@ bool CellEncoder::encode_layer(const Cell& cell, uint8_t layer, Publication& p) 
   const uint8_t levels = levels_of_layer(layer);
   const bool from_half = layer == 2 && cell.half;
   if (!(from_half ? cell.half_dirty : cell.dirty)) return true;
-  checksums_ = layer == 0 && (cell.anchors + 1) % kChecksumAnchors == 0;
+  checksums_ = layer == 0 && checksum_due(cell);
   const size_t mark = arena_.mark();
   bool fits = true;
   if (cell.anchored && cell.readers_of(cell.packed_at, levels) != 0) {

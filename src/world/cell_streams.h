@@ -50,14 +50,22 @@ struct GoneMember {
   uint16_t slot;
   bool has_other;
 };
+// Checksum that a frame carried, or that was made of the cell as of that frame.
+struct FrameChecksum {
+  uint64_t value;
+  uint32_t frame;
+  uint32_t valid;
+};
+inline constexpr uint32_t kChecksumsKept = 4;  // of each cell
 
 struct Cell {
   CellKey key;
   uint32_t first_block, last_block;  // ascending slots; kNone: no members
   uint32_t members;
-  uint32_t frame;       // number of the last image
-  uint32_t full_until;  // before this frame only the last block can have a free slot
-  uint32_t base_tick;   // with `skipped`: the tick that watchers stand at
+  uint32_t frame;          // number of the last image
+  uint32_t full_until;     // before this frame only the last block can have a free slot
+  uint32_t base_tick;      // with `skipped`: the tick that watchers stand at
+  uint32_t checksum_tick;  // when a delta last carried a checksum
   uint32_t first_event, last_event;
   uint32_t first_gone;                // GoneMember since the anchor
   uint32_t anchor_frame, half_frame;  // images that layers refer to; valid with anchored, half
@@ -68,7 +76,6 @@ struct Cell {
   uint64_t protobuf_readers;
   uint64_t requesters;  // shards behind `requests`
   uint8_t requests;     // Request bits
-  uint8_t anchors;      // counted for the checksum
   bool queued;          // in the list of cells to encode
   bool changed;         // a member's image changed
   bool skipped;         // its last encode did not fit the arena
@@ -143,7 +150,6 @@ class CellStreams {
     cell.anchor_tick = tick;
     cell.anchored = cell.packed_readers != 0;
     cell.half = cell.dirty = cell.half_dirty = false;
-    ++cell.anchors;
   }
   template <class Visit>
   void set_half(Cell& cell, uint32_t tick, Visit&& visit) {
@@ -159,6 +165,10 @@ class CellStreams {
     cell.anchored = cell.half = false;
     forget_gone(cell);
   }
+  // What clients' checksums of the frame are held against: the newest kChecksumsKept.
+  void note_checksum(const Cell& cell, uint32_t frame, uint64_t value);
+  // False: not known (any more).
+  bool checksum_of(uint32_t cell, uint32_t frame, uint64_t* out) const;
   // Calls encode(cell) for each queued cell; those for which it returns false stay at the front of
   // the queue for the next time.
   template <class Encode>
@@ -242,6 +252,7 @@ class CellStreams {
   void forget_gone(Cell& cell);
 
   mem::MappedArray<Cell> cells_;
+  mem::MappedArray<FrameChecksum> checksums_;  // kChecksumsKept of each cell
   CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;

@@ -67,11 +67,12 @@ void InterestTable::gather_world(Watcher& w, uint32_t tick, uint64_t left_out, C
 }
 
 // A keyframe for a watcher that has the cell: its chain begins with one, and so does a stream that
-// begins anew.
+// begins anew or is healed.
 bool InterestTable::takes_whole(const Watcher& w, uint32_t i, const Publication& p) const {
   return (w.state & kIsPacked) != 0 && (p.answered & kPackedKeyframe) != 0 &&
          (w.dropping >> i & 1) == 0 &&
-         ((p.flags & kRebased) != 0 || (level_of(w, i) == kFullLevel && (w.chained >> i & 1) == 0));
+         ((p.flags & kRebased) != 0 || (w.healing >> i & 1) != 0 ||
+          (level_of(w, i) == kFullLevel && (w.chained >> i & 1) == 0));
 }
 
 // What a watcher that has the cell gets of it in this tick. `left_out`: only what it must have.
@@ -177,7 +178,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     if (dropped >> i & 1) forget(w, i);
   }
   // What was not answered is asked for again; it costs nothing while the question is on its way.
-  uint64_t open = w.joining | w.dropping;
+  uint64_t open = w.joining | w.dropping | w.healing;
   if (packed) open |= w.level_low & w.level_high & ~w.chained;
   for (; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));

@@ -188,6 +188,7 @@ void InterestTable::complete(Watcher& w, uint32_t i) {
   const uint64_t bit = uint64_t{1} << i;
   w.joining &= ~bit;
   w.stale &= ~bit;
+  w.healing &= ~bit;
   w.half_held &= ~bit;
   w.wait[i] = 0;
   if (level_of(w, i) != kFullLevel || (w.chained & bit) != 0) return;
@@ -204,8 +205,8 @@ void InterestTable::forget(Watcher& w, uint32_t i) {
   w.cells[i] = w.cells[last];
   w.wait[i] = w.wait[last];
   w.wait[last] = 0;
-  for (uint64_t* bits :
-       {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained, &w.half_held, &w.stale}) {
+  for (uint64_t* bits : {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained,
+                         &w.half_held, &w.stale, &w.healing}) {
     const uint64_t moved = *bits >> last & 1;
     *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }
@@ -216,6 +217,7 @@ void InterestTable::resync(uint32_t watcher) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
   ++counters_.resyncs;
+  w.healing = 0;
   if ((w.state & kIsPacked) == 0) {
     // The WORLD_STATE replaces all that its client has.
     w.state |= kWorldDue;
@@ -231,6 +233,30 @@ void InterestTable::resync(uint32_t watcher) {
     }
     request(w.cells[i], join_requests(w));
   }
+}
+
+bool InterestTable::has(uint32_t watcher, CellKey key) const {
+  const Watcher& w = watchers_[watcher];
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (cells_[w.cells[i]].key == key) return true;
+  }
+  return false;
+}
+
+bool InterestTable::heal(uint32_t watcher, CellKey key) {
+  Watcher& w = watchers_[watcher];
+  if ((w.state & kIsPacked) == 0) return false;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    const uint64_t bit = uint64_t{1} << i;
+    if (cells_[w.cells[i]].key != key) continue;
+    if ((w.dropping & bit) != 0) return false;
+    if ((w.joining & bit) != 0) return true;  // a keyframe is due anyway
+    w.healing |= bit;
+    ++counters_.heals;
+    request(w.cells[i], kPackedKeyframe);
+    return true;
+  }
+  return false;
 }
 
 // --- watched cells ---

@@ -85,7 +85,7 @@ enum class Gathered : uint8_t {
 };
 
 struct InterestCounters {
-  uint64_t joins = 0, drops = 0, resyncs = 0;
+  uint64_t joins = 0, drops = 0, resyncs = 0, heals = 0;
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
   uint64_t levels_raised = 0, levels_lowered = 0;
@@ -107,11 +107,16 @@ class InterestTable {
            uint32_t budget = 0);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
+  // Whether the cell is on the watcher's list.
+  bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);
+  // Sends one cell anew in the next tick: the client's image of it is not the owner's. False when
+  // a packed watcher does not have the cell (any more).
+  bool heal(uint32_t watcher, CellKey cell);
 
   // Before each gather(). kEnd: the watcher is to be closed, it is too far behind.
   Rung update_budget(uint32_t watcher, const QueueSample& queue);
@@ -137,7 +142,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 328;
+  static constexpr size_t kWatcherBytes = 336;
 
  private:
   struct Watcher {
@@ -148,6 +153,7 @@ class InterestTable {
     uint64_t chained;                 // bit i: level 3, and the client is in the chain
     uint64_t half_held;               // bit i: packed, the client has the layer 1 of this period
     uint64_t stale;                   // bit i: joining, and the client holds an old image of it
+    uint64_t healing;                 // bit i: a keyframe is due although the client has the cell
     uint8_t wait[kActiveCellsMax];    // priority that cells[i] has gained by waiting
     Budget budget;
     int32_t x, z;         // steps, where the cells were last decided

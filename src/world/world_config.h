@@ -52,6 +52,7 @@ struct WorldConfig {
   uint32_t entities = 10'000;   // limit of each shard: all may gather on one
   uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers
   uint32_t shard_count = 1;     // 1..kShardsMax
+  uint32_t history_ticks = 0;   // past states kept of each entity; 0: none
   std::string_view zone_id = "main";  // outlives the world
 
   ConfigStatus check() const;

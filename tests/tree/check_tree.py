@@ -42,12 +42,13 @@ BANNED = [
      r'std::condition_variable', 'takes a lock', ('server/', 'control/')),
     (r'\b(sleep|usleep|nanosleep)\s*\(|\bsleep_for\b|\bsleep_until\b', 'sleeps', ('control/',)),
     (r'\bthrow\b', 'throws', ()),
-    (r'\bcatch\s*\(', 'catches: exceptions end where a library throws them', ('control/',)),
+    (r'\bcatch\s*\(', 'catches: exceptions end where a library throws them', ('control/', 'embed/')),
 ]
 BANNED_INCLUDES = [
     (r'<(iostream|regex|format)>', 'heavy header', ()),
     (r'<liburing', 'the ring belongs to io', ('io/',)),
     (r'<openssl/', 'OpenSSL belongs to crypto', ('crypto/',)),
+    (r'<zlib', 'zlib belongs to protocol', ('protocol/',)),
     (r'<(httplib\.h|toml\+\+|spdlog/|CLI/)', 'for control and programs only', ('control/',)),
 ]
 IN_TESTS = re.compile(r'\bsleep_for\b|\bsleep_until\b|\b(usleep|nanosleep)\s*\(|'

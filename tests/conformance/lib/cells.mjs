@@ -99,7 +99,7 @@ function reachAnchor(cell, frame, fresh) {
   cell.kept = [{ frame, members: copy(cell.members) }, null];
 }
 
-function checksum(members) {
+function rowsOf(members) {
   const image = Buffer.alloc(members.size * 24);
   let at = 0;
   for (const [slot, m] of [...members].sort(([a], [b]) => a - b)) {
@@ -113,6 +113,11 @@ function checksum(members) {
     image.writeUInt32LE(m.flags, at + 20);
     at += 24;
   }
+  return image;
+}
+
+function checksum(members) {
+  const image = rowsOf(members);
   hasher.init();
   return BigInt(`0x${hasher.update(image).digest('hex')}`);
 }
@@ -147,6 +152,10 @@ export class Cells {
       }
     }
   }
+
+  // What a CELL_REPORT says of one of `cells`.
+  rows(cell) { return rowsOf(cell.members); }
+  checksumOf(cell) { return checksum(cell.members); }
 
   // name: {x, y, z} in metres, yaw, flags
   entities() {
@@ -190,7 +199,7 @@ export class Cells {
       if (sum === null) throw new Error('a keyframe without a checksum');
       const members = new Map();
       eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits)));
-      this.cells.set(key, { x, z, epoch, frame, members, chained: true, layer: 0 });
+      this.cells.set(key, { x, z, epoch, frame, tick, members, chained: true, layer: 0 });
       reachAnchor(this.cells.get(key), frame, true);
     } else {
       this.frames.delta += 1;

@@ -77,7 +77,7 @@ TEST(Exposition, HistogramBucketsAreCumulative) {
     a.record(Timing::kFlush, base::nanoseconds(static_cast<int64_t>(prng.below(1u << 30))));
   }
   const Block blocks[] = {{"0", &a}};
-  std::istringstream lines(to_text(blocks, {}));
+  std::istringstream lines(to_text(blocks, Labels{}));
   uint64_t last = 0;
   int seen = 0;
   for (std::string line; std::getline(lines, line);) {

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The border to an embedder's functions: each is called from here and nowhere else, and an
+// exception that leaves one ends here and is reported once.
+//
+// Thread: set-up makes them, shards call them. Owner: Server::Impl. Limits: none.
+#pragma once
+
+#include <atomic>
+#include <exception>
+#include <string>
+#include <string_view>
+
+#include "tidegate/server.h"
+
+namespace tidegate::embed {
+
+// Where text of the library goes; safe to call from any thread. An exception of the callback is
+// swallowed: there is nobody left to tell.
+class Log {
+ public:
+  explicit Log(LogCallback callback) : callback_(std::move(callback)) {}
+  void write(LogLevel level, std::string_view text) const noexcept;
+
+ private:
+  LogCallback callback_;
+};
+
+// Says once for each registration that its function threw; the metrics count all of them.
+class ThrowReport {
+ public:
+  ThrowReport(const Log& log, std::string name) : log_(log), name_(std::move(name)) {}
+  void note(const char* what) noexcept;
+
+ private:
+  const Log& log_;
+  std::string name_;
+  std::atomic<bool> reported_{false};
+};
+
+// Calls `function` and returns its result; `otherwise` when it throws.
+template <class Result, class Function>
+Result guard(ThrowReport& report, Result otherwise, Function&& function) noexcept {
+#if defined(__cpp_exceptions)
+  try {
+    return function();
+  } catch (const std::exception& e) {
+    report.note(e.what());
+  } catch (...) {
+    report.note("not a std::exception");
+  }
+  return otherwise;
+#else
+  (void)report;
+  (void)otherwise;
+  return function();
+#endif
+}
+
+// A registered handler as the shards call it.
+struct HandlerBox {
+  HandlerBox(const Log& log, Handler h)
+      : handler(std::move(h)), report(log, "handler " + handler.name) {}
+  static Outcome invoke(void* self, Context& context, const Message& message) noexcept;
+
+  Handler handler;
+  ThrowReport report;
+};
+
+}  // namespace tidegate::embed

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// An embedder's handlers on their shard: the call with its clock, what the handler may do, and the
+// ways of its messages to players elsewhere:
+//   send_to_player   any shard -> home of the player -> shard of the connection
+//   send_to_nearby   any shard -> every shard, each looks at its own players
+#include <cmath>
+#include <cstring>
+
+#include "shard/shard.h"
+#include "wire/envelope.h"
+#include "wire/messages.h"
+#include "wire/quantise.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+using metrics::Counter;
+using metrics::Family;
+
+namespace {
+
+constexpr uint32_t kEnvelopeRoom = 64;   // frame, type, timestamp, ack, lengths
+constexpr size_t kReasonBytesMax = 120;  // of a close frame
+constexpr size_t kTextBytesMax = 1024;
+
+base::Bytes as_base(Bytes b) { return {static_cast<const uint8_t*>(b.data), b.size}; }
+
+bool is_close_code(uint16_t code) {
+  return code == 1000 || code == 1001 || code == 1008 || (code >= 1011 && code <= 1013) ||
+         (code >= 3000 && code <= 4999);
+}
+
+// Value of the metric families: one for each of the first entries, the last for all others.
+uint32_t metric_value(uint32_t index) { return std::min(index, metrics::kFamilyValuesMax - 1); }
+
+}  // namespace
+
+// Lives on the stack of one call.
+class HandlerContext final : public tidegate::Context {
+ public:
+  HandlerContext(Shard& shard, uint32_t slot, const wire::Envelope& message)
+      : shard_(shard),
+        slot_(slot),
+        connection_(shard.endpoint_.ref(slot)),
+        message_(message),
+        identity_(shard.identities_.view(shard.players_[slot].identity)) {}
+
+  std::string_view player_id() const noexcept override { return identity_.player; }
+  std::string_view user_id() const noexcept override { return identity_.user; }
+  std::string_view permissions() const noexcept override { return identity_.permissions; }
+  bool has_permission(std::string_view permission) const noexcept override {
+    std::string_view rest = identity_.permissions;
+    while (!permission.empty() && !rest.empty()) {
+      const size_t end = std::min(rest.find(' '), rest.size());
+      if (rest.substr(0, end) == permission) return true;
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return false;
+  }
+  uint32_t tick() const noexcept override { return shard_.current_tick(); }
+  uint32_t shard() const noexcept override { return shard_.config_.index; }
+  bool in_world() const noexcept override { return shard_.players_[slot_].entity.valid(); }
+  Position position() const noexcept override {
+    const world::Steps3& p = shard_.players_[slot_].position;
+    const float step = shard_.config_.world.position_step;
+    return {wire::to_metres(p[0], step), wire::to_metres(p[1], step), wire::to_metres(p[2], step)};
+  }
+
+  SendResult reply(uint32_t type, Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    if (payload.size > kReplyBytesMax) return SendResult::kTooLarge;
+    return shard_.send_payload(slot_, type, as_base(payload));
+  }
+
+  SendResult answer(uint32_t code, std::string_view text) noexcept override {
+    if (text.size() > kTextBytesMax) return SendResult::kTooLarge;
+    uint8_t bytes[kTextBytesMax + 32];
+    wire::PbWriter reply(bytes);
+    reply.varint(1, message_.sequence);
+    reply.varint(2, code);
+    reply.text(3, text);
+    return shard_.send_payload(slot_, static_cast<uint32_t>(wire::MessageType::kReply),
+                               reply.written());
+  }
+
+  SendResult send_to_player(std::string_view player, uint32_t type,
+                            Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    if (payload.size > kPeerBytesMax) return SendResult::kTooLarge;
+    if (player.empty() || player.size() > world::kPlayerIdBytesMax) return SendResult::kRange;
+    uint8_t tail[kPeerBytesMax + world::kPlayerIdBytesMax];
+    std::memcpy(tail, player.data(), player.size());
+    if (payload.size != 0) std::memcpy(tail + player.size(), payload.data, payload.size);
+    const mailbox::SendToPlayer send{type, static_cast<uint32_t>(player.size())};
+    const uint32_t home = world::home_of(player, shard_.config_.count).value;
+    return posted(shard_.mailbox_.post(home, send, {tail, player.size() + payload.size}));
+  }
+
+  SendResult send_to_nearby(float radius, uint32_t type, Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    if (payload.size > kPeerBytesMax) return SendResult::kTooLarge;
+    if (!(radius >= 0) || radius > 100'000 || !in_world()) return SendResult::kRange;
+    const world::Steps3& at = shard_.players_[slot_].position;
+    mailbox::DeliverNear send{};
+    send.except = connection_;
+    send.except_shard = shard_.config_.index;
+    send.message_type = type;
+    send.x = at[0];
+    send.z = at[2];
+    send.radius = static_cast<uint32_t>(radius / shard_.config_.world.position_step);
+    SendResult result = SendResult::kOk;
+    for (uint32_t to = 0; to < shard_.config_.count; ++to) {
+      if (posted(shard_.mailbox_.post(to, send, as_base(payload))) != SendResult::kOk) {
+        result = SendResult::kBusy;
+      }
+    }
+    return result;
+  }
+
+  SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
+    if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
+      return SendResult::kRange;
+    }
+    if (!shard_.endpoint_.is_open(slot_)) return SendResult::kClosed;
+    shard_.send_disconnect(slot_, code, reason);
+    shard_.endpoint_.close(slot_, code, reason, net::CloseCause::kServerClosed);
+    return SendResult::kOk;
+  }
+
+ private:
+  SendResult posted(bool done) const {
+    if (done) return SendResult::kOk;
+    shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
+    return SendResult::kBusy;
+  }
+
+  Shard& shard_;
+  uint32_t slot_;
+  base::ConnectionRef connection_;
+  const wire::Envelope& message_;
+  IdentityView identity_;
+};
+
+Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
+  const uint32_t index = config_.handlers->find(message.type);
+  TG_ASSERT(index != HandlerTable::kNone);
+  const HandlerEntry& entry = config_.handlers->entry(index);
+  const uint32_t value = metric_value(index);
+  HandlerContext context(*this, slot, message);
+  const Message view{message.type,
+                     {message.payload.data(), message.payload.size()},
+                     message.requires_ack ? message.sequence : 0,
+                     message.priority,
+                     message.timestamp};
+  counters_.add(Family::kHandlerCalls, value);
+  const base::Instant started = io_.now();
+  const Outcome outcome = entry.invoke(entry.user, context, view);
+  const base::Duration took = io_.now() - started;
+  counters_.record(metrics::Timing::kHandler, took);
+  if (took > config_.handler_budget) {
+    counters_.add(Family::kHandlerOverBudget, value);
+    if (took > config_.handler_time_limit) {
+      counters_.add(Family::kHandlerTimeouts, value);
+      return Handled::kTimedOut;
+    }
+  }
+  switch (outcome) {
+    case Outcome::kOk:
+      return Handled::kOk;
+    case Outcome::kInvalid:
+      return Handled::kInvalid;
+    case Outcome::kNotPermitted:
+      return Handled::kNotPermitted;
+    case Outcome::kFailed:
+      break;
+  }
+  counters_.add(Family::kHandlerFailures, value);
+  return Handled::kFailed;
+}
+
+SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload) {
+  const uint32_t room = static_cast<uint32_t>(payload.size()) + kEnvelopeRoom;
+  uint8_t* out = endpoint_.reserve_message(slot, room);
+  if (out == nullptr) return SendResult::kClosed;
+  wire::EnvelopeHead head{static_cast<wire::MessageType>(type), io_.unix_ms()};
+  Player& player = players_[slot];
+  if (player.inbound.ack_owed()) {
+    head.ack = player.inbound.received();
+    player.inbound.acknowledged();
+  }
+  wire::MessageWriter writer({out, room}, head);
+  writer.payload().raw(payload.data(), payload.size());
+  const uint32_t size = writer.finish();
+  TG_ASSERT(size != 0);
+  endpoint_.commit_message(slot, protocol::Opcode::kBinary, size);
+  return SendResult::kOk;
+}
+
+void Shard::on_send_to_player(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto send = read_message<mailbox::SendToPlayer>(bytes, &tail);
+  TG_ASSERT(send.name_bytes <= tail.size());
+  const world::DirectoryEntry* entry = directory_.find(base::as_text(tail.first(send.name_bytes)));
+  if (entry == nullptr || !entry->connection.valid()) return;  // not online
+  const mailbox::Deliver deliver{entry->connection, send.message_type};
+  if (!mailbox_.post(entry->connection_shard.value, deliver, tail.subspan(send.name_bytes))) {
+    counters_.add(Counter::kHandlerSendsDropped, 1);
+  }
+}
+
+void Shard::on_deliver(base::Bytes bytes) {
+  base::Bytes payload;
+  const auto deliver = read_message<mailbox::Deliver>(bytes, &payload);
+  const uint32_t slot = endpoint_.find(deliver.connection);
+  if (slot == net::kNone || players_[slot].session == 0) return;  // it left meanwhile
+  send_payload(slot, deliver.message_type, payload);
+}
+
+void Shard::on_deliver_near(base::Bytes bytes) {
+  base::Bytes payload;
+  const auto near = read_message<mailbox::DeliverNear>(bytes, &payload);
+  const uint32_t except = near.except_shard == config_.index ? near.except.slot : net::kNone;
+  const int64_t radius = near.radius;
+  for (uint32_t slot = 0; slot < players_end_; ++slot) {
+    const Player& player = players_[slot];
+    if (!player.entity.valid() || slot == except) continue;
+    const int64_t dx = int64_t{player.position[0]} - near.x;
+    const int64_t dz = int64_t{player.position[2]} - near.z;
+    if (dx * dx + dz * dz > radius * radius || !endpoint_.is_open(slot)) continue;
+    send_payload(slot, near.message_type, payload);
+  }
+}
+
+}  // namespace tidegate::shard
