@@ -110,7 +110,7 @@ struct Config {
   } budget;
   struct History {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
-    base::Duration duration = base::milliseconds(250);
+    base::Duration duration{};   // 0: none is kept
   } history;
   struct Desync {
     std::string directory;  // empty: no files are written
