@@ -22,6 +22,13 @@ describe('prediction', () => {
     assert.equal(p.stats(0).corrections, 0);
     near(p.confirmed.x, 8);
   });
+  test('of an entity it keeps the place and nothing else', () => {
+    const prediction = new sdk.Prediction();
+    prediction.reset({ ...at(1, 2, 3), id: 'somebody', tick: 9 });
+    assert.deepEqual([prediction.position, prediction.confirmed], [at(1, 2, 3), at(1, 2, 3)]);
+    prediction.onServerPlace({ ...at(4), id: 'somebody' }, 0);
+    assert.deepEqual([prediction.position, prediction.confirmed], [at(4), at(4)]);
+  });
   test('the wire\'s rounding is no correction', () => {
     const p = new sdk.Prediction();
     p.reset(at(0));

@@ -146,6 +146,40 @@ test('both encodings show the same world as a client written from the document',
   leave(...clients);
 });
 
+test('a wrong picture of a cell heals, also where nothing moves', async () => {
+  const other = await enter(name('other'));
+  const watcher = await enter(name('spoiled'), { reportMs: 100 });
+  await until(() => watcher.world.entities.has(other.playerId), 'the other in view');
+  const { Col } = sdk;
+  // One bit of what the picture holds of the other; true when it is right again.
+  const spoil = () => {
+    const cell = () => watcher.world.held.get(other.playerId).cell;
+    const value = () => cell().image.rows[cell().image.names.indexOf(other.playerId) * Col.WIDTH + Col.Y];
+    const { rows, names } = cell().image;
+    rows[names.indexOf(other.playerId) * Col.WIDTH + Col.Y] ^= 64;
+    return () => value() === 0;
+  };
+  await until(async () => {
+    const { frames } = watcher.world.counters;
+    await sleep(700);  // of a cell that changes, a checksum comes each half second
+    return frames === watcher.world.counters.frames;
+  }, 'a world in which nothing moves');
+  await until(spoil(), 'a quiet cell healed');
+  assert.equal(watcher.world.counters.checksumMismatches, 0);
+  const healed = spoil();
+  await walk(other, 3, 0, 1);
+  await until(() => watcher.world.counters.checksumMismatches > 0, 'a frame whose checksum differs');
+  await until(healed, 'a cell in motion healed');
+  const { checksumMismatches } = watcher.world.counters;
+  const checked = watcher.world.counters.checksums;
+  await walk(other, -3, 0, 2);
+  assert.ok(watcher.world.counters.checksums > checked);
+  assert.equal(watcher.world.counters.checksumMismatches, checksumMismatches);
+  assert.ok(watcher.problems.every((problem) => problem.cause === 'checksum'), JSON.stringify(watcher.problems));
+  watcher.disconnect();
+  leave(other);
+});
+
 test('too fast: refused, and walked back smoothly', async () => {
   const client = await enter(name('fast'));
   const acks = [];

@@ -37,6 +37,7 @@ function same(codec, decoded, json, enums, path = codec.name) {
         const type = Object.values(enums.fields).find((f) => camel(f.name) === key).resolve().resolvedType;
         return assert.equal(value, type.values[expected], at);
       }
+      if (field.kind === 'fixed64') return assert.equal(value, BigInt(expected), at);
       return assert.deepEqual(value, expected, at);
     };
     const at = `${path}.${key}`;
@@ -62,7 +63,7 @@ describe('payload messages', () => {
     assert.deepEqual([...codecs.keys()].filter((name) => !seen.has(name)), [], 'without a vector');
   });
   test('the tables are those of proto/', () => {
-    const kinds = { uint32: 'u32', uint64: 'u64', int64: 'i64', float: 'float', bool: 'bool', string: 'string', bytes: 'bytes' };
+    const kinds = { uint32: 'u32', sint32: 'sint32', fixed64: 'fixed64', uint64: 'u64', int64: 'i64', float: 'float', bool: 'bool', string: 'string', bytes: 'bytes' };
     const types = Object.values(schema.lookup('tidegate.v1').nested).filter((t) => t.fields);
     assert.equal(types.length, codecs.size);
     for (const type of types) {
@@ -164,6 +165,33 @@ describe('cell frames', () => {
   test('joins in the middle wait for a keyframe', () => {
     const rows = vectors['cell layers'].slice(3, 12).map(([, hex]) => ['missingReference', hex, []]);
     replay(rows);
+  });
+  test('a wrong checksum is reported with the members it was made of; a quiet cell without', () => {
+    const frame = fromHex(vectors['cell chain'][0][1]);
+    const header = sdk.readCellHeader(frame);
+    const spoiled = frame.slice();
+    spoiled[header.size - 1] ^= 1;  // the highest byte of the checksum
+    const world = new sdk.WorldPicture();
+    const reports = [];
+    world.on('report', (report) => reports.push(report));
+    world.applyCellFrame(frame);
+    assert.deepEqual(reports, []);
+    world.applyCellFrame(spoiled);
+    const [report] = reports;
+    assert.deepEqual([report.cellX, report.cellZ, report.epoch, report.frame, report.tick],
+      [header.cellX, header.cellZ, header.epoch, header.frame, header.tick]);
+    assert.equal(report.checksum, header.checksum);
+    assert.equal(report.expected, header.checksum ^ (1n << 56n));
+    assert.equal(report.members.length, 24 * vectors['cell chain'][0][2].length);
+    assert.equal(sdk.xxh3(report.members), report.checksum);
+    assert.deepEqual(sdk.CellReport.decode(sdk.CellReport.encode(report)), report);
+    // Quiet is a cell of which nothing came between two looks.
+    assert.equal(world.quietReport(), undefined);
+    const quiet = world.quietReport();
+    assert.deepEqual([quiet.frame, quiet.checksum, quiet.members.length], [header.frame, header.checksum, 0]);
+    world.applyCellFrame(frame);
+    assert.equal(world.quietReport(), undefined);
+    assert.equal(reports.length, 1);
   });
   test('damaged frames are refused or apply within bounds, and a keyframe heals', () => {
     const key = fromHex(vectors['cell chain'][0][1]);

@@ -101,8 +101,16 @@ void set_field(base::Prng& r, Message* m, const FieldDescriptor* f, int depth) {
       list ? to->AddUInt32(m, f, v) : to->SetUInt32(m, f, v);
       break;
     }
+    case FieldDescriptor::CPPTYPE_INT32: {
+      const int32_t v = static_cast<int32_t>(r.next() >> 32) >> r.below(32);
+      list ? to->AddInt32(m, f, v) : to->SetInt32(m, f, v);
+      break;
+    }
     case FieldDescriptor::CPPTYPE_UINT64: {
-      const uint64_t v = static_cast<uint64_t>(some_number(r));
+      // A checksum uses all bits; what is a number there does not.
+      const uint64_t v = f->type() == FieldDescriptor::TYPE_FIXED64
+                             ? r.next()
+                             : static_cast<uint64_t>(some_number(r));
       list ? to->AddUInt64(m, f, v) : to->SetUInt64(m, f, v);
       break;
     }

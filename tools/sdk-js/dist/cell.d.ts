@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { CellReport } from './messages.js';
 /** Columns of a member's row in CellImage.rows. */
 export declare const Col: {
     readonly LIVE: 0;
@@ -50,8 +51,10 @@ export interface CellListener {
 }
 /** Reads the header only. Throws WireError. */
 export declare function readCellHeader(data: Uint8Array): CellHeader;
+/** What a checksum is made of: 24 bytes for each member in ascending slots. */
+export declare function rowsOf(image: CellImage): Uint8Array;
 /** XXH3-64 of an image, as the server computes it. */
-export declare function checksumOf(image: CellImage): bigint;
+export declare const checksumOf: (image: CellImage) => bigint;
 /** The receiving side of one cell. */
 export declare class Cell {
     readonly x: number;
@@ -67,11 +70,17 @@ export declare class Cell {
     private chained;
     /** The frame under way refers to the half. */
     private fromHalf;
+    private lastChecksum;
+    private looked;
     constructor(x: number, z: number);
     /** Whether a frame was applied and nothing has broken the chain since. */
     get intact(): boolean;
     /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
     apply(header: CellHeader, data: Uint8Array, listener: CellListener): CellStatus;
+    /** What the server is told of this cell; with its members when the two are known to differ. */
+    report(members: boolean): CellReport;
+    /** Whether no frame came since this was asked before. */
+    quiet(): boolean;
     /** Everybody leaves. */
     clear(listener: CellListener): void;
     private find;

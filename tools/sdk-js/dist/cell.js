@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The packed state of one cell, payload of CELL_FRAME (docs/protocol.md, "Cell frames").
-//
-// An image is immutable: a frame makes a new one out of the image it refers to. A cell keeps three:
-// the one shown, which the chain (layer 3) goes on from; the anchor (after a keyframe, a frame of
-// layer 0 or a marked one of the chain), which layers 0 to 2 refer to; and the half (after layer 1),
-// which layer 2 may refer to. What changed is told by comparing the new image with the one shown.
 import { WireError } from './pb.js';
 import { xxh3 } from './xxh3.js';
 const CHAIN = 3;
 const SLOTS_MAX = 65536;
 const NAME_BYTES_MAX = 64;
 const ROW_BYTES = 24;
+const REPORT_MEMBERS_MOST = 512;
+const NOTHING = new Uint8Array(0);
 /** Columns of a member's row in CellImage.rows. */
 export const Col = {
     LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, PX: 7, PY: 8, PZ: 9, FLAGS: 10,
@@ -207,8 +203,8 @@ function readDelta(bits, draft, header, motion) {
         draft.changed.push(slot);
     });
 }
-/** XXH3-64 of an image, as the server computes it. */
-export function checksumOf(image) {
+/** What a checksum is made of: 24 bytes for each member in ascending slots. */
+export function rowsOf(image) {
     const { rows } = image;
     let live = 0;
     for (let at = 0; at < rows.length; at += W)
@@ -229,8 +225,10 @@ export function checksumOf(image) {
         view.setInt32(out + 20, rows[at + Col.FLAGS], true);
         out += ROW_BYTES;
     }
-    return xxh3(data);
+    return data;
 }
+/** XXH3-64 of an image, as the server computes it. */
+export const checksumOf = (image) => xxh3(rowsOf(image));
 const EMPTY = { frame: 0, rows: new Int32Array(0), names: [] };
 /** The receiving side of one cell. */
 export class Cell {
@@ -247,6 +245,8 @@ export class Cell {
     chained = false;
     /** The frame under way refers to the half. */
     fromHalf = false;
+    lastChecksum = 0n;
+    looked;
     constructor(x, z) {
         this.x = x;
         this.z = z;
@@ -295,11 +295,26 @@ export class Cell {
         this.epoch = header.epoch;
         this.tick = header.tick;
         this.image = image;
+        this.lastChecksum = header.checksum ?? 0n;
         if (reference === before && !header.keyframe)
             this.tell(before, image, draft, listener);
         else
             this.compare(before, image, draft, listener);
         return header.checksum !== undefined && checksumOf(image) !== header.checksum ? 'checksumMismatch' : 'ok';
+    }
+    /** What the server is told of this cell; with its members when the two are known to differ. */
+    report(members) {
+        const rows = rowsOf(this.image);
+        return {
+            cellX: this.x, cellZ: this.z, epoch: this.epoch, frame: this.image.frame, tick: this.tick, checksum: xxh3(rows),
+            expected: this.lastChecksum, members: members ? rows.subarray(0, REPORT_MEMBERS_MOST * ROW_BYTES) : NOTHING,
+        };
+    }
+    /** Whether no frame came since this was asked before. */
+    quiet() {
+        const same = this.looked === this.image && this.intact;
+        this.looked = this.image;
+        return same;
     }
     /** Everybody leaves. */
     clear(listener) {

@@ -14,6 +14,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
     /** Metres; 0: the server's own. */
     viewDistance?: number;
     maxBytesPerSecond?: number;
+    /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
+    reportMs?: number;
     prediction?: Partial<PredictionOptions>;
     playout?: Partial<PlayoutOptions>;
     host?: Host;
@@ -83,6 +85,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     private placed;
     private lastAckTick;
     private syncTimer;
+    private reportTimer;
     constructor(options: ClientOptions);
     get state(): ConnectionState;
     /** The own entity as the server shows it to everybody. */
@@ -110,5 +113,6 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     private endMessage;
     private onState;
     private sync;
-    private stopSync;
+    private audit;
+    private stopTimers;
 }

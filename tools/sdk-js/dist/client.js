@@ -5,13 +5,14 @@ import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserHost } from './host.js';
-import { ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { CellReport, ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction } from './prediction.js';
 import { WorldPicture, quaternionOf } from './world.js';
 const SYNC_FIRST = 5;
 const SYNC_FIRST_MS = 150;
 const SYNC_LATER_MS = 1000;
+const REPORT_MS = 10_000;
 export class TidegateClient extends Emitter {
     connection;
     world = new WorldPicture();
@@ -30,6 +31,7 @@ export class TidegateClient extends Emitter {
     placed = false; // the prediction begins where the own entity stands
     lastAckTick = 0;
     syncTimer;
+    reportTimer;
     constructor(options) {
         super();
         this.host = options.host ?? browserHost();
@@ -39,7 +41,7 @@ export class TidegateClient extends Emitter {
         const { connection, world } = this;
         connection.on('state', (change) => {
             if (change.to === 'reconnecting' || change.to === 'closed')
-                this.stopSync();
+                this.stopTimers();
             this.emit('state', change);
         });
         connection.on('lost', (loss) => this.emit('lost', loss));
@@ -67,9 +69,14 @@ export class TidegateClient extends Emitter {
                 maxBytesPerSecond: options.maxBytesPerSecond ?? 0,
             }));
             this.sync(0);
+            const every = options.reportMs ?? REPORT_MS;
+            // The first one at a time of its own, so that thousands of clients do not report together.
+            if (every > 0)
+                this.audit(every, every * this.host.random());
         });
         connection.on('message', (message) => this.take(message));
         connection.on('messageEnd', () => this.endMessage());
+        world.on('report', (report) => connection.send(MessageType.CELL_REPORT, CellReport.encode(report)));
         world.on('added', (entity) => {
             this.onState(entity);
             this.emit('entityAdded', entity);
@@ -234,9 +241,18 @@ export class TidegateClient extends Emitter {
         this.connection.send(MessageType.TIME_SYNC, TimeSync.encode({ clientTime: this.clock.request(now) }));
         this.syncTimer = this.host.setTimer(() => this.sync(done + 1), done < SYNC_FIRST ? SYNC_FIRST_MS : SYNC_LATER_MS);
     }
-    stopSync() {
-        if (this.syncTimer !== undefined)
-            this.host.clearTimer(this.syncTimer);
-        this.syncTimer = undefined;
+    audit(every, wait) {
+        this.reportTimer = this.host.setTimer(() => {
+            const report = this.world.quietReport();
+            if (report)
+                this.connection.send(MessageType.CELL_REPORT, CellReport.encode(report));
+            this.audit(every, every);
+        }, wait);
+    }
+    stopTimers() {
+        for (const timer of [this.syncTimer, this.reportTimer])
+            if (timer !== undefined)
+                this.host.clearTimer(timer);
+        this.syncTimer = this.reportTimer = undefined;
     }
 }

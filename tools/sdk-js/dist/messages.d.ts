@@ -25,6 +25,7 @@ export declare const MessageType: {
     readonly TIME_SYNC: 202;
     readonly INTEREST_UPDATE: 203;
     readonly CELL_FRAME: 204;
+    readonly CELL_REPORT: 205;
     readonly PRESENCE_UPDATE: 300;
     readonly FRIEND_STATUS: 301;
     readonly PRESENCE_SUBSCRIBE: 302;
@@ -518,6 +519,17 @@ export declare const InterestUpdate: Message<{
     viewDistance: number;
 }>;
 export type InterestUpdate = Of<typeof InterestUpdate>;
+export declare const CellReport: Message<{
+    cellX: number;
+    cellZ: number;
+    epoch: number;
+    frame: number;
+    tick: number;
+    checksum: bigint;
+    expected: bigint;
+    members: Uint8Array<ArrayBufferLike>;
+}>;
+export type CellReport = Of<typeof CellReport>;
 export declare const PresenceUpdate: Message<{
     userId: string;
     status: number;

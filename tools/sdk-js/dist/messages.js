@@ -2,13 +2,14 @@
 // Every message, number and code of the protocol, once. A name is both the codec and the type of
 // its value: `Vector3.decode(bytes)` gives a `Vector3`. Field names are the schema's in camel case.
 // Units: metres, metres a second, right-handed, y up; times are Unix milliseconds.
-import { bool, bytes, define, float, i64, list, map, optional, sub, text, u32, u64, } from './pb.js';
+import { bool, bytes, define, fixed64, float, i64, list, map, optional, sint32, sub, text, u32, u64, } from './pb.js';
 export const MessageType = {
     HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
     RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
     EVENT: 13, REPLY: 14,
     PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104,
     WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
+    CELL_REPORT: 205,
     PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302,
     COMBAT_ACTION: 400, INVENTORY_UPDATE: 401, QUEST_PROGRESS: 402, CHAT_MESSAGE: 403,
     TRADE_REQUEST: 404, PARTY_INVITE: 405, GUILD_EVENT: 406,
@@ -113,6 +114,10 @@ export const ZoneUpdate = define('ZoneUpdate', {
 export const InterestUpdate = define('InterestUpdate', {
     enteredView: list(text(1)), exitedView: list(text(2)), viewDistance: float(3),
 });
+export const CellReport = define('CellReport', {
+    cellX: sint32(1), cellZ: sint32(2), epoch: u32(3), frame: u32(4), tick: u32(5), checksum: fixed64(6),
+    expected: fixed64(7), members: bytes(8),
+});
 export const PresenceUpdate = define('PresenceUpdate', {
     userId: text(1), status: u32(2), customStatus: text(3), lastSeen: i64(4), zoneId: text(5), region: text(6),
 });
@@ -124,5 +129,5 @@ export const MESSAGES = [
     ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
     PlayerMovement, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
     EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
-    PresenceUpdate, FriendStatus, PresenceSubscribe,
+    CellReport, PresenceUpdate, FriendStatus, PresenceSubscribe,
 ];

@@ -4,7 +4,7 @@ export declare class WireError extends Error {
     readonly code: number;
     constructor(message: string, code?: number);
 }
-type Kind = 'u32' | 'u64' | 'i64' | 'float' | 'bool' | 'string' | 'bytes' | 'message' | 'map';
+type Kind = 'u32' | 'sint32' | 'u64' | 'i64' | 'fixed64' | 'float' | 'bool' | 'string' | 'bytes' | 'message' | 'map';
 /** One field of a message. `T` is the type of its value. */
 export interface Field<T> {
     readonly number: number;
@@ -16,8 +16,10 @@ export interface Field<T> {
     readonly type?: T;
 }
 export declare const u32: (n: number) => Field<number>;
+export declare const sint32: (n: number) => Field<number>;
 export declare const u64: (n: number) => Field<number>;
 export declare const i64: (n: number) => Field<number>;
+export declare const fixed64: (n: number) => Field<bigint>;
 export declare const float: (n: number) => Field<number>;
 export declare const bool: (n: number) => Field<boolean>;
 export declare const text: (n: number) => Field<string>;
@@ -45,10 +47,12 @@ export declare class PbReader {
     /** Moves to the next field; false at the end. */
     next(): boolean;
     u32(): number;
+    sint32(): number;
     u64(): number;
     i64(): number;
     bool(): boolean;
     float(): number;
+    fixed64(): bigint;
     /** A view into the message, valid as long as its buffer. */
     bytes(): Uint8Array;
     text(): string;
@@ -64,6 +68,7 @@ export declare class PbWriter {
     /** A whole number from -2^63 to 2^64, exact to 2^53. */
     varint(value: number): void;
     float(value: number): void;
+    fixed64(value: bigint): void;
     bytes(value: Uint8Array): void;
     raw(value: Uint8Array): void;
     text(value: string): void;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Protobuf as this protocol uses it: a message is a table of fields, from which come its encoder,
 // its decoder and its TypeScript type. 64-bit numbers are numbers: exact up to 2^53, which covers
-// milliseconds and sequences.
+// milliseconds and sequences; checksums (fixed64) are BigInts.
 /** What a peer sent cannot be read. `code` is the error code of the protocol. */
 export class WireError extends Error {
     code;
@@ -15,8 +15,10 @@ const field = (number, kind, changes = {}) => ({
     number, kind, list: false, optional: false, ...changes,
 });
 export const u32 = (n) => field(n, 'u32');
+export const sint32 = (n) => field(n, 'sint32');
 export const u64 = (n) => field(n, 'u64');
 export const i64 = (n) => field(n, 'i64');
+export const fixed64 = (n) => field(n, 'fixed64');
 export const float = (n) => field(n, 'float');
 export const bool = (n) => field(n, 'bool');
 export const text = (n) => field(n, 'string');
@@ -28,7 +30,7 @@ export const optional = (f) => ({ ...f, optional: true });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const toUtf8 = new TextEncoder();
 const WIRE = {
-    u32: 0, u64: 0, i64: 0, bool: 0, float: 5, string: 2, bytes: 2, message: 2, map: 2,
+    u32: 0, sint32: 0, u64: 0, i64: 0, bool: 0, fixed64: 1, float: 5, string: 2, bytes: 2, message: 2, map: 2,
 };
 export class PbReader {
     data;
@@ -57,6 +59,7 @@ export class PbReader {
         return true;
     }
     u32() { this.varint(); return this.lo; }
+    sint32() { const v = this.u32(); return (v >>> 1) ^ -(v & 1); }
     u64() { this.varint(); return this.hi * 4294967296 + this.lo; }
     i64() { this.varint(); return (this.hi | 0) * 4294967296 + this.lo; }
     bool() { this.varint(); return (this.lo | this.hi) !== 0; }
@@ -64,6 +67,11 @@ export class PbReader {
         this.need(4);
         this.at += 4;
         return this.view.getFloat32(this.at - 4, true);
+    }
+    fixed64() {
+        this.need(8);
+        this.at += 8;
+        return this.view.getBigUint64(this.at - 8, true);
     }
     /** A view into the message, valid as long as its buffer. */
     bytes() {
@@ -165,6 +173,11 @@ export class PbWriter {
         this.room(4);
         this.view.setFloat32(this.at, value, true);
         this.at += 4;
+    }
+    fixed64(value) {
+        this.room(8);
+        this.view.setBigUint64(this.at, value, true);
+        this.at += 8;
     }
     bytes(value) {
         this.varint(value.length);
@@ -277,15 +290,17 @@ class PackedReader extends PbReader {
         return super.u32();
     }
 }
+const zigzag = (v) => ((v << 1) ^ (v >> 31)) >>> 0;
 function isDefault(v) {
     if (v instanceof Uint8Array)
         return v.length === 0;
-    return Object.is(v, 0) || v === '' || v === false;
+    return Object.is(v, 0) || v === 0n || v === '' || v === false;
 }
 function defaultOf(kind) {
     switch (kind) {
         case 'string': return '';
         case 'bool': return false;
+        case 'fixed64': return 0n;
         case 'bytes': return new Uint8Array(0);
         default: return 0;
     }
@@ -313,6 +328,12 @@ function writeOne(out, f, v) {
         case 'i64':
             out.varint(v);
             break;
+        case 'sint32':
+            out.varint(zigzag(v));
+            break;
+        case 'fixed64':
+            out.fixed64(v);
+            break;
         case 'bool':
             out.varint(v ? 1 : 0);
             break;
@@ -331,7 +352,9 @@ function writeOne(out, f, v) {
 function readOne(reader, f) {
     switch (f.kind) {
         case 'u32': return reader.u32();
+        case 'sint32': return reader.sint32();
         case 'u64': return reader.u64();
+        case 'fixed64': return reader.fixed64();
         case 'i64': return reader.i64();
         case 'bool': return reader.bool();
         case 'float': return reader.float();

@@ -9,6 +9,8 @@ export const defaultPrediction = {
     step: walk, tolerance: 0.04, smoothMs: 80, snap: 8, pendingMost: 256,
 };
 const length = (v) => Math.hypot(v.x, v.y, v.z);
+// What is handed in may be a whole entity.
+const placeOf = ({ x, y, z }) => ({ x, y, z });
 const minus = (a, b) => ({ x: a.x - b.x, y: a.y - b.y, z: a.z - b.z });
 export class Prediction {
     options;
@@ -32,8 +34,8 @@ export class Prediction {
     /** Begins anew at a place: entry, or coming back. Client ticks go on rising. */
     reset(position) {
         this.pending = [];
-        this.predicted = { ...position };
-        this.held = { ...position };
+        this.predicted = placeOf(position);
+        this.held = placeOf(position);
         this.offset = { x: 0, y: 0, z: 0 };
     }
     /** Applies an input and returns what PLAYER_MOVE says of it. */
@@ -78,13 +80,13 @@ export class Prediction {
     }
     /** The server put the player somewhere without being asked: taken when no input is on its way. */
     onServerPlace(position, now) {
-        this.held = { ...position };
+        this.held = placeOf(position);
         if (!this.predicted || this.pending.length > 0)
             return;
         const shown = this.shown(now);
         if (length(minus(this.predicted, position)) <= this.options.tolerance)
             return;
-        this.predicted = { ...position };
+        this.predicted = placeOf(position);
         const offset = minus(shown, position);
         this.offset = length(offset) > this.options.snap ? { x: 0, y: 0, z: 0 } : offset;
         this.offsetAt = now;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Cell, type CellImage, type CellListener } from './cell.js';
 import { Emitter } from './emitter.js';
-import { type EnvironmentState, type Quaternion } from './messages.js';
+import { type CellReport, type EnvironmentState, type Quaternion } from './messages.js';
 export interface Entity {
     readonly id: string;
     /** 0 player, 1 NPC, 2 object. */
@@ -31,6 +31,8 @@ export interface WorldEvents {
         cellZ: number;
         cause: 'checksum' | 'reference' | 'malformed';
     };
+    /** A cell whose checksum is wrong, to be sent to the server, which answers with a keyframe. */
+    report: CellReport;
     environment: EnvironmentState;
     /** All entities were dropped: a new session begins. */
     cleared: undefined;
@@ -66,6 +68,7 @@ export declare class WorldPicture extends Emitter<WorldEvents> implements CellLi
     private readonly fresh;
     private readonly touched;
     private readonly left;
+    private audited;
     constructor();
     get cellCount(): number;
     clear(): void;
@@ -76,6 +79,11 @@ export declare class WorldPicture extends Emitter<WorldEvents> implements CellLi
     private spawn;
     private update;
     applyCellFrame(payload: Uint8Array): void;
+    /**
+     * Of the cells that got no frame since the call before, the next one in turn: the server tells of no
+     * checksum where nothing moves, so the client tells it its own.
+     */
+    quietReport(): CellReport | undefined;
     onEnter(cell: Cell, image: CellImage, slot: number): void;
     onLeave(cell: Cell, image: CellImage, slot: number, toX?: number, toZ?: number): void;
     onChange(cell: Cell, image: CellImage, slot: number): void;

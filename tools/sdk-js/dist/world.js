@@ -34,6 +34,7 @@ export class WorldPicture extends Emitter {
     fresh = new Set();
     touched = new Set();
     left = new Set();
+    audited = 0;
     constructor() {
         super();
         this.entities = this.held;
@@ -168,6 +169,7 @@ export class WorldPicture extends Emitter {
         if (status === 'checksumMismatch') {
             this.counters.checksumMismatches += 1;
             this.emit('desync', { ...where, cause: 'checksum' });
+            this.emit('report', cell.report(true));
         }
         else if (status === 'missingReference') {
             this.counters.missingReferences += 1;
@@ -177,6 +179,17 @@ export class WorldPicture extends Emitter {
             this.counters.malformed += 1;
             this.emit('desync', { ...where, cause: 'malformed' });
         }
+    }
+    /**
+     * Of the cells that got no frame since the call before, the next one in turn: the server tells of no
+     * checksum where nothing moves, so the client tells it its own.
+     */
+    quietReport() {
+        const quiet = [...this.cells.values()].filter((cell) => cell.quiet());
+        if (quiet.length === 0)
+            return undefined;
+        this.audited += 1;
+        return quiet[this.audited % quiet.length].report(false);
     }
     onEnter(cell, image, slot) {
         const entity = this.take(image.names[slot]);

@@ -5,6 +5,7 @@
 // the one shown, which the chain (layer 3) goes on from; the anchor (after a keyframe, a frame of
 // layer 0 or a marked one of the chain), which layers 0 to 2 refer to; and the half (after layer 1),
 // which layer 2 may refer to. What changed is told by comparing the new image with the one shown.
+import type { CellReport } from './messages.js';
 import { WireError } from './pb.js';
 import { xxh3 } from './xxh3.js';
 
@@ -12,6 +13,8 @@ const CHAIN = 3;
 const SLOTS_MAX = 65536;
 const NAME_BYTES_MAX = 64;
 const ROW_BYTES = 24;
+const REPORT_MEMBERS_MOST = 512;
+const NOTHING = new Uint8Array(0);
 
 /** Columns of a member's row in CellImage.rows. */
 export const Col = {
@@ -238,8 +241,8 @@ function readDelta(bits: BitReader, draft: Draft, header: CellHeader,
   });
 }
 
-/** XXH3-64 of an image, as the server computes it. */
-export function checksumOf(image: CellImage): bigint {
+/** What a checksum is made of: 24 bytes for each member in ascending slots. */
+export function rowsOf(image: CellImage): Uint8Array {
   const { rows } = image;
   let live = 0;
   for (let at = 0; at < rows.length; at += W) live += rows[at]!;
@@ -258,8 +261,10 @@ export function checksumOf(image: CellImage): bigint {
     view.setInt32(out + 20, rows[at + Col.FLAGS]!, true);
     out += ROW_BYTES;
   }
-  return xxh3(data);
+  return data;
 }
+/** XXH3-64 of an image, as the server computes it. */
+export const checksumOf = (image: CellImage): bigint => xxh3(rowsOf(image));
 
 const EMPTY: CellImage = { frame: 0, rows: new Int32Array(0), names: [] };
 
@@ -276,6 +281,8 @@ export class Cell {
   private chained = false;
   /** The frame under way refers to the half. */
   private fromHalf = false;
+  private lastChecksum = 0n;
+  private looked: CellImage | undefined;
 
   constructor(readonly x: number, readonly z: number) {}
 
@@ -315,9 +322,25 @@ export class Cell {
     this.epoch = header.epoch;
     this.tick = header.tick;
     this.image = image;
+    this.lastChecksum = header.checksum ?? 0n;
     if (reference === before && !header.keyframe) this.tell(before, image, draft, listener);
     else this.compare(before, image, draft, listener);
     return header.checksum !== undefined && checksumOf(image) !== header.checksum ? 'checksumMismatch' : 'ok';
+  }
+
+  /** What the server is told of this cell; with its members when the two are known to differ. */
+  report(members: boolean): CellReport {
+    const rows = rowsOf(this.image);
+    return {
+      cellX: this.x, cellZ: this.z, epoch: this.epoch, frame: this.image.frame, tick: this.tick, checksum: xxh3(rows),
+      expected: this.lastChecksum, members: members ? rows.subarray(0, REPORT_MEMBERS_MOST * ROW_BYTES) : NOTHING,
+    };
+  }
+  /** Whether no frame came since this was asked before. */
+  quiet(): boolean {
+    const same = this.looked === this.image && this.intact;
+    this.looked = this.image;
+    return same;
   }
 
   /** Everybody leaves. */

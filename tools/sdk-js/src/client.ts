@@ -6,7 +6,7 @@ import { Connection, type ConnectionEvents, type ConnectionOptions, type Connect
 import { Emitter } from './emitter.js';
 import { browserHost, type Host } from './host.js';
 import {
-  ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
+  CellReport, ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
   PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe,
   type ErrorNotification, type NetworkMessage, type Vector3,
 } from './messages.js';
@@ -21,6 +21,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
   /** Metres; 0: the server's own. */
   viewDistance?: number;
   maxBytesPerSecond?: number;
+  /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
+  reportMs?: number;
   prediction?: Partial<PredictionOptions>;
   playout?: Partial<PlayoutOptions>;
   host?: Host;
@@ -78,6 +80,7 @@ export interface ClientStats {
 const SYNC_FIRST = 5;
 const SYNC_FIRST_MS = 150;
 const SYNC_LATER_MS = 1000;
+const REPORT_MS = 10_000;
 
 export class TidegateClient extends Emitter<ClientEvents> {
   readonly connection: Connection;
@@ -98,6 +101,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
   private placed = false;  // the prediction begins where the own entity stands
   private lastAckTick = 0;
   private syncTimer: unknown;
+  private reportTimer: unknown;
 
   constructor(options: ClientOptions) {
     super();
@@ -107,7 +111,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
     this.connection = new Connection(this.host, options);
     const { connection, world } = this;
     connection.on('state', (change) => {
-      if (change.to === 'reconnecting' || change.to === 'closed') this.stopSync();
+      if (change.to === 'reconnecting' || change.to === 'closed') this.stopTimers();
       this.emit('state', change);
     });
     connection.on('lost', (loss) => this.emit('lost', loss));
@@ -134,9 +138,13 @@ export class TidegateClient extends Emitter<ClientEvents> {
         maxBytesPerSecond: options.maxBytesPerSecond ?? 0,
       }));
       this.sync(0);
+      const every = options.reportMs ?? REPORT_MS;
+      // The first one at a time of its own, so that thousands of clients do not report together.
+      if (every > 0) this.audit(every, every * this.host.random());
     });
     connection.on('message', (message) => this.take(message));
     connection.on('messageEnd', () => this.endMessage());
+    world.on('report', (report) => connection.send(MessageType.CELL_REPORT, CellReport.encode(report)));
     world.on('added', (entity) => {
       this.onState(entity);
       this.emit('entityAdded', entity);
@@ -298,8 +306,15 @@ export class TidegateClient extends Emitter<ClientEvents> {
     this.connection.send(MessageType.TIME_SYNC, TimeSync.encode({ clientTime: this.clock.request(now) }));
     this.syncTimer = this.host.setTimer(() => this.sync(done + 1), done < SYNC_FIRST ? SYNC_FIRST_MS : SYNC_LATER_MS);
   }
-  private stopSync(): void {
-    if (this.syncTimer !== undefined) this.host.clearTimer(this.syncTimer);
-    this.syncTimer = undefined;
+  private audit(every: number, wait: number): void {
+    this.reportTimer = this.host.setTimer(() => {
+      const report = this.world.quietReport();
+      if (report) this.connection.send(MessageType.CELL_REPORT, CellReport.encode(report));
+      this.audit(every, every);
+    }, wait);
+  }
+  private stopTimers(): void {
+    for (const timer of [this.syncTimer, this.reportTimer]) if (timer !== undefined) this.host.clearTimer(timer);
+    this.syncTimer = this.reportTimer = undefined;
   }
 }

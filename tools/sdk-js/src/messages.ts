@@ -3,7 +3,7 @@
 // its value: `Vector3.decode(bytes)` gives a `Vector3`. Field names are the schema's in camel case.
 // Units: metres, metres a second, right-handed, y up; times are Unix milliseconds.
 import {
-  bool, bytes, define, float, i64, list, map, optional, sub, text, u32, u64, type Message, type Of,
+  bool, bytes, define, fixed64, float, i64, list, map, optional, sint32, sub, text, u32, u64, type Message, type Of,
 } from './pb.js';
 
 export const MessageType = {
@@ -12,6 +12,7 @@ export const MessageType = {
   EVENT: 13, REPLY: 14,
   PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104,
   WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
+  CELL_REPORT: 205,
   PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302,
   COMBAT_ACTION: 400, INVENTORY_UPDATE: 401, QUEST_PROGRESS: 402, CHAT_MESSAGE: 403,
   TRADE_REQUEST: 404, PARTY_INVITE: 405, GUILD_EVENT: 406,
@@ -151,6 +152,12 @@ export const InterestUpdate = define('InterestUpdate', {
 });
 export type InterestUpdate = Of<typeof InterestUpdate>;
 
+export const CellReport = define('CellReport', {
+  cellX: sint32(1), cellZ: sint32(2), epoch: u32(3), frame: u32(4), tick: u32(5), checksum: fixed64(6),
+  expected: fixed64(7), members: bytes(8),
+});
+export type CellReport = Of<typeof CellReport>;
+
 export const PresenceUpdate = define('PresenceUpdate', {
   userId: text(1), status: u32(2), customStatus: text(3), lastSeen: i64(4), zoneId: text(5), region: text(6),
 });
@@ -166,5 +173,5 @@ export const MESSAGES: readonly Message<never>[] = [
   ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
   PlayerMovement, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
   EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
-  PresenceUpdate, FriendStatus, PresenceSubscribe,
+  CellReport,  PresenceUpdate, FriendStatus, PresenceSubscribe,
 ] as unknown as readonly Message<never>[];

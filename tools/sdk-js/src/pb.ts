@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Protobuf as this protocol uses it: a message is a table of fields, from which come its encoder,
 // its decoder and its TypeScript type. 64-bit numbers are numbers: exact up to 2^53, which covers
-// milliseconds and sequences.
+// milliseconds and sequences; checksums (fixed64) are BigInts.
 
 /** What a peer sent cannot be read. `code` is the error code of the protocol. */
 export class WireError extends Error {
@@ -11,7 +11,7 @@ export class WireError extends Error {
   }
 }
 
-type Kind = 'u32' | 'u64' | 'i64' | 'float' | 'bool' | 'string' | 'bytes' | 'message' | 'map';
+type Kind = 'u32' | 'sint32' | 'u64' | 'i64' | 'fixed64' | 'float' | 'bool' | 'string' | 'bytes' | 'message' | 'map';
 
 /** One field of a message. `T` is the type of its value. */
 export interface Field<T> {
@@ -28,8 +28,10 @@ const field = <T>(number: number, kind: Kind, changes: Partial<Field<T>> = {}): 
   number, kind, list: false, optional: false, ...changes,
 });
 export const u32 = (n: number): Field<number> => field(n, 'u32');
+export const sint32 = (n: number): Field<number> => field(n, 'sint32');
 export const u64 = (n: number): Field<number> => field(n, 'u64');
 export const i64 = (n: number): Field<number> => field(n, 'i64');
+export const fixed64 = (n: number): Field<bigint> => field(n, 'fixed64');
 export const float = (n: number): Field<number> => field(n, 'float');
 export const bool = (n: number): Field<boolean> => field(n, 'bool');
 export const text = (n: number): Field<string> => field(n, 'string');
@@ -50,7 +52,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 const toUtf8 = new TextEncoder();
 
 const WIRE: Record<Kind, number> = {
-  u32: 0, u64: 0, i64: 0, bool: 0, float: 5, string: 2, bytes: 2, message: 2, map: 2,
+  u32: 0, sint32: 0, u64: 0, i64: 0, bool: 0, fixed64: 1, float: 5, string: 2, bytes: 2, message: 2, map: 2,
 };
 
 export class PbReader {
@@ -75,6 +77,7 @@ export class PbReader {
   }
 
   u32(): number { this.varint(); return this.lo; }
+  sint32(): number { const v = this.u32(); return (v >>> 1) ^ -(v & 1); }
   u64(): number { this.varint(); return this.hi * 4294967296 + this.lo; }
   i64(): number { this.varint(); return (this.hi | 0) * 4294967296 + this.lo; }
   bool(): boolean { this.varint(); return (this.lo | this.hi) !== 0; }
@@ -82,6 +85,11 @@ export class PbReader {
     this.need(4);
     this.at += 4;
     return this.view.getFloat32(this.at - 4, true);
+  }
+  fixed64(): bigint {
+    this.need(8);
+    this.at += 8;
+    return this.view.getBigUint64(this.at - 8, true);
   }
   /** A view into the message, valid as long as its buffer. */
   bytes(): Uint8Array {
@@ -164,6 +172,11 @@ export class PbWriter {
     this.room(4);
     this.view.setFloat32(this.at, value, true);
     this.at += 4;
+  }
+  fixed64(value: bigint): void {
+    this.room(8);
+    this.view.setBigUint64(this.at, value, true);
+    this.at += 8;
   }
   bytes(value: Uint8Array): void {
     this.varint(value.length);
@@ -261,14 +274,17 @@ class PackedReader extends PbReader {
   }
 }
 
+const zigzag = (v: number): number => ((v << 1) ^ (v >> 31)) >>> 0;
+
 function isDefault(v: unknown): boolean {
   if (v instanceof Uint8Array) return v.length === 0;
-  return Object.is(v, 0) || v === '' || v === false;
+  return Object.is(v, 0) || v === 0n || v === '' || v === false;
 }
 function defaultOf(kind: Kind): unknown {
   switch (kind) {
     case 'string': return '';
     case 'bool': return false;
+    case 'fixed64': return 0n;
     case 'bytes': return new Uint8Array(0);
     default: return 0;
   }
@@ -290,6 +306,8 @@ function writeList(out: PbWriter, f: Field<unknown>, values: unknown[]): void {
 function writeOne(out: PbWriter, f: Field<unknown>, v: unknown): void {
   switch (f.kind) {
     case 'u32': case 'u64': case 'i64': out.varint(v as number); break;
+    case 'sint32': out.varint(zigzag(v as number)); break;
+    case 'fixed64': out.fixed64(v as bigint); break;
     case 'bool': out.varint(v ? 1 : 0); break;
     case 'float': out.float(v as number); break;
     case 'string': out.text(v as string); break;
@@ -300,7 +318,9 @@ function writeOne(out: PbWriter, f: Field<unknown>, v: unknown): void {
 function readOne(reader: PbReader, f: Field<unknown>): unknown {
   switch (f.kind) {
     case 'u32': return reader.u32();
+    case 'sint32': return reader.sint32();
     case 'u64': return reader.u64();
+    case 'fixed64': return reader.fixed64();
     case 'i64': return reader.i64();
     case 'bool': return reader.bool();
     case 'float': return reader.float();

@@ -56,6 +56,8 @@ export interface PredictionStats {
 }
 
 const length = (v: Vector3): number => Math.hypot(v.x, v.y, v.z);
+// What is handed in may be a whole entity.
+const placeOf = ({ x, y, z }: Vector3): Vector3 => ({ x, y, z });
 const minus = (a: Vector3, b: Vector3): Vector3 => ({ x: a.x - b.x, y: a.y - b.y, z: a.z - b.z });
 
 export class Prediction {
@@ -83,8 +85,8 @@ export class Prediction {
   /** Begins anew at a place: entry, or coming back. Client ticks go on rising. */
   reset(position: Vector3): void {
     this.pending = [];
-    this.predicted = { ...position };
-    this.held = { ...position };
+    this.predicted = placeOf(position);
+    this.held = placeOf(position);
     this.offset = { x: 0, y: 0, z: 0 };
   }
 
@@ -127,11 +129,11 @@ export class Prediction {
 
   /** The server put the player somewhere without being asked: taken when no input is on its way. */
   onServerPlace(position: Vector3, now: number): void {
-    this.held = { ...position };
+    this.held = placeOf(position);
     if (!this.predicted || this.pending.length > 0) return;
     const shown = this.shown(now);
     if (length(minus(this.predicted, position)) <= this.options.tolerance) return;
-    this.predicted = { ...position };
+    this.predicted = placeOf(position);
     const offset = minus(shown, position);
     this.offset = length(offset) > this.options.snap ? { x: 0, y: 0, z: 0 } : offset;
     this.offsetAt = now;

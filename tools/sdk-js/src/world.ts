@@ -5,7 +5,7 @@
 import { Cell, Col, readCellHeader, type CellImage, type CellListener } from './cell.js';
 import { Emitter } from './emitter.js';
 import {
-  Changed, InterestUpdate, WorldStateSnapshot, ZoneUpdate, type EnvironmentState, type PlayerStateDelta,
+  Changed, InterestUpdate, WorldStateSnapshot, ZoneUpdate, type CellReport, type EnvironmentState, type PlayerStateDelta,
   type PlayerStateUpdate, type Quaternion,
 } from './messages.js';
 import { WireError } from './pb.js';
@@ -36,6 +36,8 @@ export interface WorldEvents {
   removed: Entity;
   /** The state of a cell differs from the server's, or cannot be followed until its next keyframe. */
   desync: { cellX: number; cellZ: number; cause: 'checksum' | 'reference' | 'malformed' };
+  /** A cell whose checksum is wrong, to be sent to the server, which answers with a keyframe. */
+  report: CellReport;
   environment: EnvironmentState;
   /** All entities were dropped: a new session begins. */
   cleared: undefined;
@@ -91,6 +93,7 @@ export class WorldPicture extends Emitter<WorldEvents> implements CellListener {
   private readonly fresh = new Set<Held>();
   private readonly touched = new Set<Held>();
   private readonly left = new Set<Held>();
+  private audited = 0;
 
   constructor() {
     super();
@@ -215,6 +218,7 @@ export class WorldPicture extends Emitter<WorldEvents> implements CellListener {
     if (status === 'checksumMismatch') {
       this.counters.checksumMismatches += 1;
       this.emit('desync', { ...where, cause: 'checksum' });
+      this.emit('report', cell.report(true));
     } else if (status === 'missingReference') {
       this.counters.missingReferences += 1;
       this.emit('desync', { ...where, cause: 'reference' });
@@ -222,6 +226,17 @@ export class WorldPicture extends Emitter<WorldEvents> implements CellListener {
       this.counters.malformed += 1;
       this.emit('desync', { ...where, cause: 'malformed' });
     }
+  }
+
+  /**
+   * Of the cells that got no frame since the call before, the next one in turn: the server tells of no
+   * checksum where nothing moves, so the client tells it its own.
+   */
+  quietReport(): CellReport | undefined {
+    const quiet = [...this.cells.values()].filter((cell) => cell.quiet());
+    if (quiet.length === 0) return undefined;
+    this.audited += 1;
+    return quiet[this.audited % quiet.length]!.report(false);
   }
 
   onEnter(cell: Cell, image: CellImage, slot: number): void {
