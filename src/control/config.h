@@ -77,11 +77,13 @@ struct Config {
     Vector3 spawn{0.0F, 0.0F, 0.0F};
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
+    uint32_t npcs = 2000;
   } world;
 
   struct Handlers {
     base::Duration time_limit = base::seconds(5);
     base::Duration budget = base::milliseconds(1);
+    base::Duration tick_budget = base::milliseconds(2);
   } handlers;
 
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.

@@ -40,7 +40,21 @@
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
   X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
-    "Messages of handlers that found the way to another shard full")
+    "Messages of handlers that found the way to another shard full")                              \
+  X(kArrivalsRefused, "tidegate_arrivals_refused_total",                                          \
+    "Entities that came to a shard without room for them and left the world")                     \
+  X(kHookFailures, "tidegate_hook_failures_total",                                                \
+    "Calls of an embedder's hooks and state providers that threw or gave nonsense")               \
+  X(kHookOverBudget, "tidegate_hook_over_budget_total",                                           \
+    "Calls of other hooks and of state providers longer than handlers.budget")                    \
+  X(kTickHookOverBudget, "tidegate_tick_hook_over_budget_total",                                  \
+    "Calls of the tick hook longer than handlers.tick_budget")                                    \
+  X(kInputsRefusedByHook, "tidegate_inputs_refused_by_hook_total",                                \
+    "Moves that the before_input hook refused")                                                   \
+  X(kViolationsForgiven, "tidegate_violations_forgiven_total",                                    \
+    "Moves that the violation hook let through")                                                  \
+  X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                       \
+    "Parts of custom state that did not fit")
 
 #define TIDEGATE_GAUGES(X)                                                                \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
@@ -59,7 +73,9 @@
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
+  X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
 #define TIDEGATE_FAMILIES(X)                                                                       \

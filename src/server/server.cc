@@ -96,7 +96,12 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  const world::WorldConfig world = world_config(config_, shards);
+  world::WorldConfig world = world_config(config_, shards);
+  if (extensions_.hooks != nullptr) {
+    world.custom_state = extensions_.hooks->makes_state();
+    world.npcs = extensions_.hooks->tick != nullptr ? config_.world.npcs : 0;
+    world.entities += world.npcs;
+  }
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
     return false;
@@ -176,6 +181,9 @@ bool Server::set_up(std::string* error) {
   shard.violations_per_minute = config_.limits.violations_per_minute;
   shard.server_version = TIDEGATE_VERSION;
   shard.handlers = extensions_.handlers;
+  shard.hooks = extensions_.hooks;
+  shard.environment = extensions_.environment;
+  shard.tick_hook_budget = config_.handlers.tick_budget;
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
@@ -210,6 +218,10 @@ bool Server::start(std::string* error) {
   const base::Instant give_up = monotonic_now() + base::seconds(2);
   while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
   return true;
+}
+
+void Server::set_environment(const std::string& encoded) {
+  control_->set_environment(encoded, [this] { control_waker_->wake(); });
 }
 
 void Server::log(base::LogLevel level, std::string_view text) const {

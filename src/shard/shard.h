@@ -33,6 +33,7 @@
 #include "shard/player.h"
 #include "shard/router.h"
 #include "shard/tick_barrier.h"
+#include "shard/world_bridge.h"
 #include "wire/messages.h"
 #include "world/directory.h"
 #include "world/interest.h"
@@ -53,15 +54,21 @@ struct ShardConfig {
   base::Instant first_tick;                // the same for all shards
   uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
-  base::Duration handler_time_limit = base::seconds(5);   // longer is answered with 4008
-  base::Duration handler_budget = base::milliseconds(1);  // longer is counted
+  base::Duration handler_time_limit = base::seconds(5);  // longer is answered with 4008
+  const HookTable* hooks = nullptr;                      // likewise
+  std::string_view environment;  // encoded EnvironmentState to begin with; copied
+  base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
+  base::Duration handler_budget = base::milliseconds(1);    // longer is counted
 };
+
+class HandlerContext;
 
 class Shard final : net::ConnectionHandler,
                     world::SliceEvents,
                     world::InterestEvents,
                     world::PublicationSink,
-                    mailbox::WakeSink {
+                    mailbox::WakeSink,
+                    BridgeHost {
  public:
   // `wakers`: one for each agent of the fabric, by number.
   Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
@@ -108,6 +115,9 @@ class Shard final : net::ConnectionHandler,
                         bool protobuf_wanted, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
   void wake_agent(mailbox::AgentId agent) override { io_.wake(*wakers_[agent]); }
+  base::Instant now() override { return io_.now(); }
+  base::EntityId make_entity_id() override { return new_entity_id(); }
+  void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
 
   // shard.cc
   void on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes);
@@ -141,6 +151,11 @@ class Shard final : net::ConnectionHandler,
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
+  Handled check_action(HandlerContext& context, const wire::Envelope& message);
+  float interest_radius(uint32_t slot);
+  void on_mark_state(base::Bytes bytes);
+  void on_environment(base::Bytes bytes);
+  void send_environment(uint32_t slot);
 
   // replies.cc
   template <class Payload>
@@ -207,6 +222,9 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<Player> players_;
   Router router_;
   TickBarrier barrier_;
+  WorldBridge bridge_;
+  mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
+  uint32_t environment_bytes_ = 0;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -71,7 +71,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
     sink.publish({static_cast<uint16_t>(__builtin_ctzll(readers))}, p);
     ++counters_.publications;
   }
-  const bool done = cell.requests == 0;
+  const bool done = cell.requests == 0 && !cell.changed;
   if (done) cells_.release_if_unused(c);
   return done;
 }
@@ -117,6 +117,7 @@ void CellEncoder::commit_change(uint32_t c) {
     image.base = shown;
     image.base_yaw = image.yaw;
     image.changed = 0;
+    if (entities_.has_custom()) entities_.custom(s).dirty = Custom::kClean;
   };
   cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) { commit(s); });
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
@@ -147,6 +148,15 @@ void CellEncoder::answer_requests(Cell& cell, Publication& p) {
   answer(kProtobufSpawns, p.protobuf_spawns,
          [&] { return protobuf_members(cell, kProtobufSpawns); });
   answer(kProtobufWorld, p.protobuf_world, [&] { return protobuf_members(cell, kProtobufWorld); });
+  // A WORLD_STATE has no place for custom state: the next tick's updates bring it.
+  if (entities_.has_custom() && (p.answered & kProtobufWorld) != 0) {
+    cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+      Custom& custom = entities_.custom(s);
+      if (custom.whole_bytes == 0) return;
+      custom.dirty = Custom::kWhole;
+      cells_.mark(entities_.membership(s));
+    });
+  }
 }
 
 size_t CellEncoder::bytes() const {

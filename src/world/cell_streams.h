@@ -78,10 +78,14 @@ class CellStreams {
   bool leave(EntityTable& entities, EntitySlot s, const CellKey* to, uint32_t tick);
   // The member's image changed; the cell gets a frame.
   void touch(const Membership& membership) {
+    mark(membership);
+    queue(membership.cell);
+  }
+  // The same for a cell that stays in the queue anyway (inside drain_queue).
+  void mark(const Membership& membership) {
     Block& block = blocks_[membership.member / kBlockSlots];
     block.changed |= static_cast<uint8_t>(1U << (membership.member % kBlockSlots));
     cells_[membership.cell].changed = true;
-    queue(membership.cell);
   }
   void queue(uint32_t cell) {
     if (cells_[cell].queued) return;

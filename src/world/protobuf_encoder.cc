@@ -12,7 +12,11 @@ namespace {
 // Field numbers of EntitySpawn, EntityUpdate and InterestUpdate.
 constexpr uint32_t kSpawnState = 1;
 constexpr uint32_t kSpawnKind = 2;
+constexpr uint32_t kSpawnCustom = 3;
 constexpr uint32_t kUpdateDelta = 1;
+constexpr uint32_t kUpdateCustom = 2;
+// A whole state, or a spawn without custom state, at its largest.
+constexpr uint32_t kStateBytesMax = 216;
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
 
@@ -52,12 +56,14 @@ void CellEncoder::put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s) 
   wire::encode(out, whole_state(cell, s));
   out.end(state);
   out.varint(kSpawnKind, static_cast<uint32_t>(entities_.image(s).kind));
+  if (entities_.has_custom()) out.bytes(kSpawnCustom, entities_.custom(s).state());
   out.end(spawn);
 }
 
 void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s) {
   const Image& image = entities_.image(s);
-  if (image.changed == 0) return;
+  const bool custom = entities_.custom_dirty(s);
+  if (image.changed == 0 && !custom) return;
   wire::PlayerStateDelta m;
   m.player_id = entities_.player_id(s);
   m.changed_fields = image.changed;
@@ -74,6 +80,7 @@ void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s)
   const size_t delta = out.begin(kUpdateDelta);
   wire::encode(out, m);
   out.end(delta);
+  if (custom) out.bytes(kUpdateCustom, entities_.custom(s).change());
   out.end(update);
 }
 
@@ -190,13 +197,16 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
   return builder_.finish();
 }
 
-// All members, in pieces of kPieceMembers: piece i of the spawns and piece i of the world are the
-// same entities, so a watcher may take some as the one and the rest as the other.
+// All members, in pieces of at most kPieceMembers that fit a chunk: piece i of the spawns and piece
+// i of the world are the same entities, so a watcher may take some as the one and the rest as the
+// other.
 ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
   builder_.begin();
-  static_assert(kPieceMembers * 216 + 2 * RecordStream::kRecordBytesMax < kChunkBytesMax);
+  constexpr uint32_t kPieceBytesMax = kChunkBytesMax - 2 * RecordStream::kRecordBytesMax;
+  static_assert(kPieceMembers * kStateBytesMax < kPieceBytesMax);
   EntitySlot piece[kPieceMembers];
   uint32_t in_piece = 0;
+  uint32_t piece_bytes = 0;
   const auto write_piece = [&] {
     builder_.cut();
     if (request == kProtobufWorld) {
@@ -228,10 +238,14 @@ ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
       }
     }
     in_piece = 0;
+    piece_bytes = 0;
   };
   cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+    const uint32_t bytes =
+        kStateBytesMax + (entities_.has_custom() ? 4u + entities_.custom(s).whole_bytes : 0u);
+    if (in_piece == kPieceMembers || piece_bytes + bytes > kPieceBytesMax) write_piece();
     piece[in_piece++] = s;
-    if (in_piece == kPieceMembers) write_piece();
+    piece_bytes += bytes;
   });
   if (in_piece != 0) write_piece();
   return builder_.finish();

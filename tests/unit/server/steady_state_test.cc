@@ -7,7 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <vector>
@@ -131,6 +133,59 @@ Outcome chatter(void*, Context& context, const Message& message) noexcept {
   return Outcome::kOk;
 }
 
+// Everything hooks and a state provider can do, for players and NPCs that come, walk and go.
+struct Game {
+  static Game& of(void* user) { return *static_cast<Game*>(user); }
+  static shard::Guarded<bool> tick(void* user, World& world) noexcept {
+    Game& game = of(user);
+    char name[32];
+    const uint32_t tick = world.tick();
+    std::snprintf(name, sizeof name, "npc-%u-%u", world.shard(), tick);
+    SpawnRequest request;
+    request.id = name;
+    request.tag = tick;
+    for (int i = 0; i < 64 && !world.owns(request.position); ++i) {
+      request.position.x = static_cast<float>(i % 8) * 32 - 128;
+      request.position.z = static_cast<float>(i / 8) * 32 - 128;
+    }
+    game.spawned += world.spawn(request) == WorldResult::kOk;
+    EntityView entity;
+    for (uint32_t at = 0; world.next(&at, &entity);) {
+      if (entity.kind != Kind::kNpc) continue;
+      if (tick - static_cast<uint32_t>(entity.tag) > 60) {
+        game.despawned += world.despawn(entity.ref) == WorldResult::kOk;
+        continue;
+      }
+      Move to;
+      to.position = {entity.position.x + 0.5F, 0, entity.position.z};
+      to.has_position = true;
+      world.move(entity.ref, to);
+      world.mark_state(entity.ref);
+    }
+    return {true, false};
+  }
+  static shard::Guarded<uint16_t> input(void* user, const EntityView&, MoveInput& m) noexcept {
+    m.flags ^= 1;
+    return {static_cast<uint16_t>(++of(user).inputs % 50 == 0 ? 4500 : 0), false};
+  }
+  static shard::Guarded<bool> changed(void* user, const EntityView&, uint8_t) noexcept {
+    ++of(user).changes;
+    return {true, false};
+  }
+  static shard::Guarded<ViolationResponse> violation(void*, const Violation&) noexcept {
+    return {ViolationResponse::kForgive, false};
+  }
+  static shard::Guarded<size_t> state(void* user, const EntityView& entity, StateRequest,
+                                      uint8_t* out, size_t room) noexcept {
+    ++of(user).states;
+    if (room < sizeof entity.position) return {0, false};
+    std::memcpy(out, &entity.position, sizeof entity.position);
+    return {sizeof entity.position, false};
+  }
+
+  uint64_t spawned = 0, despawned = 0, inputs = 0, changes = 0, states = 0;
+};
+
 struct NoWakes final : mailbox::WakeSink {
   void wake_agent(mailbox::AgentId) override {}
 };
@@ -183,6 +238,16 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   entry.invoke = chatter;
   ASSERT_TRUE(handlers.add(entry));
   config.handlers = &handlers;
+  Game game;
+  shard::HookTable hooks;
+  hooks.user = &game;
+  hooks.tick = Game::tick;
+  hooks.before_input = Game::input;
+  hooks.after_state_change = Game::changed;
+  hooks.violation = Game::violation;
+  ASSERT_TRUE(hooks.add({"place", 5, true, Game::state, &game}));
+  config.hooks = &hooks;
+  config.world.custom_state = true;
   std::vector<std::unique_ptr<metrics::Counters>> counters;
   std::vector<std::unique_ptr<shard::Shard>> shards;
   for (uint32_t i = 0; i < kShards; ++i) {
@@ -243,6 +308,11 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   uint64_t handovers = 0;
   for (auto& c : counters) handovers += c->get(metrics::Counter::kHandovers);
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
+  EXPECT_GT(game.spawned, 400u);
+  EXPECT_GT(game.despawned, 400u);
+  EXPECT_GT(game.inputs, 10'000u);
+  EXPECT_GT(game.changes, 10'000u);
+  EXPECT_GT(game.states, 10'000u);
   for (auto& walker : walkers) {
     EXPECT_GT(walker->acks(), 300u);
     EXPECT_GT(walker->customs(), 100u);

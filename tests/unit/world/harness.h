@@ -328,6 +328,8 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     ASSERT_EQ(found->second.velocity.x, wire::from_velocity(image.velocity[0]));
     ASSERT_EQ(found->second.flags, image.flags);
     ASSERT_EQ(found->second.kind, static_cast<uint32_t>(image.kind));
+    if (!table.has_custom() || table.custom_dirty(s)) return;  // dirty: told with the next frame
+    ASSERT_EQ(found->second.custom, base::as_text(table.custom(s).state())) << table.player_id(s);
   }
 
   Options options_;
