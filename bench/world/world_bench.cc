@@ -159,6 +159,77 @@ void Protobuf(benchmark::State& state) { tick_of(state, Encoding::kProtobuf); }
 BENCHMARK(Packed)->Args({1000, 1000})->Args({10'000, 1000})->Iterations(200);
 BENCHMARK(Protobuf)->Args({1000, 1000})->Args({10'000, 1000})->Iterations(200);
 
+// The past of 10,000 entities at 60 Hz and one second: recording a tick, one lookup between two
+// ticks, and everybody around a point.
+class Past {
+ public:
+  explicit Past(uint32_t n) : entities_(n), history_(n, 61) {
+    base::Prng prng(9);
+    for (uint32_t i = 0; i < n; ++i) {
+      char name[16];
+      std::snprintf(name, sizeof name, "e%u", i);
+      const EntitySlot s = entities_.add({i + 1}, name, EntityKind::kPlayer);
+      entities_.image(s).position = {static_cast<int32_t>(prng.below(25'600)), 0,
+                                     static_cast<int32_t>(prng.below(25'600))};
+      history_.begin(s);
+    }
+    for (int i = 0; i < 61; ++i) record();
+  }
+  void record() {
+    entities_.image(tick_ % entities_.count()).position[0] += 7;
+    history_.record(++tick_, entities_);
+  }
+  const History& history() const { return history_; }
+  uint32_t tick() const { return tick_; }
+
+ private:
+  EntityTable entities_;
+  History history_;
+  uint32_t tick_ = 0;
+};
+
+void label_hash(benchmark::State& state, uint64_t sum) {
+  char label[32];
+  std::snprintf(label, sizeof label, "hash %016llx", static_cast<unsigned long long>(sum));
+  state.SetLabel(label);
+}
+
+void HistoryRecord(benchmark::State& state) {
+  Past past(static_cast<uint32_t>(state.range(0)));
+  for (auto _ : state) past.record();
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+  HistorySample sample{};
+  const bool known = past.history().at(3, {past.tick() - 5, 100}, &sample);
+  label_hash(state, known ? static_cast<uint64_t>(sample.position[0]) : 0);
+}
+void HistoryAt(benchmark::State& state) {
+  const Past past(static_cast<uint32_t>(state.range(0)));
+  base::Prng prng(4);
+  uint64_t sum = 0;
+  for (auto _ : state) {
+    HistorySample sample{};
+    const auto s = static_cast<EntitySlot>(prng.below(static_cast<uint32_t>(state.range(0))));
+    const auto back = static_cast<uint32_t>(1 + prng.below(50));
+    if (past.history().at(s, {past.tick() - back, 12'345}, &sample)) {
+      sum = sum * 31 + static_cast<uint32_t>(sample.position[0]);
+    }
+  }
+  label_hash(state, sum);
+}
+void HistoryWithin(benchmark::State& state) {
+  const Past past(static_cast<uint32_t>(state.range(0)));
+  uint64_t found = 0;
+  for (auto _ : state) {
+    past.history().within({12'800, 0, 12'800}, 1000, {past.tick() - 20, 12'345},
+                          [&](EntitySlot, const HistorySample&) { ++found; });
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+  label_hash(state, found);
+}
+BENCHMARK(HistoryRecord)->Arg(1000)->Arg(10'000)->Iterations(2000);
+BENCHMARK(HistoryAt)->Arg(1000)->Arg(10'000)->Iterations(200'000);
+BENCHMARK(HistoryWithin)->Arg(1000)->Arg(10'000)->Iterations(500);
+
 }  // namespace
 }  // namespace tidegate::world
 

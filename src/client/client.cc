@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "protocol/http_upgrade.h"
 
 namespace tidegate::client {
@@ -114,6 +117,8 @@ size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
   switch (received.event) {
     case protocol::ReceiveEvent::kMessage:
       on_message(now, frame.payload);
+      break;
+    case protocol::ReceiveEvent::kCompressedMessage:  // not negotiated, so refused as a frame
       break;
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
@@ -235,6 +240,53 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       }
       break;
   }
+}
+
+void Client::on_cell_differs(const wire::CellImage& image) { report(image, Rows::kYes); }
+
+void Client::on_cell_healed(base::Instant flipped) { events_.on_cell_healed(now_, flipped); }
+
+void Client::audit(base::Instant now) {
+  if (config_.report_interval.ns == 0 || state_ != ClientState::kInWorld || now < next_audit_ ||
+      picture_.cells().empty() || !picture_.at_rest()) {
+    return;
+  }
+  // The first one at a time of its own, so that thousands of clients do not report together.
+  if (next_audit_.ns == 0) {
+    next_audit_ = now + base::nanoseconds(static_cast<int64_t>(
+                            prng_.below(static_cast<uint64_t>(config_.report_interval.ns))));
+    return;
+  }
+  next_audit_ = now + config_.report_interval;
+  const auto& cells = picture_.cells();
+  const auto at = std::next(cells.begin(), static_cast<std::ptrdiff_t>(audited_++ % cells.size()));
+  if (at->second.has_frame()) report(at->second, Rows::kNo);
+}
+
+void Client::report(const wire::CellImage& image, Rows rows) {
+  const wire::CellFrameHeader& header = image.header();
+  wire::CellReport report;
+  report.cell_x = header.cell_x;
+  report.cell_z = header.cell_z;
+  report.epoch = header.epoch;
+  report.frame = header.frame;
+  report.tick = header.tick;
+  report.checksum = image.checksum();
+  report.expected = header.has_checksum ? header.checksum : 0;
+  std::vector<uint8_t> members;
+  if (rows == Rows::kYes) {
+    std::vector<wire::CellRow> list(std::min(image.count(), wire::kReportMembersMax));
+    list.resize(image.rows(list));
+    members.resize(list.size() * wire::kCellRowBytes);
+    for (size_t i = 0; i < list.size(); ++i) {
+      wire::write_cell_row(members.data() + i * wire::kCellRowBytes, list[i]);
+    }
+    report.members = members;
+  }
+  std::vector<uint8_t> buffer(512 + members.size());
+  wire::MessageWriter writer(buffer, {.type = MessageType::kCellReport});
+  wire::encode(writer.payload(), report);
+  if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer.data(), size});
 }
 
 void Client::on_entity_changed(std::string_view name, uint32_t flags) {

@@ -42,7 +42,9 @@ struct ClientConfig {
   std::string token;
   wire::StateEncoding encoding = wire::StateEncoding::kPacked;
   float view_distance = 0;  // metres, 0: the server's
-  bool echo = false;        // plain WebSocket: no tidegate messages are spoken
+  // Between two checksums sent of cells that agree, one cell after the other; 0: none are sent.
+  base::Duration report_interval = base::seconds(10);
+  bool echo = false;  // plain WebSocket: no tidegate messages are spoken
 };
 
 class ClientEvents {
@@ -52,6 +54,8 @@ class ClientEvents {
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
   virtual void on_error(const wire::ErrorNotification&) {}
+  // A cell that flip_bit() spoiled agrees with the server again.
+  virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
   // REPLY, and the types an embedder registered: 400 and above.
   virtual void on_custom(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
   // A WORLD_STATE or ZONE_UPDATE, before it changes the picture.
@@ -78,6 +82,11 @@ class Client final : PictureEvents {
   // In world only; false otherwise.
   bool send_move(const wire::PlayerMovement& move);
   void send_heartbeat(base::Bytes payload);
+  // Sends a CELL_REPORT when one is due: a wrong image is noticed also where nothing moves. Call it
+  // now and then; reports of frames that differ go out by themselves.
+  void audit(base::Instant now);
+  // Fault injection: spoils the picture of some cell. False: there is none.
+  bool flip_bit(base::Instant now) { return picture_.flip_bit(now, prng_.next()); }
   // Any type; `sequence` not 0: with requires_ack. False when it is larger than a message may be.
   bool send_payload(uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   void send_binary(base::Bytes payload);
@@ -97,6 +106,10 @@ class Client final : PictureEvents {
 
  private:
   void on_entity_changed(std::string_view name, uint32_t flags) override;
+  void on_cell_differs(const wire::CellImage& image) override;
+  void on_cell_healed(base::Instant flipped) override;
+  enum class Rows : uint8_t { kNo, kYes };
+  void report(const wire::CellImage& image, Rows rows);
   size_t consume_answer(base::MutableBytes bytes);
   void fail_refused(std::string_view body);
   size_t consume_frames(base::Instant now, base::MutableBytes bytes);
@@ -129,6 +142,8 @@ class Client final : PictureEvents {
   int http_status_ = 0;
   uint32_t tick_rate_ = 0;
   uint64_t messages_received_ = 0;
+  base::Instant next_audit_{};
+  size_t audited_ = 0;  // counts through the cells
 };
 
 }  // namespace tidegate::client

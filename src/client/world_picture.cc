@@ -2,6 +2,7 @@
 #include "client/world_picture.h"
 
 #include <functional>
+#include <iterator>
 
 namespace tidegate::client {
 
@@ -29,9 +30,20 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
                        static_cast<uint16_t>(header.cell_z);
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
-  in_delta_ = !header.keyframe;
-  switch (it->second.apply(payload, this)) {
+  in_delta_ = !header.keyframe && !header.drop;
+  applying_ = key;
+  const wire::CellStatus status = it->second.apply(payload, this);
+  const auto flip = flips_.find(key);
+  switch (status) {
     case wire::CellStatus::kOk:
+      if (flip == flips_.end() || !(header.has_checksum || header.drop)) break;
+      if (header.drop) {
+        ++counters_.flips_gone;
+      } else {
+        ++counters_.flips_healed;
+        events_.on_cell_healed(flip->second.at);
+      }
+      flips_.erase(flip);
       break;
     case wire::CellStatus::kMalformed:
       ++counters_.malformed;
@@ -40,7 +52,13 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
       ++counters_.chain_gaps;
       break;
     case wire::CellStatus::kChecksumMismatch:
-      ++counters_.checksum_mismatches;
+      if (flip == flips_.end()) {
+        ++counters_.checksum_mismatches;
+      } else if (!flip->second.detected) {
+        flip->second.detected = true;
+        ++counters_.flips_detected;
+      }
+      events_.on_cell_differs(it->second);
       break;
   }
   if (header.drop) cells_.erase(it);
@@ -50,8 +68,14 @@ void WorldPicture::on_enter(const wire::CellImage::Member& member) {
   ++counters_.enters;
   if (in_delta_ && member.id % kDoublesSample == 0) entered_.push_back(member.id);
 }
-void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeave&) {
+void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeave& leave) {
   ++counters_.leaves;
+  if (flips_.empty() || !in_delta_) return;
+  // The rest of the cell was never spoiled.
+  const auto flip = flips_.find(applying_);
+  if (flip == flips_.end() || flip->second.slot != leave.slot) return;
+  ++counters_.flips_gone;
+  flips_.erase(flip);
 }
 void WorldPicture::on_change(const wire::CellImage::Member& member) {
   ++counters_.updates;
@@ -162,6 +186,7 @@ void WorldPicture::apply_interest_update(base::Bytes payload) {
 }
 
 void WorldPicture::end_message(size_t message_bytes) {
+  at_rest_ = message_bytes < kLastMessageBytesMax;
   if (message_bytes >= kLastMessageBytesMax) return;
   if ((entered_balance_ | exited_balance_) != 0) {
     ++counters_.violations;
@@ -179,8 +204,34 @@ void WorldPicture::end_message(size_t message_bytes) {
   entered_.clear();
 }
 
+bool WorldPicture::flip_bit(base::Instant now, uint64_t random) {
+  if (cells_.empty()) return false;
+  auto at = std::next(cells_.begin(), static_cast<std::ptrdiff_t>(random % cells_.size()));
+  for (size_t tried = 0; tried < cells_.size(); ++tried) {
+    const bool whole = flips_.count(at->first) == 0 && at->second.has_frame();
+    const int32_t slot = whole ? at->second.flip_bit(random) : -1;
+    if (slot >= 0) {
+      flips_[at->first] = {now, static_cast<uint16_t>(slot)};
+      ++counters_.flips;
+      return true;
+    }
+    if (++at == cells_.end()) at = cells_.begin();
+  }
+  return false;
+}
+
+bool WorldPicture::oldest_flip(base::Instant* out) const {
+  bool any = false;
+  for (const auto& [key, flip] : flips_) {
+    if (!any || flip.at < *out) *out = flip.at;
+    any = true;
+  }
+  return any;
+}
+
 void WorldPicture::clear() {
   cells_.clear();
+  flips_.clear();
   entities_.clear();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/time.h"
 #include "wire/cell_codec.h"
 #include "wire/messages.h"
 
@@ -28,12 +29,21 @@ struct PictureCounters {
   // Protobuf: entered twice, changed or left while unknown, or INTEREST_UPDATE names others.
   // Packed: in two cells at once.
   uint64_t violations = 0;
+  // Fault injection (flip_bit); mismatches of flipped cells are not in checksum_mismatches.
+  uint64_t flips = 0;
+  uint64_t flips_detected = 0;  // a checksum differed
+  uint64_t flips_healed = 0;    // a checksum agrees again
+  uint64_t flips_gone = 0;      // the member left, or its cell went out of view, before that
 };
 
 class PictureEvents {
  public:
   // `flags` of an entity that is not the client's own, as just received.
   virtual void on_entity_changed(std::string_view name, uint32_t flags) = 0;
+  // The frame's checksum differs from that of the image.
+  virtual void on_cell_differs(const wire::CellImage&) {}
+  // A cell that flip_bit() spoiled agrees with the server again.
+  virtual void on_cell_healed(base::Instant /*flipped*/) {}
 
  protected:
   ~PictureEvents() = default;
@@ -57,6 +67,12 @@ class WorldPicture final : wire::CellImage::Listener {
   // After all frames of one WebSocket message of that size: what must hold at the end of a tick.
   void end_message(size_t message_bytes);
   void clear();
+  // Inverts one bit of what some member of some cell shows. False: there is none to spoil.
+  bool flip_bit(base::Instant now, uint64_t random);
+  // Oldest flip that is not healed; false when there is none.
+  bool oldest_flip(base::Instant* out) const;
+  // True when the last message ended a tick: no cell is half told.
+  bool at_rest() const { return at_rest_; }
 
   const PictureCounters& counters() const { return counters_; }
   // Entities in view: packed cells' members, or protobuf entities.
@@ -85,10 +101,18 @@ class WorldPicture final : wire::CellImage::Listener {
   std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
   std::vector<uint32_t> entered_;  // sampled ids that came by deltas of this tick
   bool in_delta_ = false;
+  uint32_t applying_ = 0;  // packed key of the cell whose frame is applied
   // Hashes of names in ZONE_UPDATE less those in INTEREST_UPDATE; 0 at the end of a tick.
   uint64_t entered_balance_ = 0;
   uint64_t exited_balance_ = 0;
   std::string key_;  // scratch
+  struct Flip {
+    base::Instant at;
+    uint16_t slot = 0;
+    bool detected = false;
+  };
+  std::unordered_map<uint32_t, Flip> flips_;  // by packed cell key
+  bool at_rest_ = true;
 };
 
 }  // namespace tidegate::client

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -130,8 +131,15 @@ std::string_view bearer_token(std::string_view header) {
 }
 
 constexpr const char* kPaths[] = {
-    "/livez",         "/readyz",       "/healthz", "/metrics", "/api/v1/connections",
-    "/api/v1/shards", "/api/v1/config"};
+    "/livez",         "/readyz",        "/healthz",         "/metrics", "/api/v1/connections",
+    "/api/v1/shards", "/api/v1/config", "/api/v1/snapshots"};
+constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
+
+int64_t unix_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 // A whole number of a query parameter; false with an answer made when it is not one in range.
 bool number(const httplib::Request& in, httplib::Response& out, const char* name, int64_t low,
@@ -177,17 +185,78 @@ struct AdminHttp::State {
     });
   }
 
+  bool exists(const std::string& path) const {
+    for (const char* known : kPaths) {
+      if (path == known) return true;
+    }
+    if (!options.live.on) return false;
+    for (const char* known : kLivePaths) {
+      if (path == known) return true;
+    }
+    return find_page_file(path) != nullptr;
+  }
+
+  // One route for each file: the library's patterns are std::regex, whose stack grows with the
+  // length of what a client asks for as soon as a pattern repeats anything.
+  void live_routes() {
+    if (!options.live.on) return;
+    for (const PageFile& file : live_page_files()) {
+      server.Get(std::string(file.path), [this](const httplib::Request& in,
+                                                httplib::Response& out) { page_file(in, out); });
+    }
+    server.Get("/live/info", [this](const httplib::Request& in, httplib::Response& out) {
+      const char* tokens = options.live.hs256_secret.empty() ? "none"
+                           : options.token.empty()           ? "open"
+                                                             : "admin";
+      out.set_content(live_info_json(options.live, in.get_header_value("Host"), tokens) + '\n',
+                      kJson);
+    });
+    get("/live/token",
+        [this](const httplib::Request& in, httplib::Response& out) { live_token(in, out); });
+  }
+
+  void page_file(const httplib::Request& in, httplib::Response& out) const {
+    const PageFile* file = find_page_file(in.path);
+    if (file == nullptr) {  // the dot of a route's pattern stands for anything
+      answer_error(out, 404, "not_found", "there is no " + in.path + " here");
+      return;
+    }
+    out.set_header(
+        "Content-Security-Policy",
+        page_policy(websocket_origin(options.live.websocket, in.get_header_value("Host"))));
+    out.set_header("Referrer-Policy", "no-referrer");
+    out.set_header("Cache-Control", "no-cache");
+    out.set_content(file->body.data(), file->body.size(), std::string(file->type));
+  }
+
+  void live_token(const httplib::Request& in, httplib::Response& out) const {
+    const std::string user = in.get_param_value("user");
+    const std::string site = in.get_header_value("Sec-Fetch-Site");
+    out.set_header("Cache-Control", "no-store");
+    if (options.live.hs256_secret.empty()) {
+      answer_error(out, 403, "not_permitted",
+                   "tokens are given out with admin.token and auth.hs256_secret set; or bring one "
+                   "made by `tidegate token`");
+    } else if (!is_loopback_host(in.get_header_value("Host")) ||
+               (!site.empty() && site != "same-origin" && site != "none")) {
+      answer_error(out, 403, "not_permitted", "tokens are given to this machine's own page only");
+    } else if (!is_live_user(user)) {
+      answer_error(out, 400, "bad_parameter", "user must be live- and letters or digits");
+    } else {
+      out.set_content(live_token_json(options.live, user, unix_seconds()) + '\n', kJson);
+    }
+  }
+
   void routes() {
     // Before a route is looked for and a body is read.
-    server.set_pre_routing_handler([](const httplib::Request& in, httplib::Response& out) {
+    server.set_pre_routing_handler([this](const httplib::Request& in, httplib::Response& out) {
       using Outcome = httplib::Server::HandlerResponse;
       if (in.has_header("Range")) {  // a hundred ranges of one page would make a huge answer
         answer_error(out, 400, "bad_request", "ranges are not served");
         return Outcome::Handled;
       }
       if (in.method == "GET" || in.method == "HEAD") return Outcome::Unhandled;
-      for (const char* path : kPaths) {
-        if (in.path != path) continue;
+      if (exists(in.path)) {
         out.set_header("Allow", "GET, HEAD");
         answer_error(out, 405, "method_not_allowed", "only GET is spoken here");
         return Outcome::Handled;
@@ -230,6 +299,19 @@ struct AdminHttp::State {
     get("/api/v1/config", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.config_json() + '\n', kJson);
     });
+    get(R"(/api/v1/entities/([^/]{1,192})/history)",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          const std::string json = source.entity_history_json(in.matches[1].str());
+          if (json.empty()) {
+            answer_error(out, 404, "no_entity", "there is no such entity in the world");
+          } else {
+            out.set_content(json + '\n', kJson);
+          }
+        });
+    get("/api/v1/snapshots", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.snapshots_json() + '\n', kJson);
+    });
+    live_routes();
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {
       if (!out.body.empty()) return;
       if (out.status == 404) {
@@ -253,6 +335,7 @@ bool AdminHttp::start(std::string* error) {
   s.server.set_read_timeout(5);
   s.server.set_write_timeout(5);
   s.server.set_payload_max_length(64 * 1024);
+  s.server.set_default_headers({{"X-Content-Type-Options", "nosniff"}});
   // A second process on the same port must fail, not share it.
   s.server.set_socket_options([](socket_t fd) {
     const int one = 1;

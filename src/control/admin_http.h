@@ -5,8 +5,12 @@
 //   /metrics                     Prometheus text
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
+//   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
+//   /api/v1/snapshots            the files, and which one the world came back from
+//   /  /live/...                 the live page (live_page.h), when it is on
 //
-// With a token configured, everything but the health routes wants `Authorization: Bearer <token>`.
+// With a token configured, everything but the health routes and the page's files wants
+// `Authorization: Bearer <token>`.
 // Errors are JSON: {"error": "<code>", "message": "..."}. One request for each connection: an idle
 // client must not hold one of the few threads.
 //
@@ -19,6 +23,7 @@
 #include <string>
 
 #include "control/address.h"
+#include "control/live_page.h"
 
 namespace tidegate::control {
 
@@ -50,11 +55,15 @@ class AdminSource {
   virtual std::string connections_json(const ConnectionsQuery& query) = 0;
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
+  virtual std::string snapshots_json() = 0;
+  // Empty: there is no such entity.
+  virtual std::string entity_history_json(const std::string& id) = 0;
 };
 
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one
   std::string token;  // empty: no token asked for
+  LivePageOptions live;
 };
 
 class AdminHttp {
@@ -65,7 +74,8 @@ class AdminHttp {
   AdminHttp(const AdminHttp&) = delete;
   AdminHttp& operator=(const AdminHttp&) = delete;
 
-  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine, ...
+  // Binds and serves, once. False with text in `error`: the address is in use, not of this machine,
+  // ...
   [[nodiscard]] bool start(std::string* error);
   // Waits for requests at work (at most a few seconds). Idempotent.
   void stop();

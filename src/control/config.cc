@@ -254,6 +254,9 @@ class Loader {
                 "\": beyond this machine it needs admin.token; set one, or listen on 127.0.0.1",
             "admin.listen");
     }
+    if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
+      error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
+    }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",
             "heartbeat.timeout");

@@ -32,10 +32,24 @@ using Vector3 = std::array<float, 3>;  // x, y (up), z
 struct Config {
   struct Listen {
     Address websocket{"127.0.0.1", 7400};
+    bool deflate = false;
   } listen;
+  struct Deflate {
+    uint32_t window_bits = 15;         // of what the server compresses
+    uint32_t client_window_bits = 15;  // of what clients compress
+    uint32_t memory_level = 8;
+    uint32_t level = 1;
+    uint32_t min_bytes = 64;
+    bool server_context_takeover = false;
+    bool client_context_takeover = false;
+    uint32_t contexts = 256;  // of each shard
+    uint32_t turn_bytes = 4 << 20;
+  } deflate;
   struct Admin {
     Address listen{"127.0.0.1", 7401};  // not set: no admin server
     std::string token;                  // empty: none asked for; loopback only
+    bool live_page = false;             // loopback only
+    bool live_tokens_open = false;  // no key: the demo gives its page tokens without admin.token
   } admin;
   struct Shards {
     uint32_t count = 0;  // 0: see shard_count()
@@ -61,6 +75,9 @@ struct Config {
     uint32_t messages_burst = 4000;
     uint32_t violations_per_minute = 100;
     base::Duration handshake_timeout = base::seconds(10);
+    base::Duration message_timeout = base::seconds(30);
+    base::Duration stall_timeout = base::seconds(30);
+    uint32_t extra_frames_per_second = 50'000;
   } limits;
   struct Heartbeat {
     base::Duration interval = base::seconds(15);
@@ -79,6 +96,19 @@ struct Config {
     base::Duration linger = base::seconds(10);
     uint32_t npcs = 2000;
   } world;
+  struct History {
+    uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
+    base::Duration duration = base::milliseconds(250);
+  } history;
+  struct Desync {
+    std::string directory;  // empty: no files are written
+    uint32_t keep = 100;    // newest files that stay
+  } desync;
+  struct Snapshots {
+    std::string directory;  // empty: none are made or read
+    base::Duration interval = base::seconds(10);
+    uint32_t keep = 3;
+  } snapshots;
 
   struct Handlers {
     base::Duration time_limit = base::seconds(5);

@@ -33,12 +33,34 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kListEnd:
             on_list_end(bytes);
             break;
+          case MessageType::kHistoryAnswer:
+            on_history(from, bytes);
+            break;
+          case MessageType::kCellDump:
+            if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
+            break;
+          case MessageType::kSnapshotPiece:
+            if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
+            break;
+          case MessageType::kSnapshotEnd:
+            if (snapshots_ != nullptr) snapshots_->on_end(from, bytes);
+            break;
           default:
             TG_ASSERT(!"not a message for control");
         }
       });
   mailbox_.publish_all(wakes);
   return seen != 0 || !unsent_.empty();
+}
+
+void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
+  if (snapshots_ == nullptr) return;
+  const uint32_t tick = snapshots_->work(now, unix_ms);
+  if (tick == 0) return;
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    // A full ring: the request comes late at the worst, and the shard says so.
+    enqueue([this, shard, tick] { return mailbox_.post(shard, mailbox::SnapshotAt{tick}); }, [] {});
+  }
 }
 
 void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
@@ -94,6 +116,48 @@ void ControlAgent::on_list_end(base::Bytes bytes) {
   if (it == listings_.end()) return;
   it->second.page.total += end.total;
   if (--it->second.shards_left == 0) changed_.notify_all();
+}
+
+void ControlAgent::on_history(AgentId from, base::Bytes bytes) {
+  base::Bytes tail;
+  const auto answer = read_message<mailbox::HistoryAnswer>(bytes, &tail);
+  const std::lock_guard lock(mutex_);
+  const auto it = histories_.find(answer.request);
+  if (it == histories_.end()) return;
+  if (answer.entity.valid()) {
+    // On its way between two shards it may be told by none; never by two.
+    EntityHistory& h = it->second.answer;
+    const size_t samples = tail.size() - answer.name_bytes;
+    h.found = true;
+    h.shard = from;
+    h.answer = answer;
+    h.samples.assign(tail.begin(), tail.begin() + static_cast<ptrdiff_t>(samples));
+    h.player = base::as_text(tail.subspan(samples));
+  }
+  if (--it->second.shards_left == 0) changed_.notify_all();
+}
+
+EntityHistory ControlAgent::entity_history_blocking(std::string player, base::EntityId entity,
+                                                    const std::function<void()>& wake) {
+  uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = next_listing_++;
+    histories_[number] = {{}, mailbox_.shards()};
+  }
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    enqueue(
+        [this, shard, number, entity, player] {
+          return mailbox_.post(shard, mailbox::ListHistory{number, entity}, base::as_bytes(player));
+        },
+        wake);
+  }
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::seconds(2),
+                    [&] { return histories_[number].shards_left == 0; });
+  EntityHistory history = std::move(histories_[number].answer);
+  histories_.erase(number);
+  return history;
 }
 
 bool ControlAgent::has_requests() {

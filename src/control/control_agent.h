@@ -17,6 +17,8 @@
 
 #include "base/time.h"
 #include "control/auth_service.h"
+#include "control/desync_dumps.h"
+#include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 
@@ -36,10 +38,26 @@ struct ConnectionPage {
   bool complete = false;  // false: a shard did not answer in time
 };
 
+// The past of one entity as the admin API shows it; `found` false: no shard has it.
+struct EntityHistory {
+  bool found = false;
+  uint32_t shard = 0;
+  mailbox::HistoryAnswer answer{};
+  std::vector<uint8_t> samples;  // world::HistorySample, oldest first
+  std::string player;
+};
+
 class ControlAgent {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
 
+  // Where the shards' parts of snapshots go; nullptr (the default): none are asked for. Before the
+  // first work().
+  void set_snapshots(SnapshotService* snapshots) { snapshots_ = snapshots; }
+  // Asks every shard for its part of a snapshot when one is due.
+  // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
+  void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
   // Around a wait of the control thread; see Mailbox.
@@ -50,6 +68,9 @@ class ControlAgent {
   // Rows offset..offset+limit of every shard.
   ConnectionPage list_connections_blocking(uint32_t offset, uint32_t limit,
                                            const std::function<void()>& wake);
+  // By player id, or by entity when `player` is empty.
+  EntityHistory entity_history_blocking(std::string player, base::EntityId entity,
+                                        const std::function<void()>& wake);
   // Closes one connection; false when the shard does not exist.
   bool close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
                         const std::function<void()>& wake);
@@ -59,6 +80,10 @@ class ControlAgent {
   void set_environment(const std::string& encoded, const std::function<void()>& wake);
 
  private:
+  struct HistoryQuestion {
+    EntityHistory answer;
+    uint32_t shards_left;
+  };
   struct Listing {
     ConnectionPage page;
     uint32_t shards_left;
@@ -68,6 +93,7 @@ class ControlAgent {
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
+  void on_history(mailbox::AgentId from, base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
   void run_requests();
@@ -75,6 +101,8 @@ class ControlAgent {
   mailbox::Mailbox mailbox_;
   AuthService& auth_;
   metrics::Counters& counters_;
+  SnapshotService* snapshots_ = nullptr;
+  DesyncDumps* desync_dumps_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 
@@ -82,6 +110,7 @@ class ControlAgent {
   std::condition_variable changed_;
   std::deque<Request> requests_;
   std::map<uint32_t, Listing> listings_;
+  std::map<uint32_t, HistoryQuestion> histories_;
   uint32_t next_listing_ = 1;
 };
 

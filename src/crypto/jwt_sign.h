@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Makes tokens: for development (`tidegate token`), the load tool's bots, and tests. The server
-// itself never signs.
+// Makes tokens: for development (`tidegate token`), the load tool's bots, the live page's players
+// (control/live_page.h, off by default), and tests. The server signs nothing else.
 // Thread: any. Owner: the caller. Limits: none.
 #pragma once
 

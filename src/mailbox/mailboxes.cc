@@ -51,6 +51,22 @@ const char* name_of(MessageType type) {
       return "close_connection";
     case MessageType::kDrain:
       return "drain";
+    case MessageType::kSnapshotAt:
+      return "snapshot_at";
+    case MessageType::kSnapshotPiece:
+      return "snapshot_piece";
+    case MessageType::kSnapshotEnd:
+      return "snapshot_end";
+    case MessageType::kListHistory:
+      return "list_history";
+    case MessageType::kHistoryAnswer:
+      return "history_answer";
+    case MessageType::kCellReported:
+      return "cell_reported";
+    case MessageType::kCellDisputed:
+      return "cell_disputed";
+    case MessageType::kCellDump:
+      return "cell_dump";
     case MessageType::kSendToPlayer:
       return "send_to_player";
     case MessageType::kDeliver:

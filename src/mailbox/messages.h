@@ -47,6 +47,14 @@ enum class MessageType : uint16_t {
   kListEnd,
   kCloseConnection,
   kDrain,
+  kSnapshotAt,
+  kSnapshotPiece,
+  kSnapshotEnd,
+  kListHistory,
+  kHistoryAnswer,
+  kCellReported,
+  kCellDisputed,
+  kCellDump,
   kSendToPlayer,
   kDeliver,
   kDeliverNear,
@@ -139,7 +147,8 @@ struct Spawn {
   EntityId entity;
   ConnectionRef connection;
   uint16_t connection_shard;
-  uint16_t attach;      // 1: the entity should be there; answer SpawnFailed when it is not
+  uint8_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
+  uint8_t yaw;          // 256 steps about y
   int32_t position[3];  // steps
 };
 
@@ -178,6 +187,7 @@ struct Gone {
   static constexpr MessageType kType = MessageType::kGone;
   EntityId entity;
   int32_t position[3];
+  uint32_t yaw;
 };
 
 // Shard to control: check this token. Tail: the token. Keep (503 overloaded
@@ -245,6 +255,86 @@ struct CloseConnection {
 struct Drain {
   static constexpr MessageType kType = MessageType::kDrain;
   int64_t deadline_ns;
+};
+
+// Control to every shard: cut a snapshot of the world at the boundary of `tick`, which lies a
+// little ahead, so that all shards cut at the same one. Refuse (the next interval asks again).
+struct SnapshotAt {
+  static constexpr MessageType kType = MessageType::kSnapshotAt;
+  uint32_t tick;
+};
+
+// Some records of that cut (snapshot_record.h), at most one piece a turn. Shard to control. When
+// the ring is full the piece is sent in a later turn.
+struct SnapshotPiece {
+  static constexpr MessageType kType = MessageType::kSnapshotPiece;
+  uint32_t tick;
+  uint32_t records;
+};
+
+// All pieces of that cut were sent. Shard to control, behind its pieces.
+struct SnapshotEnd {
+  static constexpr MessageType kType = MessageType::kSnapshotEnd;
+  uint32_t tick;
+  uint32_t records;
+  uint32_t missed;  // 1: the request came after the tick; there are no pieces
+};
+
+// Admin: the past of an entity. Control to every shard. Tail: a player id, or nothing when `entity`
+// says which. Keep.
+struct ListHistory {
+  static constexpr MessageType kType = MessageType::kListHistory;
+  uint32_t request;
+  EntityId entity;
+};
+
+// Shard to control. Tail: `samples` world::HistorySample, then the player id. Keep.
+struct HistoryAnswer {
+  static constexpr MessageType kType = MessageType::kHistoryAnswer;
+  uint32_t request;
+  EntityId entity;  // none: it is not here
+  uint32_t newest_tick;
+  uint16_t samples;
+  uint16_t name_bytes;
+};
+
+// A client's checksum of a cell, to the cell's owner. Tail: the client's rows (wire::CellRow), when
+// it sent them. Refuse: the client reports again.
+struct CellReported {
+  static constexpr MessageType kType = MessageType::kCellReported;
+  ConnectionRef connection;
+  int16_t cell_x;
+  int16_t cell_z;
+  uint32_t frame;
+  uint32_t tick;
+  uint64_t checksum;
+  uint64_t expected;
+};
+
+// The checksum was wrong: the connection's shard sends the cell anew. Owner to reporter. Refuse.
+struct CellDisputed {
+  static constexpr MessageType kType = MessageType::kCellDisputed;
+  ConnectionRef connection;
+  int16_t cell_x;
+  int16_t cell_z;
+};
+
+// Both sides of it, to control, at most once a second and shard. Tail: `server_rows` rows of the
+// owner, then the client's. Refuse.
+struct CellDump {
+  static constexpr MessageType kType = MessageType::kCellDump;
+  ConnectionRef connection;
+  uint16_t connection_shard;
+  uint16_t server_rows;
+  uint16_t server_rows_in_past;  // of them, as of `tick`
+  uint16_t client_rows;
+  int16_t cell_x;
+  int16_t cell_z;
+  uint32_t frame;
+  uint32_t tick;
+  uint32_t tick_now;
+  uint64_t checksum;
+  uint64_t expected;
 };
 
 // A handler's message for a player: any shard to the player's home shard, which knows where the

@@ -38,7 +38,35 @@
     "Cells left for the next tick because the tick's memory was full")                            \
   X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
   X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
+  X(kReportsAgreed, "tidegate_cell_reports_agreed_total",                                         \
+    "Clients' checksums of cells that were right")                                                \
+  X(kReportsUnknown, "tidegate_cell_reports_unknown_total",                                       \
+    "Clients' checksums of cells that could not be held against anything")                        \
+  X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")            \
+  X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")        \
+  X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")           \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
+    "Connections ended because a message was not finished in time")                               \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
+    "Connections ended because they took nothing of their backlog in time")                       \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
+    "Connections ended by too many pings, pongs or fragments")                                    \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
+    "Connections that agreed on permessage-deflate")                                              \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
+    "Offers of permessage-deflate declined because no context was free")                          \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
+    "Payload bytes that compression made unnecessary to send")                                    \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
+    "Parts of messages sent as bytes that were compressed for another connection")                \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
+    "Receive buffers left for the next turn because this one had inflated its share")             \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
+  X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")             \
+  X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \
+    "World snapshots that could not be made or written")                                          \
+  X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                        \
+    "Snapshot files refused at start: damaged, cut, or of another version or world")              \
   X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
     "Messages of handlers that found the way to another shard full")                              \
   X(kArrivalsRefused, "tidegate_arrivals_refused_total",                                          \
@@ -63,7 +91,14 @@
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")           \
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")      \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits") \
-  X(kTick, "tidegate_tick", "Last tick that ended")
+  X(kTick, "tidegate_tick", "Last tick that ended")                                       \
+  X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                        \
+    "Since the last world snapshot was written, or since the start")                      \
+  X(kHistoryTicks, "tidegate_history_ticks",                                              \
+    "Past states kept of each entity, by history.duration and history.memory")            \
+  X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")         \
+  X(kSnapshotRecords, "tidegate_snapshot_records",                                        \
+    "Entities and places of absent players in the last world snapshot")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -73,6 +108,10 @@
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
+    "Copying a shard's entities at the tick of a world snapshot")                    \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                          \
+    "A world snapshot from the request to its file being safe")                      \
   X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
   X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "protocol/accept_key.h"
 #include "protocol/ws.h"
+#include "protocol/ws_extensions.h"
 
 namespace tidegate::net {
 
@@ -34,6 +35,8 @@ enum class CloseCause : uint8_t {
   kTooBig,            // message above limits.message_bytes
   kSlowConsumer,      // backlog above limits.backlog_bytes
   kOverloaded,        // a buffer pool or the connection limit was exhausted
+  kMessageTimeout,    // a message was begun and not ended within limits.message_timeout
+  kFlood,             // more pings, pongs and fragments than limits.extra_frames_per_second
   kCount,
 };
 const char* name_of(CloseCause cause);
@@ -85,9 +88,23 @@ struct Cold {
   uint16_t peer_port = 0;
   uint16_t backlog_tail_used = 0;  // bytes used in the last backlog block
   uint32_t backlog_tail = kNone;
-  uint32_t backlog_head_used = 0;              // bytes of the first backlog block already sent
-  char accept_key[protocol::kAcceptKeyChars];  // between the request and the 101
+  uint32_t backlog_head_used = 0;  // bytes of the first backlog block already sent
+  // Times are whole seconds of the endpoint's clock, modulo 65536.
+  uint16_t input_since_s = 0;    // the incomplete frame began; valid while Hot::input is held
+  uint16_t backlog_since_s = 0;  // the socket last took a byte; valid while there is a backlog
+  protocol::DeflateParameters deflate;  // agreed; valid when deflate_offered
+  bool deflate_offered = false;         // the request has an offer that can be accepted
+  struct Opened {
+    uint32_t deflate_context = kNone;  // in Compression's pool; kNone: it needs none
+    uint32_t extra_frames = 0;         // pings, pongs and unfinished fragments
+    uint16_t extra_second = 0;         // the second that extra_frames counts
+    uint16_t message_since_s = 0;      // the fragmented message began; while Hot::message is held
+  };
+  union {
+    char accept_key[protocol::kAcceptKeyChars] = {};  // from the request to the 101
+    Opened opened;                                    // from the 101 to the end
+  };
 };
-static_assert(sizeof(Cold) <= 104, "idle memory of tidegate-echo is measured against 256 bytes");
+static_assert(sizeof(Cold) <= 96, "idle memory of tidegate-echo is measured against 256 bytes");
 
 }  // namespace tidegate::net

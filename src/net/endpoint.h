@@ -16,6 +16,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,7 @@
 #include "mem/block_pool.h"
 #include "metrics/metrics.h"
 #include "net/buffers.h"
+#include "net/compression.h"
 #include "net/connection.h"
 #include "protocol/http_upgrade.h"
 #include "protocol/ws.h"
@@ -43,14 +45,18 @@ struct EndpointConfig {
   uint32_t backlog_bytes = 64 * 1024;  // per connection; more closes with 1013
   uint32_t backlog_pool_bytes = 16 << 20;
   uint32_t turn_bytes = 256 << 10;  // output made in one turn before it is sent early: stays in L2
-  uint32_t big_inputs = 256;      // connections that may be in the middle of a big message
+  uint32_t big_inputs = 256;        // connections that may be in the middle of a big message
   base::Duration handshake_timeout = base::seconds(10);   // whole head and decision
   base::Duration heartbeat_interval = base::seconds(15);  // ping after this much silence; 0: none
   base::Duration heartbeat_timeout = base::seconds(40);   // silence that ends a connection
   base::Duration close_timeout = base::seconds(2);        // for the peer's half of a close
-  uint32_t receive_buffers = 1024;  // of the Io; so many may be held in a turn
-  bool query_peers = true;          // ask io for peer addresses
-  protocol::UpgradeRules rules;     // path and subprotocols; views outlive the endpoint
+  base::Duration message_timeout = base::seconds(30);     // from its first byte to its last
+  base::Duration stall_timeout = base::seconds(30);       // a backlog of which nothing is taken
+  uint32_t extra_frames_per_second = 50'000;  // pings, pongs, fragments; more closes with 1008
+  uint32_t receive_buffers = 1024;            // of the Io; so many may be held in a turn
+  bool query_peers = true;                    // ask io for peer addresses
+  protocol::UpgradeRules rules;               // path and subprotocols; views outlive the endpoint
+  CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
 };
 
 // What a handler says to an upgrade request.
@@ -84,7 +90,9 @@ class Endpoint {
   void run_timers();
   // Sends everything appended since the last flush and returns receive buffers to io.
   void flush();
-  base::Instant next_deadline() const { return timers_.next_deadline(); }
+  base::Instant next_deadline() const {
+    return parked_count_ != 0 ? now_ : timers_.next_deadline();
+  }
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
   void accept_upgrade(uint32_t slot);
@@ -127,13 +135,33 @@ class Endpoint {
   // receive.cc
   void on_accepted(const io::Completion& c);
   void on_received(const io::Completion& c);
+  void take_received(const io::Completion& c);
   void consume(uint32_t slot, base::MutableBytes bytes);
   size_t consume_head(uint32_t slot, base::MutableBytes bytes);
   size_t consume_frames(uint32_t slot, base::MutableBytes bytes, size_t* need);
   void on_other_frame(uint32_t slot, const protocol::FrameView& frame,
                       const protocol::Received& received);
   void fail_frame(uint32_t slot, protocol::ParseStatus status);
+  bool count_extra_frame(uint32_t slot);
   void fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
+
+  // deflate.cc; the senders answer false when the message is to go as it is
+  std::string_view open_deflate(uint32_t slot, char (&text)[protocol::kExtensionAnswerChars]);
+  void close_deflate(uint32_t slot);
+  void deliver_compressed(uint32_t slot, base::Bytes message);
+  bool park(const io::Completion& c);
+  void unpark();
+  void park_rest(uint32_t slot);
+  bool send_deflated(uint32_t slot, protocol::Opcode opcode, base::Bytes payload);
+  bool commit_message_deflated(uint32_t slot, protocol::Opcode opcode, uint8_t* at, uint32_t header,
+                               uint32_t size);
+  bool send_gathered_deflated(uint32_t slot, protocol::Opcode opcode, base::Bytes own,
+                              const iovec* parts, uint32_t count, uint32_t total);
+  bool send_pieces(uint32_t slot, protocol::Opcode opcode, base::Bytes own, const iovec* parts,
+                   uint32_t count, uint32_t total);
+  bool send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size);
+  void commit_deflated(uint32_t slot, uint32_t size, uint64_t saved);
+  bool speaks_deflate(uint32_t slot) const { return rows_[slot].receiver.speaks_deflate(); }
 
   // send.cc
   uint8_t* reserve(uint32_t size);
@@ -154,6 +182,7 @@ class Endpoint {
   void finish_close(uint32_t slot);
   void deliver_closed(uint32_t slot);
   void on_timer(uint32_t slot);
+  bool end_stalled(uint32_t slot);
   void schedule(uint32_t slot, base::Duration after);
   void free_inputs(uint32_t slot);
   bool matches(const io::Completion& c) const {
@@ -173,6 +202,7 @@ class Endpoint {
   metrics::Counters& counters_;
   base::Instant now_{};
   uint32_t now_ms_ = 0;
+  uint16_t now_s_ = 0;  // not out of now_ms_, whose wrap is no multiple of a second
   uint32_t open_count_ = 0;
   uint32_t slots_used_ = 0;
 
@@ -193,6 +223,14 @@ class Endpoint {
   uint32_t vector_count_ = 0;
   mem::MappedArray<uint16_t> held_buffers_;
   uint32_t held_count_ = 0;
+  bool parsing_ = false;  // the last held buffer is being read
+
+  std::unique_ptr<Compression> compression_;  // null: permessage-deflate is off
+  uint64_t compressed_limit_;                 // of a compressed payload; 0: off
+  // What waits for the next turn, oldest first; kWoken stands for bytes in the row's own input.
+  mem::MappedArray<io::Completion> parked_;
+  uint32_t parked_first_ = 0;
+  uint32_t parked_count_ = 0;
 };
 
 }  // namespace tidegate::net

@@ -13,7 +13,14 @@ namespace {
 constexpr uint32_t kTimerBytes = 24;
 constexpr uint32_t kBacklogBlockBytes = 4096;
 constexpr uint32_t kSegmentsPerTurn = 64 * 1024;
-constexpr uint32_t kInputSlack = 4096;  // a receive buffer's worth behind what is incomplete
+constexpr uint32_t kSharedBytes = 4 << 20;  // compressed pieces of one turn
+// Behind an incomplete frame of the largest size may come a whole receive buffer.
+constexpr uint32_t kInputSlack = 4096 + 64;
+
+uint64_t wire_bytes(const EndpointConfig& config) {
+  return config.deflate.enabled ? protocol::compressed_bytes_max(config.message_bytes)
+                                : config.message_bytes;
+}
 
 }  // namespace
 
@@ -39,6 +46,10 @@ const char* name_of(CloseCause cause) {
       return "slow_consumer";
     case CloseCause::kOverloaded:
       return "overloaded";
+    case CloseCause::kMessageTimeout:
+      return "message_timeout";
+    case CloseCause::kFlood:
+      return "flood";
     case CloseCause::kCount:
       break;
   }
@@ -56,26 +67,38 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
       timers_(config.connections + kRefusalRows, base::milliseconds(16), io.now()),
       inputs_({config.connections + kRefusalRows, config.connections / 4 + 64,
                config.head_bytes + kInputSlack, config.big_inputs,
-               config.message_bytes + kInputSlack}),
+               static_cast<uint32_t>(wire_bytes(config)) + kInputSlack}),
       backlog_blocks_(config.backlog_pool_bytes / kBacklogBlockBytes, kBacklogBlockBytes),
       backlog_next_(config.backlog_pool_bytes / kBacklogBlockBytes),
       turn_arena_(config.turn_bytes),
       segments_(kSegmentsPerTurn),
       dirty_(config.connections + kRefusalRows),
       vectors_(kSegmentsPerTurn),
-      held_buffers_(config.receive_buffers) {
+      held_buffers_(config.receive_buffers),
+      compressed_limit_(config.deflate.enabled ? wire_bytes(config) : 0),
+      parked_(config.deflate.enabled ? config.receive_buffers + 2 * rows_.size() : 0) {
   TG_ASSERT(config.message_bytes + 256 < config.turn_bytes);
+  config_.rules.deflate = nullptr;
+  if (!config.deflate.enabled) return;
+  config_.rules.deflate = &config_.deflate.rules;
+  compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes, kSharedBytes);
 }
 
 uint64_t Endpoint::memory_bytes() const {
   return rows_.bytes() + cold_.bytes() + rows_.size() * kTimerBytes + inputs_.memory_bytes() +
          backlog_blocks_.memory_bytes() + backlog_next_.bytes() + config_.turn_bytes +
-         segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes();
+         segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes() +
+         parked_.bytes() + (compression_ ? compression_->memory_bytes() : 0);
 }
 
 void Endpoint::begin_turn(base::Instant now) {
   now_ = now;
-  now_ms_ = static_cast<uint32_t>(now.ns / 1000000);
+  now_ms_ = static_cast<uint32_t>(now.ns / 1'000'000);
+  now_s_ = static_cast<uint16_t>(now.ns / 1'000'000'000);
+  if (compression_ != nullptr) [[unlikely]] {
+    compression_->begin_turn();
+    unpark();
+  }
 }
 
 void Endpoint::on_completion(const io::Completion& c) {
@@ -87,6 +110,8 @@ void Endpoint::on_completion(const io::Completion& c) {
       on_received(c);
       break;
     case io::Event::kEnded:
+      // Behind what of the same connection waits for its turn.
+      if (parked_count_ != 0 && park(c)) break;
       on_ended(c);
       break;
     case io::Event::kWritable:
@@ -139,9 +164,13 @@ void Endpoint::accept_upgrade(uint32_t slot) {
   const std::string_view subprotocol = row.subprotocol == protocol::kNoSubprotocol
                                            ? std::string_view{}
                                            : config_.rules.subprotocols[row.subprotocol];
-  const size_t size = protocol::write_switching_protocols(
-      {at, protocol::kAnswerBytesMax}, {cold_[slot].accept_key, sizeof cold_[slot].accept_key},
-      subprotocol);
+  char key[protocol::kAcceptKeyChars];
+  std::memcpy(key, cold_[slot].accept_key, sizeof key);
+  cold_[slot].opened = {};
+  char extensions[protocol::kExtensionAnswerChars];
+  const size_t size =
+      protocol::write_switching_protocols({at, protocol::kAnswerBytesMax}, {key, sizeof key},
+                                          subprotocol, open_deflate(slot, extensions));
   commit(slot, static_cast<uint32_t>(size));
   row.phase = Phase::kOpen;
   schedule(slot, config_.heartbeat_interval);
@@ -168,6 +197,8 @@ void Endpoint::on_ended(const io::Completion& c) {
   if (!matches(c)) return;
   Hot& row = rows_[c.slot];
   row.flags &= static_cast<uint8_t>(~kFlagReceiving);
+  // It may have ended its own half only: what it said in this turn is answered first.
+  if (c.result == 0 && row.first_segment != kNone) flush();
   // Orderly or not, nothing more comes; a peer that half-closes without a close frame is lost.
   finish_close(c.slot);
 }
@@ -234,6 +265,7 @@ void Endpoint::on_closed(const io::Completion& c) {
   Hot& row = rows_[c.slot];
   free_inputs(c.slot);
   free_backlog(c.slot);
+  close_deflate(c.slot);
   timers_.cancel(c.slot);
   row.phase = Phase::kFree;
   --open_count_;
@@ -252,6 +284,30 @@ void Endpoint::schedule(uint32_t slot, base::Duration after) {
   if (after.ns > 0) timers_.schedule(slot, now_ + after);
 }
 
+// What a peer may hold of ours without end unless somebody looks: buffers of a message that it does
+// not finish, a backlog that it does not take although it talks. Looked at with the heartbeat.
+bool Endpoint::end_stalled(uint32_t slot) {
+  const Hot& row = rows_[slot];
+  const Cold& cold = cold_[slot];
+  const auto older = [this](uint16_t since_s, base::Duration limit) {
+    return static_cast<uint16_t>(now_s_ - since_s) * int64_t{1'000'000'000} > limit.ns;
+  };
+  if (row.backlog_bytes != 0 && older(cold.backlog_since_s, config_.stall_timeout)) {
+    counters_.add(metrics::Counter::kStallTimeouts, 1);
+    rows_[slot].cause = CloseCause::kSlowConsumer;  // no close frame: it would not be read
+    rows_[slot].close_code = 1013;
+    finish_close(slot);
+    return true;
+  }
+  if ((row.input != kNone && older(cold.input_since_s, config_.message_timeout)) ||
+      (row.message != kNone && older(cold.opened.message_since_s, config_.message_timeout))) {
+    counters_.add(metrics::Counter::kMessageTimeouts, 1);
+    close(slot, 1008, "a message was begun and not ended in time", CloseCause::kMessageTimeout);
+    return true;
+  }
+  return false;
+}
+
 void Endpoint::run_timers() {
   timers_.advance(now_, [this](uint32_t slot) { on_timer(slot); });
 }
@@ -267,6 +323,7 @@ void Endpoint::on_timer(uint32_t slot) {
                      protocol::handshake_too_slow().code, protocol::handshake_too_slow().message);
       break;
     case Phase::kOpen: {
+      if (end_stalled(slot)) break;
       const int64_t silent_ms = now_ms_ - row.received_ms;
       const int64_t interval_ms = config_.heartbeat_interval.ns / 1000000;
       const int64_t timeout_ms = config_.heartbeat_timeout.ns / 1000000;

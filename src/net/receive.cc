@@ -12,6 +12,12 @@ using protocol::FrameView;
 using protocol::Opcode;
 
 void Endpoint::on_received(const io::Completion& c) {
+  if (compression_ != nullptr && park(c)) [[unlikely]]
+    return;
+  take_received(c);
+}
+
+void Endpoint::take_received(const io::Completion& c) {
   held_buffers_[held_count_++] = c.buffer;
   if (!matches(c)) return;
   Hot& row = rows_[c.slot];
@@ -21,7 +27,9 @@ void Endpoint::on_received(const io::Completion& c) {
   const uint32_t size = static_cast<uint32_t>(c.result);
   cold_[c.slot].bytes_in += size;
   counters_.add(metrics::Counter::kBytesReceived, size);
+  parsing_ = true;
   consume(c.slot, {c.data, size});
+  parsing_ = false;
   if (held_count_ == held_buffers_.size()) flush();
 }
 
@@ -50,7 +58,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     size_t step = 0;
     if (row.phase == Phase::kHead) {
       step = consume_head(slot, rest);
-    } else if (row.phase == Phase::kOpen || row.phase == Phase::kClosing) {
+    } else if (row.phase == Phase::kOpen) {
       step = consume_frames(slot, rest, &need);
     }
     if (step == 0) break;
@@ -62,6 +70,8 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     return;
   }
   const MutableBytes rest = bytes.subspan(used);
+  // The clock of what is incomplete begins with its first byte.
+  if (used != 0 || row.input == kNone) cold_[slot].input_since_s = now_s_;
   if (rest.empty()) {
     inputs_.free(row.input);
     row.input = kNone;
@@ -69,7 +79,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     return;
   }
   if (row.input != kNone) {
-    std::memmove(inputs_.data(row.input), rest.data(), rest.size());
+    if (used != 0) std::memmove(inputs_.data(row.input), rest.data(), rest.size());
     row.input_bytes = static_cast<uint32_t>(rest.size());
     if (need > inputs_.capacity(row.input)) {
       row.input = inputs_.grow(row.input, row.input_bytes, static_cast<uint32_t>(need));
@@ -84,7 +94,11 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
   if (row.input == kNone) {
     row.input_bytes = 0;
     fail(slot, 1013, "no buffer free for an incomplete message", CloseCause::kOverloaded);
+    return;
   }
+  // Frames are left although they may be whole: the turn has inflated its share.
+  if (row.phase == Phase::kOpen && need == 0) [[unlikely]]
+    park_rest(slot);
 }
 
 // Returns how many bytes the head took, 0 when it is not whole yet. Nothing of it is needed once
@@ -114,6 +128,10 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
   protocol::compute_accept_key(request.key, cold_[slot].accept_key);
   row.phase = Phase::kDeciding;
   row.subprotocol = request.subprotocol;
+  if (request.extensions.accepted()) {
+    cold_[slot].deflate_offered = true;
+    cold_[slot].deflate = request.extensions.parameters();
+  }
   row.flags |= kFlagAsked;
   if (handler_.on_upgrade(slot, request) == UpgradeDecision::kAccept) accept_upgrade(slot);
   return end;
@@ -124,12 +142,25 @@ size_t Endpoint::consume_frames(uint32_t slot, MutableBytes bytes, size_t* need)
   size_t used = 0;
   while (used < bytes.size()) {
     FrameView frame;
-    const protocol::ParseStatus status =
-        protocol::parse_frame(bytes.subspan(used), protocol::Role::kServer,
-                              config_.message_bytes - row.message_bytes, frame);
+    uint64_t room = config_.message_bytes - row.message_bytes;
+    uint64_t room_compressed = 0;
+    if (row.receiver.speaks_deflate()) [[unlikely]] {
+      if (compression_->spent()) return used;
+      room_compressed = compressed_limit_;
+      if (row.receiver.in_message() && row.receiver.message_compressed()) {
+        room = compressed_limit_ - row.message_bytes;
+      }
+    }
+    const protocol::ParseStatus status = protocol::parse_frame(
+        bytes.subspan(used), protocol::Role::kServer, room, frame, room_compressed);
     if (status == protocol::ParseStatus::kNeedMore) {
       *need = frame.consumed;
-      return used;
+      const protocol::ParseStatus text =
+          row.receiver.check_incomplete(bytes.subspan(used), protocol::Role::kServer);
+      if (text == protocol::ParseStatus::kFrame) [[likely]]
+        return used;
+      fail_frame(slot, text);
+      return bytes.size();
     }
     if (status != protocol::ParseStatus::kFrame) {
       fail_frame(slot, status);
@@ -154,12 +185,41 @@ void Endpoint::fail_frame(uint32_t slot, protocol::ParseStatus status) {
        big ? CloseCause::kTooBig : CloseCause::kProtocolError);
 }
 
+// Frames that make no message have a price of their own that no limit of messages counts. False: it
+// is not to be paid any more, the connection ends.
+bool Endpoint::count_extra_frame(uint32_t slot) {
+  Cold::Opened& opened = cold_[slot].opened;
+  if (opened.extra_second != now_s_) {
+    opened.extra_second = now_s_;
+    opened.extra_frames = 0;
+  }
+  if (++opened.extra_frames <= config_.extra_frames_per_second) return true;
+  counters_.add(metrics::Counter::kFrameFloods, 1);
+  close(slot, 1008, "too many pings, pongs or fragments in a second", CloseCause::kFlood);
+  return false;
+}
+
 void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
                               const protocol::Received& received) {
   Hot& row = rows_[slot];
   switch (received.event) {
+    case protocol::ReceiveEvent::kFirstFragment:
+      cold_[slot].opened.message_since_s = now_s_;
+      [[fallthrough]];
+    case protocol::ReceiveEvent::kNextFragment:
+    case protocol::ReceiveEvent::kPing:
+    case protocol::ReceiveEvent::kPong:
+      if (!count_extra_frame(slot)) return;
+      break;
+    default:
+      break;
+  }
+  switch (received.event) {
     case protocol::ReceiveEvent::kMessage:
       break;  // handled by the caller
+    case protocol::ReceiveEvent::kCompressedMessage:
+      deliver_compressed(slot, frame.payload);
+      return;
     case protocol::ReceiveEvent::kFirstFragment:
     case protocol::ReceiveEvent::kNextFragment:
     case protocol::ReceiveEvent::kLastFragment: {
@@ -177,9 +237,13 @@ void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
         row.message_bytes += size;
       }
       if (received.event != protocol::ReceiveEvent::kLastFragment) return;
-      ++cold_[slot].messages_in;
-      handler_.on_message(slot, row.receiver.message_opcode(),
-                          {inputs_.data(row.message), row.message_bytes});
+      const MutableBytes message{inputs_.data(row.message), row.message_bytes};
+      if (row.receiver.message_compressed()) {
+        deliver_compressed(slot, message);
+      } else {
+        ++cold_[slot].messages_in;
+        handler_.on_message(slot, row.receiver.message_opcode(), message);
+      }
       inputs_.free(row.message);
       row.message = kNone;
       row.message_bytes = 0;

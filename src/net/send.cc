@@ -64,6 +64,8 @@ void Endpoint::commit_message(uint32_t slot, protocol::Opcode opcode, uint32_t s
   const uint32_t header = static_cast<uint32_t>(protocol::header_size(size));
   // The promised size may have asked for a longer header; messages must stay back to back.
   if (header != reserved_header_) std::memmove(at + header, at + reserved_header_, size);
+  if (speaks_deflate(slot) && commit_message_deflated(slot, opcode, at, header, size)) [[unlikely]]
+    return;
   protocol::write_header(at, opcode, true, size);
   commit(slot, header + size);
   ++cold_[slot].messages_out;
@@ -71,6 +73,8 @@ void Endpoint::commit_message(uint32_t slot, protocol::Opcode opcode, uint32_t s
 
 void Endpoint::send_message(uint32_t slot, protocol::Opcode opcode, base::Bytes payload) {
   if (!is_open(slot)) return;
+  if (speaks_deflate(slot) && send_deflated(slot, opcode, payload)) [[unlikely]]
+    return;
   const uint32_t size = static_cast<uint32_t>(payload.size());
   uint8_t* at = reserve(size + kHeaderMax);
   const size_t header = protocol::write_header(at, opcode, true, size);
@@ -82,6 +86,10 @@ void Endpoint::send_message(uint32_t slot, protocol::Opcode opcode, base::Bytes 
 void Endpoint::send_gathered(uint32_t slot, protocol::Opcode opcode, base::Bytes own,
                              const iovec* parts, uint32_t count, uint32_t total) {
   if (!is_open(slot)) return;
+  if (speaks_deflate(slot) && send_gathered_deflated(slot, opcode, own, parts, count, total))
+      [[unlikely]] {
+    return;
+  }
   if (segment_count_ + count + 2 >= segments_.size()) flush();
   const uint32_t own_bytes = static_cast<uint32_t>(own.size());
   const bool copy = total <= kCopyBytes;
@@ -107,6 +115,8 @@ void Endpoint::send_gathered(uint32_t slot, protocol::Opcode opcode, base::Bytes
 
 void Endpoint::send_framed(uint32_t slot, const uint8_t* data, uint32_t size, uint32_t messages) {
   if (!is_open(slot)) return;
+  if (speaks_deflate(slot) && messages == 1 && send_framed_deflated(slot, data, size)) [[unlikely]]
+    return;
   if (segment_count_ + 1 >= segments_.size() || dirty_count_ >= dirty_.size()) flush();
   append_segment(slot, data, size);
   cold_[slot].messages_out += messages;
@@ -133,9 +143,13 @@ void Endpoint::flush() {
   segment_count_ = 0;
   vector_count_ = 0;
   turn_arena_.reset();
-  // Segments may point into receive buffers, so these go back last.
-  for (uint32_t i = 0; i < held_count_; ++i) io_.recycle(held_buffers_[i]);
-  held_count_ = 0;
+  if (compression_ != nullptr) compression_->forget_pieces();
+  // Segments may point into receive buffers, so these go back last; the one whose messages made
+  // this flush necessary is still being read.
+  const uint32_t kept = parsing_ ? 1 : 0;
+  for (uint32_t i = 0; i + kept < held_count_; ++i) io_.recycle(held_buffers_[i]);
+  if (kept != 0) held_buffers_[0] = held_buffers_[held_count_ - 1];
+  held_count_ = kept;
 }
 
 void Endpoint::clear_output(uint32_t slot) {
@@ -194,6 +208,7 @@ void Endpoint::keep_output(uint32_t slot, uint32_t already_sent) {
     finish_close(slot);
     return;
   }
+  if (row.backlog_bytes == 0) cold_[slot].backlog_since_s = now_s_;
   for (uint32_t s = row.first_segment; s != kNone; s = segments_[s].next) {
     const Segment& segment = segments_[s];
     const uint32_t skip = std::min(already_sent, segment.size);
@@ -273,6 +288,7 @@ void Endpoint::drain_backlog(uint32_t slot) {
     return;
   }
   row.backlog_bytes -= taken;
+  if (taken != 0) cold.backlog_since_s = now_s_;
   while (taken != 0) {
     const uint32_t block = row.backlog;
     const uint32_t end =

@@ -66,6 +66,10 @@ size_t write_upgrade_request(MutableBytes out, const UpgradeOffer& offer) {
   put_field("Sec-WebSocket-Key: ", offer.key);
   put_field("Sec-WebSocket-Version: ", "13");
   put_field("Sec-WebSocket-Protocol: ", offer.subprotocols);
+  if (offer.deflate != nullptr) {
+    char text[kExtensionAnswerChars];
+    put_field("Sec-WebSocket-Extensions: ", write_deflate_offer(*offer.deflate, text));
+  }
   put_field("Authorization: Bearer ", offer.bearer);
   put_field("Origin: ", offer.origin);
   writer.put("\r\n\r\n");
@@ -81,7 +85,7 @@ ConnectStatus parse_upgrade_answer(Bytes head, const UpgradeOffer& offer, Upgrad
   }
   bool upgrades_to_websocket = false;
   bool connection_upgrades = false;
-  bool has_extension = false;
+  bool bad_extension = false;
   bool bad_subprotocol = false;
   bool has_accept = false;
   bool bad_accept = false;
@@ -106,7 +110,7 @@ ConnectStatus parse_upgrade_answer(Bytes head, const UpgradeOffer& offer, Upgrad
       bad_subprotocol |= !out.subprotocol.empty() || !was_offered(offer.subprotocols, value);
       out.subprotocol = value;
     } else if (is("sec-websocket-extensions")) {
-      has_extension |= !value.empty();
+      bad_extension |= !out.extensions.take(value, offer.deflate);
     } else if (is("content-length")) {
       if (!http::parse_number(value, UINT32_MAX, &out.content_length)) {
         return ConnectStatus::kMalformed;
@@ -121,7 +125,7 @@ ConnectStatus parse_upgrade_answer(Bytes head, const UpgradeOffer& offer, Upgrad
   if (!upgrades_to_websocket || !connection_upgrades) return ConnectStatus::kNotWebSocket;
   if (!has_accept || bad_accept) return ConnectStatus::kBadAcceptKey;
   if (bad_subprotocol) return ConnectStatus::kBadSubprotocol;
-  if (has_extension) return ConnectStatus::kExtension;
+  if (bad_extension || !out.extensions.finish(offer.deflate)) return ConnectStatus::kExtension;
   return ConnectStatus::kOk;
 }
 

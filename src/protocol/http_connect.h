@@ -11,16 +11,18 @@
 
 #include "base/bytes.h"
 #include "protocol/accept_key.h"
+#include "protocol/ws_extensions.h"
 
 namespace tidegate::protocol {
 
 struct UpgradeOffer {
-  std::string_view host;            // host[:port]
-  std::string_view target = "/ws";  // path and query, already percent-encoded
-  std::string_view key;             // encode_websocket_key
-  std::string_view subprotocols;    // comma-separated, empty: none
-  std::string_view bearer;          // empty: no Authorization
-  std::string_view origin;          // empty: no Origin
+  std::string_view host;                  // host[:port]
+  std::string_view target = "/ws";        // path and query, already percent-encoded
+  std::string_view key;                   // encode_websocket_key
+  std::string_view subprotocols;          // comma-separated, empty: none
+  std::string_view bearer;                // empty: no Authorization
+  std::string_view origin;                // empty: no Origin
+  const DeflateOffer* deflate = nullptr;  // null: no extension is offered
 };
 
 // Returns the bytes written, 0 when `out` is too small or a field holds a control character.
@@ -33,13 +35,14 @@ enum class ConnectStatus : uint8_t {
   kNotWebSocket,    // 101 without Upgrade: websocket or Connection: Upgrade
   kBadAcceptKey,    // Sec-WebSocket-Accept missing or wrong: not a WebSocket server, or a cache
   kBadSubprotocol,  // a subprotocol that was not offered
-  kExtension,       // an extension although none was offered
+  kExtension,       // an extension that was not offered, or not as it may be answered
 };
 
 // Views live as long as the head.
 struct UpgradeAnswer {
   int status = 0;
   std::string_view subprotocol;  // the server's choice, empty: none
+  ExtensionAnswer extensions;    // kOk: whether permessage-deflate is spoken, and how
   uint32_t content_length = 0;   // kRefused: body bytes behind the head (JSON error), 0 unknown
   uint32_t retry_after_s = 0;    // kRefused: 0 when absent
 };

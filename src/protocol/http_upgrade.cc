@@ -108,10 +108,30 @@ std::string_view find_auth_cookie(std::string_view cookies) {
   return {};
 }
 
-void choose_subprotocol(std::string_view offered, const UpgradeRules& rules, UpgradeRequest& out) {
-  for (;;) {
+// A name or address and perhaps a port (RFC 7230 section 5.4), judged by its characters only.
+bool is_host(std::string_view host) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto is_letter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
+  const bool literal = host.starts_with('[');
+  const size_t name_end = literal ? host.find(']') : std::min(host.find(':'), host.size());
+  if (name_end == std::string_view::npos || name_end == (literal ? 1 : 0)) return false;
+  for (const char c : host.substr(literal, name_end - literal)) {
+    constexpr std::string_view kOthers = "-._~!$&'()*+,;=%";
+    const bool good = is_digit(c) || is_letter(c) || (literal && c == ':') ||
+                      (c != '\0' && kOthers.find(c) != std::string_view::npos);
+    if (!good) return false;
+  }
+  const std::string_view port = host.substr(name_end + literal);
+  return port.empty() ||
+         (port.front() == ':' && std::all_of(port.begin() + 1, port.end(), is_digit));
+}
+
+// False: it is no list of tokens.
+bool choose_subprotocol(std::string_view offered, const UpgradeRules& rules, UpgradeRequest& out) {
+  for (bool first = true;; first = false) {
     const std::string_view name = http::take_element(offered);
-    if (name.empty()) return;
+    if (name.empty()) return !first;
+    if (!http::is_token(name)) return false;
     out.offered_subprotocols = true;
     const size_t known = std::min<size_t>(rules.subprotocols.size(), out.subprotocol);
     for (size_t i = 0; i < known; ++i) {
@@ -162,7 +182,14 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
   } else if (is("connection")) {
     fields.connection_upgrades |= http::list_has(value, "upgrade");
   } else if (is("sec-websocket-protocol")) {
-    choose_subprotocol(value, rules, out);
+    if (!choose_subprotocol(value, rules, out)) {
+      return malformed("The Sec-WebSocket-Protocol header is not a list of names.");
+    }
+  } else if (is("sec-websocket-extensions")) {
+    if (!out.extensions.take(value, rules.deflate)) {
+      return malformed(
+          "The Sec-WebSocket-Extensions header is not a list of 'name; parameter=value'.");
+    }
   } else if (is("cookie")) {
     if (out.cookie_token.empty()) out.cookie_token = find_auth_cookie(value);
   } else if (is("x-forwarded-for")) {
@@ -180,6 +207,9 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
 UpgradeError check_fields(const Fields& fields, const UpgradeRequest& request) {
   if (request.host.empty()) {
     return malformed("The Host header is missing or empty. Send 'Host: <name>'.");
+  }
+  if (!is_host(request.host)) {
+    return malformed("The Host header is not a name or address with a port.");
   }
   if (!fields.upgrades_to_websocket) {
     return malformed("The Upgrade header does not ask for websocket. Send 'Upgrade: websocket'.");
@@ -343,7 +373,7 @@ void put_error_body(http::TextWriter& writer, std::string_view code, std::string
 }  // namespace
 
 size_t write_switching_protocols(MutableBytes out, std::string_view accept_key,
-                                 std::string_view subprotocol) {
+                                 std::string_view subprotocol, std::string_view extensions) {
   http::TextWriter writer(out);
   writer.put(
       "HTTP/1.1 101 Switching Protocols\r\n"
@@ -354,6 +384,10 @@ size_t write_switching_protocols(MutableBytes out, std::string_view accept_key,
   if (!subprotocol.empty()) {
     writer.put("\r\nSec-WebSocket-Protocol: ");
     writer.put(subprotocol);
+  }
+  if (!extensions.empty()) {
+    writer.put("\r\nSec-WebSocket-Extensions: ");
+    writer.put(extensions);
   }
   writer.put("\r\n\r\n");
   return writer.finish();

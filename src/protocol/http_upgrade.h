@@ -19,6 +19,7 @@
 
 #include "base/bytes.h"
 #include "protocol/accept_key.h"
+#include "protocol/ws_extensions.h"
 
 namespace tidegate::protocol {
 
@@ -43,6 +44,7 @@ struct UpgradeError {
 struct UpgradeRules {
   std::span<const std::string_view> subprotocols;  // in order of preference, fewer than 255
   std::string_view path = "/ws";                   // empty: any
+  const DeflateRules* deflate = nullptr;           // null: permessage-deflate is declined
 };
 
 // What the head says. Views live as long as the head and this object; an absent field is empty.
@@ -63,6 +65,7 @@ struct UpgradeRequest {
   std::string_view forwarded_for;        // last X-Forwarded-For field, as sent
   uint8_t subprotocol = kNoSubprotocol;  // index into UpgradeRules::subprotocols
   bool offered_subprotocols = false;     // the client named some, known or not
+  ExtensionOffers extensions;            // what of them UpgradeRules accept
 
   // The token to verify, in protocol.md's order: header, query, cookie. Empty: none.
   std::string_view credential() const {
@@ -91,9 +94,10 @@ bool percent_decode(std::string_view value, std::span<char> out, std::string_vie
 
 inline constexpr size_t kAnswerBytesMax = 1024;  // enough for every answer with a short message
 
-// The 101. `accept_key` comes from compute_accept_key; an empty subprotocol sends no such header.
+// The 101. `accept_key` comes from compute_accept_key, `extensions` from write_deflate_answer; an
+// empty subprotocol or extension sends no such header.
 size_t write_switching_protocols(base::MutableBytes out, std::string_view accept_key,
-                                 std::string_view subprotocol);
+                                 std::string_view subprotocol, std::string_view extensions = {});
 
 // A refusal with the body {"error": code, "message": message} that ends the connection. Headers
 // that a status demands are added: Sec-WebSocket-Version (426), Retry-After (429; any status when

@@ -2,6 +2,8 @@
 #include "protocol/ws.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <iterator>
 
 #include "base/assert.h"
@@ -22,7 +24,7 @@ struct StatusRow {
 constexpr StatusRow kStatusRows[] = {
     {0, ""},
     {0, ""},
-    {1002, "reserved bits are set but no extension was negotiated"},
+    {1002, "reserved bits are set where no extension gives them a meaning"},
     {1002, "unknown opcode; use 0, 1, 2, 8, 9 or 10"},
     {1002, "a control frame must not be fragmented"},
     {1002, "a control frame carries at most 125 bytes"},
@@ -38,6 +40,8 @@ constexpr StatusRow kStatusRows[] = {
     {1002, "this close code must not be sent"},
     {1007, "a close reason must be valid UTF-8"},
     {1002, "a frame after the close frame"},
+    // Like text that is not UTF-8: the frames are right, what they carry is not.
+    {1007, "a compressed message must be valid DEFLATE data"},
 };
 static_assert(std::size(kStatusRows) == static_cast<size_t>(ParseStatus::kCount));
 
@@ -75,7 +79,7 @@ std::string_view text_of(ParseStatus status) {
 // Everything the fast path leaves: longer lengths, incomplete input, errors. Each rule is applied
 // as soon as the bytes it needs are there.
 ParseStatus detail::parse_frame_slow(MutableBytes input, Role role, uint64_t max_payload,
-                                     FrameView& out) {
+                                     FrameView& out, uint64_t max_compressed) {
   uint8_t* const data = input.data();
   const size_t mask_bytes = role == Role::kServer ? 4 : 0;
   out.consumed = 2 + mask_bytes;
@@ -84,8 +88,15 @@ ParseStatus detail::parse_frame_slow(MutableBytes input, Role role, uint64_t max
   const uint8_t first = data[0];
   const Opcode opcode = static_cast<Opcode>(first & 0x0f);
   const bool fin = (first & 0x80) != 0;
-  if ((first & 0x70) != 0) return ParseStatus::kReservedBits;
-  if (!is_whole_message_or_control(first | 0x80)) return ParseStatus::kUnknownOpcode;
+  const bool compressed = (first & 0x40) != 0;
+  if ((first & 0x70) != 0) {
+    const bool begins_message = opcode == Opcode::kText || opcode == Opcode::kBinary;
+    if ((first & 0x30) != 0 || max_compressed == 0 || !begins_message) {
+      return ParseStatus::kReservedBits;
+    }
+    max_payload = max_compressed;
+  }
+  if (!is_whole_message_or_control((first & 0x0f) | 0x80)) return ParseStatus::kUnknownOpcode;
   if (is_control(opcode) && !fin) return ParseStatus::kControlFragmented;
   if (input.size() < 2) return ParseStatus::kNeedMore;
 
@@ -117,6 +128,7 @@ ParseStatus detail::parse_frame_slow(MutableBytes input, Role role, uint64_t max
   if (masked) apply_mask(data + header, length, base::load_le<uint32_t>(data + header - 4));
   out.opcode = opcode;
   out.fin = fin;
+  out.compressed = compressed;
   out.payload = {data + header, static_cast<size_t>(length)};
   return ParseStatus::kFrame;
 }
@@ -146,9 +158,13 @@ Received WsReceiver::on_data(const FrameView& frame) {
     return fail(continues ? ParseStatus::kUnexpectedContinuation
                           : ParseStatus::kInterleavedMessage);
   }
+  incomplete_bytes_ = 0;
   // utf8_ needs no reset: a text message that ends elsewhere than at a boundary is an error.
-  if (!continues) message_opcode_ = frame.opcode;
-  if (message_opcode_ == Opcode::kText) {
+  if (!continues) {
+    message_opcode_ = frame.opcode;
+    flags_ = static_cast<uint8_t>(frame.compressed ? flags_ | kCompressed : flags_ & ~kCompressed);
+  }
+  if (message_opcode_ == Opcode::kText && !message_compressed()) {
     utf8_ = advance_utf8(utf8_, frame.payload);
     if (utf8_ == Utf8State::kInvalid || (frame.fin && utf8_ != Utf8State::kBoundary)) {
       return fail(ParseStatus::kBadUtf8);
@@ -156,10 +172,41 @@ Received WsReceiver::on_data(const FrameView& frame) {
   }
   if (frame.fin) {
     flags_ &= static_cast<uint8_t>(~kInMessage);
-    return {continues ? ReceiveEvent::kLastFragment : ReceiveEvent::kMessage};
+    if (continues) return {ReceiveEvent::kLastFragment};
+    return {frame.compressed ? ReceiveEvent::kCompressedMessage : ReceiveEvent::kMessage};
   }
   flags_ |= kInMessage;
   return {continues ? ReceiveEvent::kNextFragment : ReceiveEvent::kFirstFragment};
+}
+
+ParseStatus WsReceiver::check_incomplete(Bytes input, Role role) {
+  const size_t mask_bytes = role == Role::kServer ? 4 : 0;
+  if (input.size() < 2 + mask_bytes) return ParseStatus::kFrame;
+  const Opcode opcode = static_cast<Opcode>(input[0] & 0x0f);
+  const bool begins = opcode == Opcode::kText && !in_message() && (input[0] & 0x40) == 0;
+  const bool goes_on = opcode == Opcode::kContinuation && in_message() &&
+                       message_opcode_ == Opcode::kText && !message_compressed();
+  if (!begins && !goes_on) return ParseStatus::kFrame;
+  const uint8_t length = input[1] & 0x7f;
+  const size_t header = 2 + (length == 127 ? 8 : length == 126 ? 2 : 0) + mask_bytes;
+  if (incomplete_bytes_ == 0) incomplete_utf8_ = begins ? Utf8State::kBoundary : utf8_;
+  while (header + incomplete_bytes_ < input.size()) {
+    const Bytes rest = input.subspan(header + incomplete_bytes_);
+    uint8_t block[1024];  // a multiple of four, so that the mask begins anew with each
+    const size_t size = std::min(rest.size(), sizeof block);
+    std::memcpy(block, rest.data(), size);
+    if (mask_bytes != 0) {
+      const uint32_t key = base::load_le<uint32_t>(input.data() + header - 4);
+      apply_mask(block, size, std::rotr(key, 8 * static_cast<int>(incomplete_bytes_ & 3)));
+    }
+    incomplete_utf8_ = advance_utf8(incomplete_utf8_, {block, size});
+    incomplete_bytes_ += static_cast<uint32_t>(size);
+    if (incomplete_utf8_ == Utf8State::kInvalid) {
+      flags_ |= kEnded;
+      return ParseStatus::kBadUtf8;
+    }
+  }
+  return ParseStatus::kFrame;
 }
 
 Received WsReceiver::on_close(const FrameView& frame) {

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
@@ -147,6 +148,12 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("session_id").text(session);
     json.key("user_id").text(c.user);
     json.key("player_id").text(c.player);
+    json.key("entity_id");
+    if (c.row.entity.valid()) {
+      json.unsigned_integer(c.row.entity.value);
+    } else {
+      json.null();
+    }
     json.key("state").text(session::name_of(static_cast<session::State>(c.row.state)));
     json.key("state_encoding").text(c.row.encoding == 1 ? "packed" : "protobuf");
     json.key("address").text(peer_text(c.row));
@@ -190,6 +197,48 @@ std::string Server::shards_json() {
 }
 
 std::string Server::config_json() { return control::to_json(config_); }
+
+std::string Server::entity_history_json(const std::string& id) {
+  const auto wake = [this] { control_waker_->wake(); };
+  control::EntityHistory found;
+  if (id.size() <= world::kPlayerIdBytesMax) {
+    found = control_->entity_history_blocking(id, {}, wake);
+  }
+  uint32_t number = 0;
+  const auto read = std::from_chars(id.data(), id.data() + id.size(), number);
+  if (!found.found && read.ec == std::errc() && read.ptr == id.data() + id.size()) {
+    found = control_->entity_history_blocking({}, {number}, wake);
+  }
+  if (!found.found) return {};
+  const float step = agents_[0]->shard->slice().scale().metres_per_step;  // constant
+  control::JsonWriter json;
+  json.begin_object().key("entity_id").unsigned_integer(found.answer.entity.value);
+  json.key("player_id").text(found.player).key("shard").unsigned_integer(found.shard);
+  json.key("newest_tick").unsigned_integer(found.answer.newest_tick);
+  json.key("samples").begin_array();
+  for (uint32_t i = 0; i < found.answer.samples; ++i) {
+    world::HistorySample sample;
+    std::memcpy(&sample, found.samples.data() + i * sizeof sample, sizeof sample);
+    json.begin_object();
+    json.key("tick").unsigned_integer(found.answer.newest_tick + 1 + i - found.answer.samples);
+    json.key("position").begin_array();
+    for (const int32_t steps : sample.position) {
+      json.number(static_cast<double>(steps) * static_cast<double>(step));
+    }
+    json.end_array();
+    json.key("yaw_degrees").number(sample.yaw * 360.0 / 256);
+    json.key("flags").unsigned_integer(sample.flags).end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+std::string Server::snapshots_json() {
+  if (snapshots_) return snapshots_->json_blocking();
+  control::JsonWriter json;
+  json.begin_object().key("directory").text("").key("files").begin_array().end_array().end_object();
+  return json.take();
+}
 
 uint64_t Server::memory_reserved() const {
   uint64_t sum = fabric_->memory_bytes();

@@ -70,7 +70,25 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
+  // The newest state and those before it.
+  const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
+  w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
+                                              uint64_t{config.history.memory} / shards);
   return w;
+}
+
+net::CompressionConfig compression_config(const control::Config& config) {
+  const control::Config::Deflate& d = config.deflate;
+  net::CompressionConfig c;
+  c.enabled = config.listen.deflate;
+  c.rules = {static_cast<uint8_t>(d.window_bits), static_cast<uint8_t>(d.client_window_bits),
+             d.server_context_takeover, d.client_context_takeover};
+  c.memory_level = static_cast<uint8_t>(d.memory_level);
+  c.level = static_cast<uint8_t>(d.level);
+  c.min_bytes = d.min_bytes;
+  c.contexts = d.contexts;
+  c.turn_bytes = d.turn_bytes;
+  return c;
 }
 
 }  // namespace
@@ -131,6 +149,10 @@ bool Server::set_up(std::string* error) {
   control_counters_ = std::make_unique<metrics::Counters>();
   control_ = std::make_unique<control::ControlAgent>(*fabric_, *auth_, *control_counters_);
 
+  desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
+                                                         config_.desync.keep, *control_counters_);
+  control_->set_desync_dumps(desync_dumps_.get());
+
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
   std::vector<io::Waker*> wakers;
@@ -173,13 +195,18 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
+  shard.endpoint.message_timeout = config_.limits.message_timeout;
+  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
+  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
   shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
   shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.endpoint.deflate = compression_config(config_);
   shard.messages_per_second = config_.limits.messages_per_second;
   shard.messages_burst = config_.limits.messages_burst;
   shard.violations_per_minute = config_.limits.violations_per_minute;
   shard.server_version = TIDEGATE_VERSION;
+  shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
   shard.environment = extensions_.environment;
@@ -196,20 +223,29 @@ bool Server::set_up(std::string* error) {
     shard.endpoint.receive_buffers = agents_[i]->buffers;
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
                                                        agents_[i]->counters);
+    agents_[i]->counters.set(metrics::Gauge::kHistoryTicks, world.history_ticks);
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
+  if (shard.snapshots) set_up_snapshots(world);
   return true;
 }
 
 bool Server::start(std::string* error) {
   if (config_.admin.listen.is_set()) {
+    control::LivePageOptions live;
+    live.on = config_.admin.live_page;
+    live.websocket = config_.listen.websocket;
+    live.websocket.port = websocket_port();
+    live.max_speed = config_.world.max_speed;
+    if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
     admin_ = std::make_unique<control::AdminHttp>(
         static_cast<control::AdminSource&>(*this),
-        control::AdminHttpOptions{config_.admin.listen, config_.admin.token});
+        control::AdminHttpOptions{config_.admin.listen, config_.admin.token, std::move(live)});
     if (!admin_->start(error)) return false;
     admin_port_ = admin_->port();
   }
   running_ = true;
+  if (snapshots_) snapshots_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });
@@ -252,6 +288,7 @@ void Server::run_control() {
   } wakes(*this);
   while (!stop_control_.load(std::memory_order_relaxed)) {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
+    control_->turn_snapshots(monotonic_now(), unix_now_ms());
     if (control_->work(unix_now_ms(), wakes)) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
@@ -274,12 +311,17 @@ void Server::stop(base::Duration grace) {
     if (open == 0) break;
     ::poll(nullptr, 0, 10);
   }
+  // The last word of an orderly stop: who comes back stands where it stood.
+  if (snapshots_ && !snapshots_->take_blocking(base::seconds(5))) {
+    base::log(base::LogLevel::kWarn, "snapshots: none could be written at the stop");
+  }
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();
+  if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();
 }
 

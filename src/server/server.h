@@ -25,6 +25,7 @@
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
@@ -82,6 +83,8 @@ class Server final : control::AdminSource {
   Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
+  void set_up_snapshots(const world::WorldConfig& world);
+  void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
   void run_control();
   void log(base::LogLevel level, std::string_view text) const;
@@ -93,6 +96,8 @@ class Server final : control::AdminSource {
   std::string connections_json(const control::ConnectionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string snapshots_json() override;
+  std::string entity_history_json(const std::string& id) override;
 
   control::Config config_;
   Extensions extensions_;
@@ -101,7 +106,9 @@ class Server final : control::AdminSource {
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
-  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
+  std::unique_ptr<control::DesyncDumps> desync_dumps_;
+  std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
+  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};

@@ -55,6 +55,41 @@ void Shard::on_close_request(base::Bytes bytes) {
                   net::CloseCause::kServerClosed);
 }
 
+void Shard::on_list_history(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto request = read_message<mailbox::ListHistory>(bytes, &tail);
+  const world::EntityTable& entities = slice_.entities();
+  world::EntitySlot s = world::kNoEntity;
+  if (tail.empty()) {
+    s = entities.find(request.entity);
+  } else {
+    // No index of names: an administrator may ask, and the walk is bounded.
+    for (world::EntitySlot i = 0; i < entities.high_water() && s == world::kNoEntity; ++i) {
+      if (entities.live(i) && entities.player_id(i) == base::as_text(tail)) s = i;
+    }
+  }
+  mailbox::HistoryAnswer answer{};
+  answer.request = request.request;
+  answer.entity = base::EntityId::none();
+  uint8_t out[world::History::kTravelMax * sizeof(world::HistorySample) + world::kPlayerIdBytesMax];
+  size_t used = 0;
+  if (s != world::kNoEntity) {
+    const world::History& history = slice_.history();
+    world::HistorySample samples[world::History::kTravelMax];
+    const uint32_t n = history.samples(s, history.newest(), samples);
+    const std::string_view name = entities.player_id(s);
+    answer.entity = entities.id(s);
+    answer.newest_tick = history.newest();
+    answer.samples = static_cast<uint16_t>(n);
+    answer.name_bytes = static_cast<uint16_t>(name.size());
+    std::memcpy(out, samples, n * sizeof(world::HistorySample));
+    used = n * sizeof(world::HistorySample);
+    std::memcpy(out + used, name.data(), name.size());
+    used += name.size();
+  }
+  outbox_.post(mailbox_.control(), answer, {out, used});
+}
+
 // Refuses new connections, tells the clients why and closes them. The server ends the shard when
 // the last one has gone or its grace is over.
 void Shard::on_drain() {

@@ -53,6 +53,7 @@ void Shard::send_spawn(std::string_view player, DirectoryEntry& entry) {
     entry.entity_shard = slice_.scale().owner_of_position(at);
     spawn.entity = entry.entity;
     for (int i = 0; i < 3; ++i) spawn.position[i] = at[i];
+    if (entry.has_position) spawn.yaw = entry.yaw;
   }
   outbox_.post(entry.entity_shard.value, spawn, base::as_bytes(player));
 }
@@ -117,6 +118,7 @@ void Shard::on_gone(base::Bytes bytes) {
   if (entry == nullptr || entry->entity != gone.entity) return;
   entry->entity = {};
   entry->has_position = 1;
+  entry->yaw = static_cast<uint8_t>(gone.yaw);
   for (int i = 0; i < 3; ++i) entry->position[i] = gone.position[i];
   directory_.update(entry, barrier_.tick());
 }
@@ -154,6 +156,7 @@ void Shard::on_spawn(base::Bytes bytes) {
   world::SpawnSpec spec;
   spec.player_id = player;
   spec.position = {spawn.position[0], spawn.position[1], spawn.position[2]};
+  spec.yaw = spawn.yaw;
   spec.connection_shard = connection_shard;
   spec.connection = spawn.connection;
   const world::SpawnStatus status = slice_.spawn(spawn.entity, spec, barrier_.tick());

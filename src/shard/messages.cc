@@ -61,6 +61,12 @@ struct ClientMessages {
     return Handled::kOk;
   }
 
+  static Handled cell_report(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::CellReport report;
+    if (!wire::decode(m.payload, &report)) return Handled::kInvalid;
+    return s.on_cell_report(slot, report);
+  }
+
   static Handled player_move(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerMovement move;
     if (!wire::decode(m.payload, &move)) return Handled::kInvalid;
@@ -95,6 +101,7 @@ void Shard::add_routes() {
   add(MessageType::kDisconnect, ClientMessages::disconnect);
   add(MessageType::kClientHello, ClientMessages::client_hello);
   add(MessageType::kTimeSync, ClientMessages::time_sync);
+  add(MessageType::kCellReport, ClientMessages::cell_report);
   add(MessageType::kPlayerMove, ClientMessages::player_move);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   // Known numbers without a handler here.

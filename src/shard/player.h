@@ -27,6 +27,7 @@ struct Player {
   uint32_t client_tick = 0;        // highest the client has sent
   session::InboundSequence inbound;
   session::RateLimit rate;
+  session::RateLimit reports;  // CELL_REPORTs
   session::ViolationCounter violations;
   world::MoveResult answer{};  // MOVE_ACK due at the next flush when kAnswerDue
 };

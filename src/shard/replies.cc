@@ -54,6 +54,9 @@ void Shard::write_welcome(uint32_t slot) {
   established.server_time = io_.unix_ms();
   established.heartbeat_interval =
       static_cast<uint32_t>(config_.endpoint.heartbeat_interval.ns / 1'000'000);
+  char cell_size[16];
+  std::snprintf(cell_size, sizeof cell_size, "%g", static_cast<double>(config_.world.cell_size));
+  established.cell_size = cell_size;
   established.tick_rate = config_.world.tick_rate;
   established.server_tick = current_tick();
   send_reply(slot, wire::MessageType::kConnectionEstablished, established);

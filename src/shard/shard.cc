@@ -37,6 +37,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
                config.tick_hook_budget},
               slice_, *this, counters),
       environment_(kEnvironmentBytesMax),
+      snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -70,6 +71,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) run_timers();
     progress |= advance_tick();
     outbox_.retry();
+    if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
   endpoint_.flush();
@@ -169,6 +171,22 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kEnvironment:
       on_environment(bytes);
       break;
+    case MessageType::kSnapshotAt:
+      on_snapshot_at(bytes);
+      break;
+    case MessageType::kListHistory:
+      on_list_history(bytes);
+      break;
+    case MessageType::kCellReported:
+      on_cell_reported(from, bytes);
+      break;
+    case MessageType::kCellDisputed:
+      on_cell_disputed(bytes);
+      break;
+    case MessageType::kCellDump:
+    case MessageType::kHistoryAnswer:
+    case MessageType::kSnapshotPiece:
+    case MessageType::kSnapshotEnd:
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
@@ -209,11 +227,13 @@ void Shard::update_gauges() {
   counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
   counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
   counters_.set(Counter::kEncodesSkipped, encode.skipped);
+  counters_.set(Counter::kCellsHealed, interest_.counters().heals);
 }
 
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
-         identities_.memory_bytes() + bridge_.bytes() + players_.bytes() + outbox_.memory_bytes();
+         identities_.memory_bytes() + bridge_.bytes() + players_.bytes() + outbox_.memory_bytes() +
+         snapshot_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

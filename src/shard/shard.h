@@ -12,7 +12,8 @@
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
 // replies.cc what it answers; handlers.cc an embedder's handlers; tick.cc simulate, encode, flush;
-// home.cc the directory of players; admin.cc rows and drain.
+// home.cc the directory of players; admin.cc rows and drain; snapshot.cc cuts for world snapshots;
+// desync.cc clients' checksums.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -32,6 +33,7 @@
 #include "shard/outbox.h"
 #include "shard/player.h"
 #include "shard/router.h"
+#include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
 #include "shard/world_bridge.h"
 #include "wire/messages.h"
@@ -52,6 +54,7 @@ struct ShardConfig {
   base::Duration hello_wait = base::seconds(1);
   std::string_view server_version;         // outlives the shard
   base::Instant first_tick;                // the same for all shards
+  bool snapshots = false;                  // whether control may ask for them
   uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
   base::Duration handler_time_limit = base::seconds(5);  // longer is answered with 4008
@@ -87,6 +90,12 @@ class Shard final : net::ConnectionHandler,
   bool draining() const { return draining_; }
   uint32_t open_connections() const { return endpoint_.open_count(); }
   uint64_t memory_bytes() const;
+
+  // Before the first turn, from a snapshot (snapshot.cc). A player of this home shard is given the
+  // place where it stood; an entity that is no player comes back into the world, false at a limit.
+  void restore_place(std::string_view player, const world::Steps3& position, uint8_t yaw);
+  bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
+                      uint8_t yaw, uint32_t flags, uint64_t tag);
 
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
@@ -199,6 +208,16 @@ class Shard final : net::ConnectionHandler,
   void on_list(base::Bytes bytes);
   void on_close_request(base::Bytes bytes);
   void on_drain();
+  void on_list_history(base::Bytes bytes);
+
+  // desync.cc
+  Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
+  void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
+  void on_cell_disputed(base::Bytes bytes);
+
+  // snapshot.cc
+  void on_snapshot_at(base::Bytes bytes);
+  void cut_snapshot();
 
   struct HelloWait {
     base::ConnectionRef connection;
@@ -225,6 +244,7 @@ class Shard final : net::ConnectionHandler,
   WorldBridge bridge_;
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
+  SnapshotCapture snapshot_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
@@ -242,6 +262,7 @@ class Shard final : net::ConnectionHandler,
   bool answers_due_ = false;  // somebody has something personal in the next flush
   uint32_t entity_counter_ = 0;
   uint32_t gauges_tick_ = 0;
+  uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
 
   mem::MappedArray<world::Chunk> chunks_;

@@ -54,6 +54,7 @@ void Shard::run_simulate() {
 
 void Shard::run_encode() {
   const uint32_t tick = barrier_.tick();
+  if (snapshot_.due(tick)) cut_snapshot();
   const base::Instant started = io_.now();
   slice_.encode(tick, io_.unix_ms(), *this);
   for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick});
@@ -152,6 +153,7 @@ bool Shard::gone(base::EntityId entity, std::string_view player_id, const world:
   mailbox::Gone gone{};
   gone.entity = entity;
   for (int i = 0; i < 3; ++i) gone.position[i] = position[i];
+  gone.yaw = slice_.entities().image(slice_.entities().find(entity)).yaw;
   outbox_.post(world::home_of(player_id, config_.count).value, gone, base::as_bytes(player_id));
   return true;
 }

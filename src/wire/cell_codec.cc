@@ -209,6 +209,30 @@ size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header) {
   return write_header(out, header);
 }
 
+void write_cell_row(uint8_t* out, const CellRow& row) {
+  base::store_le(out, row.slot);
+  out[2] = row.kind;
+  out[3] = row.yaw;
+  base::store_le(out + 4, row.id);
+  base::store_le(out + 8, row.x);
+  base::store_le(out + 12, row.y);
+  base::store_le(out + 16, row.z);
+  base::store_le(out + 20, row.flags);
+}
+
+CellRow read_cell_row(const uint8_t* in) {
+  CellRow row;
+  row.slot = base::load_le<uint16_t>(in);
+  row.kind = in[2];
+  row.yaw = in[3];
+  row.id = base::load_le<uint32_t>(in + 4);
+  row.x = base::load_le<int32_t>(in + 8);
+  row.y = base::load_le<int32_t>(in + 12);
+  row.z = base::load_le<int32_t>(in + 16);
+  row.flags = base::load_le<uint32_t>(in + 20);
+  return row;
+}
+
 CellChecksum::CellChecksum() : state_(XXH3_createState()) {
   TG_ASSERT(state_ != nullptr);
   reset();
@@ -219,15 +243,8 @@ void CellChecksum::reset() { XXH3_64bits_reset(static_cast<XXH3_state_t*>(state_
 
 void CellChecksum::add(uint16_t slot, uint8_t kind, uint8_t yaw, uint32_t id, int32_t x, int32_t y,
                        int32_t z, uint32_t flags) {
-  uint8_t row[24];
-  base::store_le(row, slot);
-  row[2] = kind;
-  row[3] = yaw;
-  base::store_le(row + 4, id);
-  base::store_le(row + 8, x);
-  base::store_le(row + 12, y);
-  base::store_le(row + 16, z);
-  base::store_le(row + 20, flags);
+  uint8_t row[kCellRowBytes];
+  write_cell_row(row, {slot, kind, yaw, id, x, y, z, flags});
   XXH3_64bits_update(static_cast<XXH3_state_t*>(state_), row, sizeof row);
 }
 
@@ -378,6 +395,37 @@ uint64_t CellImage::checksum() const {
     if (m.live) sum.add(static_cast<uint16_t>(slot), m.kind, m.yaw, m.id, m.x, m.y, m.z, m.flags);
   }
   return sum.value();
+}
+
+uint32_t CellImage::rows(std::span<CellRow> out) const {
+  uint32_t n = 0;
+  for (size_t slot = 0; slot < slots_.size() && n < out.size(); ++slot) {
+    const Member& m = slots_[slot];
+    if (!m.live) continue;
+    out[n++] = {static_cast<uint16_t>(slot), m.kind, m.yaw, m.id, m.x, m.y, m.z, m.flags};
+  }
+  return n;
+}
+
+int32_t CellImage::flip_bit(uint64_t random) {
+  if (count_ == 0) return -1;
+  uint32_t skip = static_cast<uint32_t>(random >> 32) % count_;
+  for (size_t slot = 0; slot < slots_.size(); ++slot) {
+    Member& m = slots_[slot];
+    if (!m.live || skip-- != 0) continue;
+    const auto bit = static_cast<uint32_t>(random % 136);
+    int32_t* const place[3] = {&m.x, &m.y, &m.z};
+    if (bit < 96) {
+      int32_t& axis = *place[bit / 32];
+      axis = static_cast<int32_t>(static_cast<uint32_t>(axis) ^ (1U << (bit % 32)));
+    } else if (bit < 128) {
+      m.flags ^= 1U << (bit - 96);
+    } else {
+      m.yaw = static_cast<uint8_t>(m.yaw ^ (1U << (bit - 128)));
+    }
+    return static_cast<int32_t>(slot);
+  }
+  return -1;
 }
 
 }  // namespace tidegate::wire

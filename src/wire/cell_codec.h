@@ -75,8 +75,20 @@ size_t write_cell_delta(base::MutableBytes out, const CellFrameHeader& header,
                         std::span<const CellChange> changes);
 size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header);
 
-// XXH3-64 over 24 bytes for each member in ascending slots, little-endian: slot u16, kind u8,
-// yaw u8, id u32, x i32, y i32, z i32, flags u32.
+// What a checksum says of one member: 24 bytes, little-endian, in this order.
+struct CellRow {
+  uint16_t slot = 0;
+  uint8_t kind = 0, yaw = 0;
+  uint32_t id = 0;
+  int32_t x = 0, y = 0, z = 0;  // as in CellMember
+  uint32_t flags = 0;
+  bool operator==(const CellRow&) const = default;
+};
+inline constexpr size_t kCellRowBytes = 24;
+void write_cell_row(uint8_t* out, const CellRow& row);
+CellRow read_cell_row(const uint8_t* in);
+
+// XXH3-64 over the rows of all members in ascending slots.
 class CellChecksum {
  public:
   CellChecksum();
@@ -135,6 +147,10 @@ class CellImage {
   const CellFrameHeader& header() const { return header_; }  // of the last frame applied
   uint64_t checksum() const;
   uint32_t count() const { return count_; }
+  // Fills `out` with the rows of members in ascending slots; returns how many there were room for.
+  uint32_t rows(std::span<CellRow> out) const;
+  // Fault injection: inverts one bit of what some member shows. Returns its slot; -1: no member.
+  int32_t flip_bit(uint64_t random);
   const std::vector<Member>& slots() const { return slots_; }
 
  private:

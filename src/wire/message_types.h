@@ -31,6 +31,7 @@
   X(kTimeSync, 202, "TIME_SYNC")                         \
   X(kInterestUpdate, 203, "INTEREST_UPDATE")             \
   X(kCellFrame, 204, "CELL_FRAME")                       \
+  X(kCellReport, 205, "CELL_REPORT")                     \
   X(kPresenceUpdate, 300, "PRESENCE_UPDATE")             \
   X(kFriendStatus, 301, "FRIEND_STATUS")                 \
   X(kPresenceSubscribe, 302, "PRESENCE_SUBSCRIBE")       \

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/messages.h"
 
+#include "wire/bits.h"
 #include "wire/envelope.h"
 
 namespace tidegate::wire {
 namespace {
+
+constexpr std::string_view kCellSize = "cell_size";  // key of ConnectionEstablished.features
 
 // One field's value into a member, with the check of its wire type; false: malformed.
 class Field {
@@ -21,6 +24,12 @@ class Field {
   bool to(float* v) const { return r_.is(WireType::kFixed32) && (*v = r_.number(), true); }
   bool to(std::string_view* v) const { return r_.is(WireType::kBytes) && is_utf8(*v = r_.text()); }
   bool to(base::Bytes* v) const { return r_.is(WireType::kBytes) && (*v = r_.bytes(), true); }
+  bool zigzag_to(int32_t* v) const {
+    return r_.is(WireType::kVarint) && (*v = unzigzag(static_cast<uint32_t>(r_.varint())), true);
+  }
+  bool fixed_to(uint64_t* v) const {
+    return r_.is(WireType::kFixed64) && (*v = r_.fixed64(), true);
+  }
   bool to(Vector3* v) const;
   bool to(Quaternion* v) const;
 
@@ -54,13 +63,18 @@ bool Field::to(Vector3* v) const {
          });
 }
 
-// An entry of a map<string, string> that nobody reads: only whether it is well formed.
-bool is_text_entry(const Field& field) {
+// An entry of a map<string, string>; `value` is set when its key is `wanted`.
+bool read_text_entry(const Field& field, std::string_view wanted, std::string_view* value) {
   base::Bytes entry;
-  return field.to(&entry) && for_fields(entry, [](uint32_t n, const Field& f) {
-           std::string_view text;
-           return n > 2 || f.to(&text);
-         });
+  std::string_view parts[2];
+  if (!field.to(&entry) || !for_fields(entry, [&](uint32_t n, const Field& f) {
+        std::string_view text;
+        return n > 2 || f.to(n == 1 ? &parts[0] : n == 2 ? &parts[1] : &text);
+      })) {
+    return false;
+  }
+  if (parts[0] == wanted) *value = parts[1];
+  return true;
 }
 
 bool Field::to(Quaternion* q) const {
@@ -230,6 +244,32 @@ bool decode(base::Bytes bytes, PlayerStateDelta* m) {
   });
 }
 
+bool decode(base::Bytes bytes, CellReport* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1:
+        return f.zigzag_to(&m->cell_x);
+      case 2:
+        return f.zigzag_to(&m->cell_z);
+      case 3:
+        return f.to(&m->epoch);
+      case 4:
+        return f.to(&m->frame);
+      case 5:
+        return f.to(&m->tick);
+      case 6:
+        return f.fixed_to(&m->checksum);
+      case 7:
+        return f.fixed_to(&m->expected);
+      case 8:
+        return f.to(&m->members);
+      default:
+        return true;
+    }
+  });
+}
+
 bool decode(base::Bytes bytes, TimeSync* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
@@ -261,7 +301,7 @@ bool decode(base::Bytes bytes, ConnectionEstablished* m) {
       case 4:
         return f.to(&m->heartbeat_interval);
       case 5:
-        return is_text_entry(f);
+        return read_text_entry(f, kCellSize, &m->cell_size);
       case 6:
         return f.to(&m->resume_token);
       case 7:
@@ -428,6 +468,17 @@ void encode(PbWriter& out, const PlayerStateDelta& m) {
   out.varint(9, m.delta_tick);
 }
 
+void encode(PbWriter& out, const CellReport& m) {
+  out.varint(1, zigzag(m.cell_x));
+  out.varint(2, zigzag(m.cell_z));
+  out.varint(3, m.epoch);
+  out.varint(4, m.frame);
+  out.varint(5, m.tick);
+  out.fixed64(6, m.checksum);
+  out.fixed64(7, m.expected);
+  out.bytes(8, m.members);
+}
+
 void encode(PbWriter& out, const TimeSync& m) {
   out.int64(1, m.server_time);
   out.varint(2, m.server_tick);
@@ -440,6 +491,12 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.text(2, m.server_version);
   out.int64(3, m.server_time);
   out.varint(4, m.heartbeat_interval);
+  if (!m.cell_size.empty()) {
+    const size_t mark = out.begin(5);
+    out.text(1, kCellSize);
+    out.text(2, m.cell_size);
+    out.end(mark);
+  }
   out.text(6, m.resume_token);
   out.varint(7, m.tick_rate);
   out.varint(8, m.server_tick);

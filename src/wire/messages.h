@@ -82,6 +82,15 @@ struct PlayerStateDelta {
   uint32_t base_tick = 0, delta_tick = 0;
 };
 
+// A client's checksum of one cell, and the rows it was made of when it differs from the server's.
+struct CellReport {
+  int32_t cell_x = 0, cell_z = 0;
+  uint32_t epoch = 0, frame = 0, tick = 0;  // of the last frame applied
+  uint64_t checksum = 0;                    // of the client's image
+  uint64_t expected = 0;                    // that stood in the frame; 0: none did
+  base::Bytes members;                      // CellRow records in ascending slots, may be cut
+};
+
 struct TimeSync {
   int64_t server_time = 0;
   uint32_t server_tick = 0;
@@ -94,6 +103,7 @@ struct ConnectionEstablished {
   std::string_view server_version;
   int64_t server_time = 0;
   uint32_t heartbeat_interval = 0;  // ms
+  std::string_view cell_size;       // features["cell_size"], metres; empty: left out
   std::string_view resume_token;
   uint32_t tick_rate = 0;
   uint32_t server_tick = 0;
@@ -137,6 +147,7 @@ bool decode(base::Bytes bytes, PlayerMovement* out);
 bool decode(base::Bytes bytes, PlayerStateUpdate* out);
 bool decode(base::Bytes bytes, PlayerStateDelta* out);
 bool decode(base::Bytes bytes, TimeSync* out);
+bool decode(base::Bytes bytes, CellReport* out);
 bool decode(base::Bytes bytes, ConnectionEstablished* out);
 bool decode(base::Bytes bytes, AuthenticationResult* out);  // permissions: the first entry only
 bool decode(base::Bytes bytes, ErrorNotification* out);
@@ -149,6 +160,7 @@ void encode(PbWriter& out, const PlayerMovement& m);
 void encode(PbWriter& out, const PlayerStateUpdate& m);
 void encode(PbWriter& out, const PlayerStateDelta& m);
 void encode(PbWriter& out, const TimeSync& m);
+void encode(PbWriter& out, const CellReport& m);
 void encode(PbWriter& out, const ConnectionEstablished& m);
 void encode(PbWriter& out, const AuthenticationResult& m);
 void encode(PbWriter& out, const ErrorNotification& m);

@@ -71,6 +71,11 @@ class PbWriter {
     raw_varint(uint64_t{field} << 3 | 5);
     raw(&bits, 4);
   }
+  void fixed64(uint32_t field, uint64_t v) {
+    if (v == 0) return;
+    raw_varint(uint64_t{field} << 3 | 1);
+    raw(&v, 8);
+  }
   void bytes(uint32_t field, base::Bytes v) {
     if (!v.empty()) put_bytes(field, v);
   }

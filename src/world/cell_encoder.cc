@@ -23,6 +23,7 @@ CellEncoder::CellEncoder(const WorldConfig& config, const WorldScale& scale, Ent
       arena_(arena),
       builder_(arena),
       zone_(config.zone_id),
+      checksum_ticks_(std::max(1u, config.tick_rate / kChecksumsPerSecond)),
       members_(config.entities),
       leaves_(config.entities),
       changes_(config.entities) {
@@ -61,6 +62,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
         return false;
       }
       ++counters_.frames;
+      if (checksum_due(cell)) cell.checksum_tick = tick;
     }
     commit_change(c);
   }

@@ -20,7 +20,7 @@
 
 namespace tidegate::world {
 
-inline constexpr uint32_t kChecksumFrames = 64;  // every so many frames of a cell carry a checksum
+inline constexpr uint32_t kChecksumsPerSecond = 2;  // of a cell that changes, in its deltas
 
 struct EncodeCounters {
   uint64_t frames = 0;            // ticks of cells with a change that somebody reads
@@ -42,6 +42,11 @@ class CellEncoder {
   const EncodeCounters& counters() const { return counters_; }
   size_t bytes() const;
 
+  // Checksum of the cell as its watchers have it: valid when nothing changed since the last frame.
+  uint64_t checksum(const Cell& cell);
+  // One member as checksums see it.
+  wire::CellRow row(const Cell& cell, uint16_t slot, EntitySlot s, const Image& image) const;
+
   // What watchers of the cell are shown: an entity that waits to be handed over stands at the edge.
   Steps3 shown_position(CellKey cell, const Image& image) const;
 
@@ -60,7 +65,9 @@ class CellEncoder {
   ChunkSpan packed_delta(const Cell& cell);
   ChunkSpan packed_keyframe(const Cell& cell);
   ChunkSpan packed_drop(const Cell& cell);
-  uint64_t checksum(const Cell& cell);
+  bool checksum_due(const Cell& cell) const {
+    return tick_ - cell.checksum_tick >= checksum_ticks_;
+  }
   wire::CellFrameHeader header(const Cell& cell, uint32_t frame) const;
   wire::CellMember member_record(const Cell& cell, uint16_t slot, EntitySlot s) const;
   template <class Write>
@@ -82,6 +89,7 @@ class CellEncoder {
   ChunkBuilder builder_;
   std::string_view zone_;
   wire::CellChecksum checksum_;
+  uint32_t checksum_ticks_;          // between two deltas with one
   wire::Quaternion rotations_[256];  // of each yaw
   // Lists of one cell for the packed codec.
   mem::MappedArray<wire::CellMember> members_;

@@ -11,6 +11,7 @@ namespace tidegate::world {
 // as many blocks as entities always suffice.
 CellStreams::CellStreams(uint32_t cells, uint32_t entities)
     : cells_(cells),
+      checksums_(size_t{cells} * kChecksumsKept),
       index_(cells),
       blocks_(entities),
       events_(size_t{entities} * 2),
@@ -24,6 +25,8 @@ uint32_t CellStreams::obtain(CellKey key) {
   uint32_t i = free_cell_;
   if (i != kNone) {
     free_cell_ = cells_[i].first_block;
+    // Those of the cell that was here; a place never used has none and stays untouched.
+    for (uint32_t c = 0; c < kChecksumsKept; ++c) checksums_[i * kChecksumsKept + c].valid = 0;
   } else if (cells_used_ < cells_.size()) {
     i = cells_used_++;
   } else {
@@ -38,6 +41,32 @@ uint32_t CellStreams::obtain(CellKey key) {
   cell.live = true;
   index_.insert(key.packed(), i);
   return i;
+}
+
+// The same frame takes the place of itself, else the oldest goes.
+void CellStreams::note_checksum(const Cell& cell, uint32_t frame, uint64_t value) {
+  const auto i = static_cast<size_t>(&cell - cells_.data());
+  FrameChecksum* const kept = checksums_.data() + i * kChecksumsKept;
+  FrameChecksum* place = kept;
+  for (uint32_t c = 0; c < kChecksumsKept; ++c) {
+    FrameChecksum& candidate = kept[c];
+    if (candidate.valid == 0 || candidate.frame == frame) {
+      place = &candidate;
+      break;
+    }
+    if (frame - candidate.frame > frame - place->frame) place = &candidate;
+  }
+  *place = {value, frame, 1};
+}
+
+bool CellStreams::checksum_of(uint32_t cell, uint32_t frame, uint64_t* out) const {
+  const FrameChecksum* const kept = checksums_.data() + size_t{cell} * kChecksumsKept;
+  for (uint32_t c = 0; c < kChecksumsKept; ++c) {
+    if (kept[c].valid == 0 || kept[c].frame != frame) continue;
+    *out = kept[c].value;
+    return true;
+  }
+  return false;
 }
 
 bool CellStreams::has_room(CellKey key) const {
@@ -293,8 +322,8 @@ void CellStreams::finish_frame(uint32_t c, EntityTable& entities) {
 }
 
 size_t CellStreams::bytes() const {
-  return cells_.bytes() + index_.bytes() + blocks_.bytes() + events_.bytes() + names_.bytes() +
-         queue_.bytes();
+  return cells_.bytes() + checksums_.bytes() + index_.bytes() + blocks_.bytes() + events_.bytes() +
+         names_.bytes() + queue_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -37,13 +37,22 @@ struct CellEvent {
   bool has_other;  // false: spawned, or left the world
 };
 
+// Checksum that a frame carried, or that was made of the cell as of that frame.
+struct FrameChecksum {
+  uint64_t value;
+  uint32_t frame;
+  uint32_t valid;
+};
+inline constexpr uint32_t kChecksumsKept = 4;  // of each cell
+
 struct Cell {
   CellKey key;
   uint32_t first_block, last_block;  // ascending slots; kNone: no members
   uint32_t members;
-  uint32_t frame;       // number of the last frame
-  uint32_t full_until;  // before this frame only the last block can have a free slot
-  uint32_t base_tick;   // with `skipped`: the tick that watchers stand at
+  uint32_t frame;          // number of the last frame
+  uint32_t full_until;     // before this frame only the last block can have a free slot
+  uint32_t base_tick;      // with `skipped`: the tick that watchers stand at
+  uint32_t checksum_tick;  // when a delta last carried a checksum
   uint32_t first_event, last_event;
   uint64_t packed_readers;  // bit: shard
   uint64_t protobuf_readers;
@@ -95,6 +104,10 @@ class CellStreams {
   // Ends a frame: events and changes are forgotten, the frame number moves on, empty blocks whose
   // slots have rested are given back.
   void finish_frame(uint32_t cell, EntityTable& entities);
+  // What clients' checksums of the frame are held against: the newest kChecksumsKept.
+  void note_checksum(const Cell& cell, uint32_t frame, uint64_t value);
+  // False: not known (any more).
+  bool checksum_of(uint32_t cell, uint32_t frame, uint64_t* out) const;
   // Calls encode(cell) for each queued cell; those for which it returns false stay at the front of
   // the queue for the next time.
   template <class Encode>
@@ -165,6 +178,7 @@ class CellStreams {
   void unlink_event(Cell& cell, uint32_t event);
 
   mem::MappedArray<Cell> cells_;
+  mem::MappedArray<FrameChecksum> checksums_;  // kChecksumsKept of each cell
   CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;

@@ -28,8 +28,9 @@ struct DirectoryEntry {
   base::ShardId entity_shard;  // owner as last heard
   Steps3 position;             // where it last left the world; valid with has_position
   uint32_t last_seen_tick;
-  uint16_t has_position;  // 1: it was here before
-  uint16_t user;          // for the shard's use: state of a login under way
+  uint8_t has_position;  // 1: it was here before
+  uint8_t yaw;           // valid with has_position
+  uint16_t user;         // for the shard's use: state of a login under way
   bool online() const { return entity.valid() || connection.valid(); }
 };
 
@@ -46,6 +47,12 @@ class Directory {
   // in which offline players are evicted.
   void update(DirectoryEntry* entry, uint32_t now_tick);
   void erase(std::string_view player_id);
+
+  // Entries ever used, for a walk in pieces: for (i = 0; i < high_water(); ++i) if (known(i)) ...
+  uint32_t high_water() const { return used_; }
+  bool known(uint32_t i) const { return name_refs_[i].length != 0; }
+  const DirectoryEntry& entry(uint32_t i) const { return entries_[i]; }
+  std::string_view player_id(uint32_t i) const { return names_.view(name_refs_[i]); }
 
   uint32_t count() const { return count_; }
   uint32_t offline_count() const { return offline_; }

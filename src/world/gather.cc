@@ -77,7 +77,10 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     const uint64_t bit = uint64_t{1} << i;
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
-    if ((w.joining & bit) == 0) {
+    // A keyframe that is due has the delta in it.
+    const bool renewed =
+        (w.healing & ~w.dropping & bit) != 0 && (p->answered & kPackedKeyframe) != 0;
+    if ((w.joining & bit) == 0 && !renewed) {
       if (packed) {
         chunks.add(p->packed_delta);
       } else {
@@ -87,7 +90,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     }
     if (w.dropping & bit) {
       if (p->answered & dropped_by) dropped |= bit;
-    } else if ((w.joining & bit) != 0 && (p->answered & joined_by) != 0) {
+    } else if (((w.joining | w.healing) & bit) != 0 && (p->answered & joined_by) != 0) {
       joined |= bit;
       own_answered |= p->cell == scale_.cell_of({w.x, 0, w.z});
     }
@@ -113,6 +116,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       const Publication& p = publications_[w.cells[i]];
       chunks.add(packed ? p.packed_keyframe : p.protobuf_spawns);
       w.joining &= ~(uint64_t{1} << i);
+      w.healing &= ~(uint64_t{1} << i);
     }
   }
   // A drop that was left out must come again: the cell stays on the list.
@@ -121,7 +125,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     if (dropped >> i & 1) forget(w, i);
   }
   // What was not answered is asked for again; it costs nothing while the question is on its way.
-  for (uint64_t open = w.joining | w.dropping; open != 0; open &= open - 1) {
+  for (uint64_t open = w.joining | w.dropping | w.healing; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
     request(w.cells[i], (w.dropping >> i & 1) != 0 ? dropped_by : join_requests(w));
   }

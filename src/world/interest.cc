@@ -138,7 +138,7 @@ void InterestTable::forget(Watcher& w, uint32_t i) {
   unwatch(w.cells[i], (w.state & kIsPacked) != 0 ? Encoding::kPacked : Encoding::kProtobuf);
   const uint32_t last = w.count - 1u;
   w.cells[i] = w.cells[last];
-  for (uint64_t* bits : {&w.joining, &w.dropping}) {
+  for (uint64_t* bits : {&w.joining, &w.dropping, &w.healing}) {
     const uint64_t moved = *bits >> last & 1;
     *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }
@@ -149,6 +149,7 @@ void InterestTable::resync(uint32_t watcher) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
   ++counters_.resyncs;
+  w.healing = 0;
   if ((w.state & kIsPacked) == 0) {
     // The WORLD_STATE replaces all that its client has.
     w.state |= kWorldDue;
@@ -162,6 +163,30 @@ void InterestTable::resync(uint32_t watcher) {
     w.joining |= uint64_t{1} << i;
     request(w.cells[i], join_requests(w));
   }
+}
+
+bool InterestTable::has(uint32_t watcher, CellKey key) const {
+  const Watcher& w = watchers_[watcher];
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (cells_[w.cells[i]].key == key) return true;
+  }
+  return false;
+}
+
+bool InterestTable::heal(uint32_t watcher, CellKey key) {
+  Watcher& w = watchers_[watcher];
+  if ((w.state & kIsPacked) == 0) return false;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    const uint64_t bit = uint64_t{1} << i;
+    if (cells_[w.cells[i]].key != key) continue;
+    if ((w.dropping & bit) != 0) return false;
+    if ((w.joining & bit) != 0) return true;  // a keyframe is due anyway
+    w.healing |= bit;
+    ++counters_.heals;
+    request(w.cells[i], kPackedKeyframe);
+    return true;
+  }
+  return false;
 }
 
 // --- watched cells ---

@@ -72,7 +72,7 @@ enum class Gathered : uint8_t {
 };
 
 struct InterestCounters {
-  uint64_t joins = 0, drops = 0, resyncs = 0;
+  uint64_t joins = 0, drops = 0, resyncs = 0, heals = 0;
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
 };
@@ -87,6 +87,8 @@ class InterestTable {
   void add(uint32_t watcher, Encoding encoding, float view_distance, const Steps3& position);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
+  // Whether the cell is on the watcher's list.
+  bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
   // New view distance, as for add().
@@ -94,6 +96,9 @@ class InterestTable {
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);
+  // Sends one cell anew in the next tick: the client's image of it is not the owner's. False when
+  // a packed watcher does not have the cell (any more).
+  bool heal(uint32_t watcher, CellKey cell);
 
   // Tells owners what changed since the last call. Cost: cells with changes.
   void post_changes(InterestEvents& events);
@@ -110,13 +115,14 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 160;
+  static constexpr size_t kWatcherBytes = 168;
 
  private:
   struct Watcher {
     uint16_t cells[kActiveCellsMax];  // indices of watched cells, the first `count` are valid
     uint64_t joining;                 // bit i: no keyframe of cells[i] was gathered yet
     uint64_t dropping;                // bit i: to be let go with this tick's chunks
+    uint64_t healing;                 // bit i: a keyframe is due although the client has the cell
     int32_t x, z;                     // steps, where the cells were last decided
     uint16_t view_steps;              // radius, steps
     uint8_t count;

@@ -47,13 +47,23 @@ wire::CellMember CellEncoder::member_record(const Cell& cell, uint16_t slot, Ent
 uint64_t CellEncoder::checksum(const Cell& cell) {
   checksum_.reset();
   cells_.for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
-    const Image& image = entities_.image(s);
-    const Steps3 shown = shown_position(cell.key, image);
-    checksum_.add(slot, static_cast<uint8_t>(image.kind), image.yaw, entities_.id(s).value,
-                  shown[0] - cell.key.x * scale_.cell_steps, shown[1],
-                  shown[2] - cell.key.z * scale_.cell_steps, image.flags);
+    const wire::CellRow r = row(cell, slot, s, entities_.image(s));
+    checksum_.add(r.slot, r.kind, r.yaw, r.id, r.x, r.y, r.z, r.flags);
   });
   return checksum_.value();
+}
+
+wire::CellRow CellEncoder::row(const Cell& cell, uint16_t slot, EntitySlot s,
+                               const Image& image) const {
+  const Steps3 shown = shown_position(cell.key, image);
+  return {slot,
+          static_cast<uint8_t>(image.kind),
+          image.yaw,
+          entities_.id(s).value,
+          shown[0] - cell.key.x * scale_.cell_steps,
+          shown[1],
+          shown[2] - cell.key.z * scale_.cell_steps,
+          image.flags};
 }
 
 // Writes one CELL_FRAME as a chunk of its own; 0 when it does not fit.
@@ -111,8 +121,11 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
   const PackedLists n = list_packed_change(cell);
   wire::CellFrameHeader h = header(cell, cell.frame + 1);
   h.reference = cell.frame;
-  const bool with_checksum = h.frame % kChecksumFrames == 0;
-  if (with_checksum) h.checksum = checksum(cell);
+  const bool with_checksum = checksum_due(cell);
+  if (with_checksum) {
+    h.checksum = checksum(cell);
+    cells_.note_checksum(cell, h.frame, h.checksum);
+  }
   PackedLists at;
   PackedLists most{kLeavesInChunk, kEntersInChunk, kChangesInChunk};
   do {
@@ -154,6 +167,7 @@ ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
   wire::CellFrameHeader h = header(cell, cell.frame);
   h.keyframe = true;
   h.checksum = checksum(cell);
+  cells_.note_checksum(cell, h.frame, h.checksum);
   uint32_t at = 0;
   uint32_t most = kEntersInChunk;
   do {

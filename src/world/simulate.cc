@@ -9,7 +9,8 @@ namespace tidegate::world {
 
 namespace {
 
-// An entity on its way to another slice of this process, with its name and custom state behind it.
+// An entity on its way to another slice of this process, with its name, custom state and past
+// behind it.
 struct TransferRecord {
   Image image;
   Control control;
@@ -19,8 +20,11 @@ struct TransferRecord {
   uint8_t state;  // StateBit that travel
   uint8_t name_bytes;
   uint8_t custom_bytes;
+  uint8_t samples;  // of its past, behind the custom state
 };
-static_assert(sizeof(TransferRecord) + kPlayerIdBytesMax + kCustomBytesMax <= kTransferBytesMax);
+static_assert(sizeof(TransferRecord) + kPlayerIdBytesMax + kCustomBytesMax +
+                  History::kTravelMax * sizeof(HistorySample) <=
+              kTransferBytesMax);
 static_assert(std::is_trivially_copyable_v<TransferRecord>);
 
 constexpr uint8_t kTravellingState = kResultPending | kAcknowledges | kCorrected | kLeaving;
@@ -48,6 +52,7 @@ void WorldSlice::simulate(uint32_t tick, SliceEvents& events) {
     entities_.membership(s).state &= static_cast<uint8_t>(~kActive);
     settle(s, tick, events);
   }
+  history_.record(tick, entities_);
 }
 
 void WorldSlice::apply_inputs(uint32_t tick) {
@@ -230,28 +235,43 @@ bool WorldSlice::hand_over(EntitySlot s, ShardId owner, uint32_t tick, SliceEven
   record.state = membership.state & kTravellingState;
   record.name_bytes = static_cast<uint8_t>(name.size());
   record.custom_bytes = entities_.has_custom() ? entities_.custom(s).whole_bytes : uint8_t{0};
+  const size_t past = sizeof record + name.size() + record.custom_bytes;
+  record.samples = static_cast<uint8_t>(export_past(s, tick, bytes + past));
   std::memcpy(bytes, &record, sizeof record);
-  size_t size = sizeof record + name.size();
   std::memcpy(bytes + sizeof record, name.data(), name.size());
   if (record.custom_bytes != 0) {
-    std::memcpy(bytes + size, entities_.custom(s).whole, record.custom_bytes);
-    size += record.custom_bytes;
+    std::memcpy(bytes + sizeof record + name.size(), entities_.custom(s).whole,
+                record.custom_bytes);
   }
-  if (!events.transfer(owner, {bytes, size})) return false;
+  if (!events.transfer(owner, {bytes, past + record.samples * sizeof(HistorySample)})) return false;
 
   cells_.leave(entities_, s, &to, tick);
   end_linger(s);
+  history_.end(s);
   entities_.remove(s);
   entities_.forward(id, owner, tick);
   ++counters_.transfers_out;
   return true;
 }
 
+// The past that travels: the newest samples and, last, where it stands in this tick, which only
+// the receiver records. Returns how many.
+uint32_t WorldSlice::export_past(EntitySlot s, uint32_t tick, uint8_t* out) const {
+  if (history_.depth() == 0) return 0;
+  HistorySample samples[History::kTravelMax];
+  uint32_t n = history_.samples(s, tick - 1, {samples, History::kTravelMax - 1});
+  const Image& image = entities_.image(s);
+  samples[n++] = HistorySample{image.position, image.flags, image.yaw, {}};
+  std::memcpy(out, samples, n * sizeof(HistorySample));
+  return n;
+}
+
 EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& events) {
   TransferRecord record;
   TG_ASSERT(bytes.size() >= sizeof record);
   std::memcpy(&record, bytes.data(), sizeof record);
-  TG_ASSERT(bytes.size() == sizeof record + record.name_bytes + record.custom_bytes);
+  const size_t past = sizeof record + record.name_bytes + size_t{record.custom_bytes};
+  TG_ASSERT(bytes.size() == past + record.samples * sizeof(HistorySample));
   const CellKey to = scale_.cell_of(record.image.position);
   TG_ASSERT(owner_of(to, scale_.shard_count) == self_);
   const EntityId id{record.id};
@@ -267,8 +287,13 @@ EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& event
   entities_.image(s) = record.image;
   if (record.custom_bytes != 0 && entities_.has_custom()) {
     // Dirty: what was not told before it left is told with the crossing.
-    entities_.custom(s).set(bytes.subspan(sizeof record + record.name_bytes), {});
+    entities_.custom(s).set(bytes.subspan(sizeof record + record.name_bytes, record.custom_bytes),
+                            {});
   }
+  TG_ASSERT(record.samples <= History::kTravelMax);
+  HistorySample samples[History::kTravelMax];
+  std::memcpy(samples, bytes.data() + past, record.samples * sizeof(HistorySample));
+  history_.import(s, tick, {samples, record.samples});
   Control& control = entities_.control(s);
   control = record.control;
   control.simulated_tick = tick;
@@ -326,6 +351,7 @@ void WorldSlice::leave_world(EntitySlot s, uint32_t tick, SliceEvents& events) {
     activate(s);
     return;
   }
+  history_.end(s);
   entities_.remove(s);
   ++counters_.gone;
 }

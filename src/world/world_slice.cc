@@ -16,6 +16,7 @@ WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_byt
       self_(self),
       entities_(config.entities, config.custom_state),
       npcs_(config.npcs),
+      history_(config.entities, config.history_ticks),
       cells_(config.cells, config.entities),
       arena_(arena_bytes),
       encoder_(config, scale_, entities_, cells_, arena_),
@@ -61,6 +62,7 @@ SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_t
   if (entities_.find(id) != kNoEntity) return SpawnStatus::kExists;
   if (!has_room(spec.kind) || !cells_.has_room(key)) return SpawnStatus::kFull;
   const EntitySlot s = entities_.add(id, spec.player_id, spec.kind);
+  history_.begin(s);
   Image& image = entities_.image(s);
   image.position = image.base = spec.position;
   image.yaw = image.base_yaw = spec.yaw;
@@ -235,8 +237,8 @@ void WorldSlice::encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sin
 }
 
 size_t WorldSlice::bytes() const {
-  return entities_.bytes() + cells_.bytes() + arena_.size() + encoder_.bytes() + inputs_.bytes() +
-         active_.bytes() + sizeof *this;
+  return entities_.bytes() + history_.bytes() + cells_.bytes() + arena_.size() + encoder_.bytes() +
+         inputs_.bytes() + active_.bytes() + sizeof *this;
 }
 
 uint64_t WorldSlice::state_hash() const {

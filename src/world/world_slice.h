@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -19,6 +20,7 @@
 #include "world/cell_encoder.h"
 #include "world/cell_streams.h"
 #include "world/entity_table.h"
+#include "world/history.h"
 #include "world/publication.h"
 #include "world/slice_hooks.h"
 #include "world/tick_arena.h"
@@ -27,7 +29,8 @@
 namespace tidegate::world {
 
 inline constexpr uint32_t kInputsPerTick = 16;  // of one entity; later ones replace the last
-inline constexpr size_t kTransferBytesMax = 256 + kCustomBytesMax;  // serialised entity
+inline constexpr size_t kTransferBytesMax =     // serialised entity
+    256 + kCustomBytesMax + History::kTravelMax * sizeof(HistorySample);
 
 // Error codes of protocol.md that stand in MoveResult::reason.
 inline constexpr uint16_t kReasonSpeed = 4010;
@@ -102,6 +105,13 @@ struct Queued {
   ShardId to;
 };
 
+// What a client's checksum of a cell says, for a frame of the cell.
+enum class ReportVerdict : uint8_t {
+  kAgrees,
+  kDiffers,
+  kUnknown,  // the cell has moved on since that frame, and no checksum of it is kept
+};
+
 struct SliceCounters {
   uint64_t inputs_applied = 0, inputs_refused_speed = 0, inputs_refused_bounds = 0;
   uint64_t inputs_stale = 0, inputs_dropped = 0;
@@ -148,7 +158,16 @@ class WorldSlice {
   // the envelopes and snapshots.
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
 
+  // Holds a client's checksum against the cell's. `expected`: what stood in the client's frame, 0
+  // when nothing did; it decides when the frame is not known any more. cell_reports.cc.
+  ReportVerdict judge_report(CellKey cell, uint32_t frame, uint64_t checksum, uint64_t expected);
+  // Fills `out` with the cell's members, where the history has it as of the end of `tick`. Returns
+  // how many there are; sets *in_past to how many of them are of that tick.
+  uint32_t rows_of(CellKey cell, uint32_t tick, std::span<wire::CellRow> out,
+                   uint32_t* in_past) const;
+
   const EntityTable& entities() const { return entities_; }
+  const History& history() const { return history_; }
   const CellStreams& cells() const { return cells_; }
   const TickArena& arena() const { return arena_; }
   const SliceCounters& counters() const { return counters_; }
@@ -177,6 +196,7 @@ class WorldSlice {
   void settle(EntitySlot s, uint32_t tick, SliceEvents& events);
   bool cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents& events);
   bool hand_over(EntitySlot s, ShardId to, uint32_t tick, SliceEvents& events);
+  uint32_t export_past(EntitySlot s, uint32_t tick, uint8_t* out) const;
   void report(EntitySlot s, uint32_t tick, SliceEvents& events);
   void leave_world(EntitySlot s, uint32_t tick, SliceEvents& events);
   void set_linger(EntitySlot s, uint32_t now_tick);
@@ -188,6 +208,7 @@ class WorldSlice {
   ShardId self_;
   EntityTable entities_;
   uint32_t npcs_;  // limit of what is no player
+  History history_;
   CellStreams cells_;
   TickArena arena_;
   CellEncoder encoder_;

@@ -50,6 +50,8 @@ const MESSAGES = {
   ZoneUpdate: { zone_id: ['string', 1], spawns: ['[]EntitySpawn', 2], despawns: ['[]string', 3],
     updates: ['[]EntityUpdate', 4], environment: ['EnvironmentState', 5] },
   TimeSync: { server_time: ['int64', 1], server_tick: ['uint32', 2], client_time: ['int64', 3], latency_ms: ['uint32', 4] },
+  CellReport: { cell_x: ['sint32', 1], cell_z: ['sint32', 2], epoch: ['uint32', 3], frame: ['uint32', 4], tick: ['uint32', 5],
+    checksum: ['fixed64', 6], expected: ['fixed64', 7], members: ['bytes', 8] },
   InterestUpdate: { entered_view: ['[]string', 1], exited_view: ['[]string', 2], view_distance: ['float', 3] },
   PresenceUpdate: { user_id: ['string', 1], status: ['PlayerStatus', 2], custom_status: ['string', 3],
     last_seen: ['int64', 4], zone_id: ['string', 5], region: ['string', 6] },

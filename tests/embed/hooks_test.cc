@@ -305,8 +305,9 @@ TEST_F(Hooks, ATickHookThatThrowsOrIsSlowIsCounted) {
   std::atomic<uint32_t> ticks{0};
   WorldHooks hooks;
   hooks.tick = [&](World&) {
-    if (++ticks % 16 == 0) ::poll(nullptr, 0, 5);
-    if (ticks % 16 == 1) throw std::runtime_error("no luck");
+    const uint32_t n = ++ticks;
+    if (n % 16 == 0) ::poll(nullptr, 0, 5);
+    if (n % 16 == 1) throw std::runtime_error("no luck");
   };
   hook(std::move(hooks));
   start();

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "crowd.h"
+#include "mailbox/snapshot_record.h"
 
 namespace tidegate::sim {
 namespace {
@@ -18,14 +19,36 @@ using base::milliseconds;
 constexpr uint16_t kPort = 7400;
 constexpr uint32_t kOutboxLimit = 4 << 20;
 
-// Answers every token with its own text as the user: who is who is not what is simulated here.
+// Answers every token with its own text as the user: who is who is not what is simulated here. It
+// also asks for snapshots and looks at them: no entity is in one twice.
 class Control {
  public:
   explicit Control(mailbox::Fabric& fabric) : mailbox_(fabric, fabric.control()) {}
 
+  // One at a time; false while the last is not complete.
+  bool ask_for_snapshot(uint32_t tick) {
+    if (shards_left_ != 0) return false;
+    names_.clear();
+    ids_.clear();
+    shards_left_ = mailbox_.shards();
+    missed_ = false;
+    tick_ = tick;
+    for (mailbox::AgentId i = 0; i < mailbox_.shards(); ++i) {
+      TG_ASSERT(mailbox_.post(i, mailbox::SnapshotAt{tick}));
+    }
+    return true;
+  }
+  uint64_t snapshots() const { return snapshots_; }
+  const std::string& problem() const { return problem_; }
+  // Of the last complete snapshot: entities by player.
+  const std::unordered_map<std::string, world::Steps3>& last() const { return names_; }
+  bool collecting() const { return shards_left_ != 0; }
+
   void turn(mailbox::WakeSink& wakes) {
     mailbox_.drain(
         1000, [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+          if (type == mailbox::MessageType::kSnapshotPiece) on_piece(bytes);
+          if (type == mailbox::MessageType::kSnapshotEnd) on_end(bytes);
           if (type != mailbox::MessageType::kAuthRequest) return;
           base::Bytes token;
           const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
@@ -41,7 +64,38 @@ class Control {
   }
 
  private:
+  void on_piece(base::Bytes bytes) {
+    base::Bytes rest;
+    const auto piece = mailbox::read_message<mailbox::SnapshotPiece>(bytes, &rest);
+    if (piece.tick != tick_) problem_ = "a piece of another snapshot";
+    uint32_t records = 0;
+    while (!rest.empty()) {
+      mailbox::SnapshotRecord record;
+      std::string_view name;
+      base::Bytes extra;
+      TG_ASSERT(mailbox::read_record(&rest, &record, &name, &extra));
+      ++records;
+      if (record.source != mailbox::kSnapshotEntity) continue;
+      const world::Steps3 at{record.position[0], record.position[1], record.position[2]};
+      if (!names_.emplace(name, at).second || !ids_.emplace(record.id, 0).second) {
+        problem_ = "entity " + std::string(name) + " is twice in a snapshot";
+      }
+    }
+    if (records != piece.records) problem_ = "a snapshot piece has other records than it says";
+  }
+  void on_end(base::Bytes bytes) {
+    missed_ = missed_ || mailbox::read_message<mailbox::SnapshotEnd>(bytes).missed != 0;
+    if (--shards_left_ == 0 && !missed_) ++snapshots_;
+  }
+
   mailbox::Mailbox mailbox_;
+  uint32_t shards_left_ = 0;
+  uint32_t tick_ = 0;
+  bool missed_ = false;
+  uint64_t snapshots_ = 0;
+  std::unordered_map<std::string, world::Steps3> names_;
+  std::unordered_map<uint32_t, int> ids_;
+  std::string problem_;
 };
 
 struct NoWakes final : mailbox::WakeSink {
@@ -58,6 +112,9 @@ class Player final : public client::ClientEvents {
     client::ClientConfig config;
     config.token = name_;
     config.encoding = packed_ ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    // Fast enough that every cell in view is looked at in the quiet seconds at the end.
+    config.report_interval = milliseconds(50);
+    if (client_ != nullptr) note_flips();
     client_ = std::make_unique<client::Client>(config, *this, prng_.next());
     client_->start();
     socket_ = network.connect(kPort);
@@ -79,6 +136,7 @@ class Player final : public client::ClientEvents {
       if (n == 0) break;
       client_->on_bytes(now, {buffer, n});
     }
+    client_->audit(now);
     const base::Bytes out = client_->outgoing();
     if (!out.empty()) client_->sent(socket_->send(out));
     check();
@@ -130,6 +188,13 @@ class Player final : public client::ClientEvents {
     return client_ != nullptr && client_->state() == client::ClientState::kInWorld;
   }
   bool packed() const { return packed_; }
+  // A bit of its picture is spoiled; the alarm must find it.
+  void flip(Instant now) {
+    if (packed_ && in_world()) client_->flip_bit(now);
+  }
+  uint64_t flips_healed() const {
+    return flips_healed_ + client_->picture().counters().flips_healed;
+  }
   void set_slow(bool slow) { slow_ = slow; }
   const client::WorldPicture& picture() const { return client_->picture(); }
   const std::string& problem() const { return problem_; }
@@ -139,6 +204,8 @@ class Player final : public client::ClientEvents {
     const auto far = [this] { return static_cast<float>(prng_.unit() * 2 - 1) * plan_.area / 2; };
     target_ = {far(), at_.y, far()};
   }
+  // Of a picture that is about to go.
+  void note_flips() { flips_healed_ += client_->picture().counters().flips_healed; }
   void check() {
     const client::PictureCounters& c = client_->picture().counters();
     if (!problem_.empty()) return;
@@ -158,6 +225,7 @@ class Player final : public client::ClientEvents {
   wire::Vector3 at_, target_;
   bool placed_ = false;
   uint32_t tick_ = 0;
+  uint64_t flips_healed_ = 0;
   std::string problem_;
 };
 
@@ -176,6 +244,8 @@ class Simulation {
     config.count = plan.shards;
     config.seed = plan.seed;
     config.server_version = "sim";
+    config.snapshots = true;
+    config.world.history_ticks = 60;
     config.first_tick = Instant{0} + milliseconds(20);
     config.world.spawn_radius = plan.area / 2;
     config.world.linger_ms = 1000;
@@ -241,6 +311,7 @@ class Simulation {
         }
         if (walking && plan_.faults && prng_.chance(0.0005)) p.set_slow(prng_.chance(0.3));
         if (!walking) p.set_slow(false);
+        if (walking && plan_.faults && prng_.chance(0.0002)) p.flip(network_.now());
         const bool phase = prng_.unit() < moves_per_step;
         // Without faults everybody begins at one time, so that the worlds can be compared.
         if (walking && phase && (plan_.faults || ms >= 2000)) p.move();
@@ -251,11 +322,14 @@ class Simulation {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
         control_.turn(no_wakes_);
       }
+      if (ms % 200 == 0) control_.ask_for_snapshot(shards_[0]->barrier().tick() + 3);
+      if (!control_.problem().empty()) fail(control_.problem());
       check_running();
       network_.advance_to(Instant{0} + milliseconds(ms + step_ms));
     }
     if (outcome_.failure.empty()) check_quiet();
     summarise();
+    check_alarm();
     if (outcome_.failure.empty()) check_orphans(quiet_until);
     return outcome_;
   }
@@ -324,6 +398,19 @@ class Simulation {
     uint32_t id;
   };
 
+  // The last snapshot was cut when nobody moved any more: it is the world as it stands.
+  void check_snapshot(const std::unordered_map<std::string, Truth>& truth) {
+    if (control_.snapshots() < 5) fail("hardly any snapshot was taken");
+    if (control_.collecting()) return;
+    for (const auto& [name, t] : truth) {
+      const auto it = control_.last().find(name);
+      if (it == control_.last().end() || it->second != t.position) {
+        fail(name + " is not in the last snapshot, or elsewhere");
+        return;
+      }
+    }
+  }
+
   void check_quiet() {
     std::unordered_map<std::string, Truth> truth;
     const world::WorldScale& scale = shards_[0]->slice().scale();
@@ -336,6 +423,7 @@ class Simulation {
                                               e.id(s).value};
       }
     }
+    check_snapshot(truth);
     std::unordered_map<uint32_t, std::vector<std::string>> by_cell;
     for (const auto& [name, t] : truth) by_cell[scale.cell_of(t.position).packed()].push_back(name);
     if (truth.size() != players_.size() + plan_.npcs) {
@@ -415,11 +503,26 @@ class Simulation {
     }
   }
 
+  // Spoiled pictures rang the alarm, and only they did.
+  void check_alarm() {
+    uint64_t desyncs = 0;
+    uint64_t agreed = 0;
+    for (auto& c : counters_) {
+      desyncs += c->get(metrics::Counter::kDesyncs);
+      agreed += c->get(metrics::Counter::kReportsAgreed);
+    }
+    if (!plan_.faults && desyncs != 0) fail("the alarm rang although nothing was spoiled");
+    if (plan_.faults && outcome_.healed == 0) fail("no spoiled cell was healed");
+    if (plan_.faults && desyncs == 0) fail("the alarm never rang");
+    if (agreed == 0) fail("no checksum of a client was held against its cell");
+  }
+
   void summarise() {
     for (auto& p : players_) {
       if (!p->in_world()) continue;
       outcome_.updates += p->picture().counters().updates;
       outcome_.checksums += p->picture().counters().checksums;
+      outcome_.healed += p->flips_healed();
     }
     for (size_t i = 0; i < shards_.size(); ++i) {
       outcome_.state_hash += world_hash(shards_[i]->slice().entities());

@@ -40,7 +40,7 @@ struct Outcome {
   std::string failure;      // empty: everything held
   uint64_t state_hash = 0;  // of the world at the end, independent of the number of shards
   uint64_t trace_hash = 0;  // of the network: the same for the same seed
-  uint64_t updates = 0, checksums = 0, handovers = 0, reconnects = 0, ticks = 0;
+  uint64_t updates = 0, checksums = 0, handovers = 0, reconnects = 0, healed = 0, ticks = 0;
 };
 
 Outcome run(const Plan& plan);

@@ -16,7 +16,10 @@ net::EndpointConfig endpoint_config(const EchoOptions& options) {
   config.big_inputs = 32;
   config.heartbeat_interval = options.heartbeat_interval;
   config.heartbeat_timeout = options.heartbeat_timeout;
+  config.message_timeout = options.message_timeout;
+  config.stall_timeout = options.stall_timeout;
   config.query_peers = false;
+  config.deflate = options.deflate;
   config.rules.path = {};  // any
   return config;
 }

@@ -23,6 +23,9 @@ struct EchoOptions {
   uint32_t publish_hz = 0;
   base::Duration heartbeat_interval = base::seconds(20);
   base::Duration heartbeat_timeout = base::seconds(60);
+  base::Duration message_timeout = base::seconds(30);
+  base::Duration stall_timeout = base::seconds(30);
+  net::CompressionConfig deflate;
 };
 
 class EchoShard final : net::ConnectionHandler {

@@ -49,6 +49,28 @@ int main(int argc, char** argv) {
   app.add_option("--buffers", buffers, "receive buffers of a shard, a power of two")
       ->capture_default_str();
   app.add_option("--publish", publish, "BYTES@HZ: send one shared frame to everybody");
+  bool takeover = false;
+  uint32_t window_bits = protocol::kWindowBitsMax;
+  double heartbeat_s = 20, timeout_s = 60, message_s = 30;
+  app.add_option("--heartbeat", heartbeat_s, "seconds of silence before a ping")
+      ->capture_default_str();
+  app.add_option("--heartbeat-timeout", timeout_s, "seconds of silence that end a connection")
+      ->capture_default_str();
+  app.add_option("--message-timeout", message_s,
+                 "seconds for a message to be finished and for a backlog to move")
+      ->capture_default_str();
+  app.add_flag("--deflate", options.deflate.enabled, "speak permessage-deflate");
+  app.add_flag("--deflate-takeover", takeover, "keep compression contexts between messages");
+  app.add_option("--deflate-window-bits", window_bits, "largest window, both directions, 8 to 15")
+      ->capture_default_str()
+      ->check(CLI::Range(8, 15));
+  app.add_option("--deflate-contexts", options.deflate.contexts,
+                 "connections of a shard with contexts; more are declined")
+      ->capture_default_str();
+  app.add_option("--deflate-min-bytes", options.deflate.min_bytes,
+                 "smaller messages are not compressed")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   app.add_flag("--poll-wait", poll_wait,
                "wait in poll() on the ring, for tools that cannot follow io_uring_enter");
   CLI11_PARSE(app, argc, argv);
@@ -58,6 +80,14 @@ int main(int argc, char** argv) {
                  publish.c_str());
     return 2;
   }
+  const auto seconds = [](double s) { return base::milliseconds(static_cast<int64_t>(s * 1000)); };
+  options.heartbeat_interval = seconds(heartbeat_s);
+  options.heartbeat_timeout = seconds(timeout_s);
+  options.message_timeout = options.stall_timeout = seconds(message_s);
+  options.deflate.rules.server_context_takeover = takeover;
+  options.deflate.rules.client_context_takeover = takeover;
+  options.deflate.rules.server_window_bits = static_cast<uint8_t>(window_bits);
+  options.deflate.rules.client_window_bits = static_cast<uint8_t>(window_bits);
   io::ListenSpec spec;
   if (!tools::parse_address(listen, &spec.address)) {
     std::fprintf(stderr, "tidegate-echo: --listen %s: expected ADDR:PORT, as in 127.0.0.1:9001\n",

@@ -96,6 +96,12 @@ int main(int argc, char** argv) {
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
+  app.add_option("--report-every", o.report_every,
+                 "seconds between two checksums that a bot sends of cells that agree; 0: none")
+      ->capture_default_str();
+  app.add_option("--flip-every", o.flip_every,
+                 "seconds between bits flipped in the bots' pictures, to test the alarm; 0: none")
+      ->capture_default_str();
   app.add_option("--json", o.json_file, "file for the result");
   app.add_flag("--live", o.live, "a line a second");
   app.add_flag("--live-json", o.live_json, "the same as JSON lines, without the text at the end");

@@ -28,6 +28,8 @@ struct Options {
   bool packed = true;
   uint32_t mark_every = 10;  // each n-th bot carries its send time to its neighbours
   uint32_t echo_bytes = 64;
+  double report_every = 10;  // seconds between two checksums sent by a bot of cells that agree
+  double flip_every = 0;     // seconds between two bits flipped in a process' pictures; 0: none
   Mode mode = Mode::kWalk;
   bool live = false;
   bool live_json = false;  // a JSON line a second instead of text

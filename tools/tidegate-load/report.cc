@@ -71,6 +71,11 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->chain_gaps += get(s.chain_gaps);
     out->malformed += get(s.malformed);
     out->violations += get(s.violations);
+    out->flips += get(s.flips);
+    out->flips_detected += get(s.flips_detected);
+    out->flips_healed += get(s.flips_healed);
+    out->flips_gone += get(s.flips_gone);
+    out->flips_late += get(s.flips_late);
     out->errors += get(s.errors);
     out->bytes_in += get(s.bytes_in);
     out->bytes_out += get(s.bytes_out);
@@ -82,6 +87,7 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->connect_us.merge(s.connect_us);
     out->ack_us.merge(s.ack_us);
     out->neighbour_us.merge(s.neighbour_us);
+    out->heal_us.merge(s.heal_us);
     out->echo_us.merge(s.echo_us);
     out->lag_us.merge(s.lag_us);
     if (out->problem.empty()) out->problem = s.problem;
@@ -101,7 +107,7 @@ std::string generator_verdict(const Sums& s) {
 
 bool all_good(const Options& o, const Sums& s) {
   return s.workers_died == 0 && s.refused == 0 && s.lost == 0 && s.checksum_mismatches == 0 &&
-         s.chain_gaps == 0 && s.malformed == 0 && s.violations == 0 &&
+         s.chain_gaps == 0 && s.malformed == 0 && s.violations == 0 && s.flips_late == 0 &&
          (o.mode == Mode::kEcho ? s.connected : s.in_world) == o.bots;
 }
 
@@ -131,11 +137,16 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
          ", \"errors\": %" PRIu64,
          s.checksums, s.checksum_mismatches, s.chain_gaps, s.malformed, s.violations, s.errors);
   append(out,
+         ",\n  \"flips\": %" PRIu64 ", \"flips_detected\": %" PRIu64 ", \"flips_healed\": %" PRIu64
+         ", \"flips_gone\": %" PRIu64 ", \"flips_late\": %" PRIu64,
+         s.flips, s.flips_detected, s.flips_healed, s.flips_gone, s.flips_late);
+  append(out,
          ",\n  \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"messages_in\": %" PRIu64,
          s.bytes_in, s.bytes_out, s.messages_in);
   latency_json(out, "connect_ms", s.connect_us);
   latency_json(out, "move_ack_ms", s.ack_us);
   latency_json(out, "neighbour_ms", s.neighbour_us);
+  latency_json(out, "heal_ms", s.heal_us);
   latency_json(out, "echo_ms", s.echo_us);
   latency_json(out, "generator_lag_ms", s.lag_us);
   const std::string verdict = generator_verdict(s);
@@ -163,6 +174,13 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
   latency_text(out, "input to MOVE_ACK", s.ack_us);
   latency_text(out, "input to neighbour", s.neighbour_us);
   latency_text(out, "echo", s.echo_us);
+  latency_text(out, "flipped bit to healed", s.heal_us);
+  if (s.flips != 0) {
+    append(out,
+           "  flipped bits           %" PRIu64 "; %" PRIu64 " detected, %" PRIu64
+           " healed, %" PRIu64 " left or went out of view, %" PRIu64 " late\n",
+           s.flips, s.flips_detected, s.flips_healed, s.flips_gone, s.flips_late);
+  }
   if (o.mode == Mode::kWalk) {
     append(out,
            "  moves                  %" PRIu64 " sent, %" PRIu64 " acknowledged, %" PRIu64

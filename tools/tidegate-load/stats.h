@@ -17,13 +17,16 @@ struct Stats {
   Count moves_sent{0}, moves_acked{0}, moves_corrected{0};
   Count frames{0}, updates{0}, enters{0}, leaves{0};
   Count checksums{0}, checksum_mismatches{0}, chain_gaps{0}, malformed{0}, violations{0};
-  Count errors{0};  // ERROR messages received
+  Count flips{0}, flips_detected{0}, flips_healed{0}, flips_gone{0};
+  Count flips_late{0};  // not healed within kHealLimit
+  Count errors{0};      // ERROR messages received
   Count bytes_in{0}, bytes_out{0}, messages_in{0};
   Count cpu_ns{0}, wall_ns{0};      // of the worker while it measured
   Count ready{0}, done{0};          // all tried to connect; finished
   metrics::Histogram connect_us;    // intended connect to login accepted
   metrics::Histogram ack_us;        // intended send to MOVE_ACK
   metrics::Histogram neighbour_us;  // intended send to a neighbour's picture
+  metrics::Histogram heal_us;       // flip of a bit to a checksum that agrees again
   metrics::Histogram echo_us;
   metrics::Histogram lag_us;  // how late the generator itself was
   char problem[256] = {};     // the first thing that went wrong

@@ -44,6 +44,7 @@ bool Bot::open(base::Instant intended) {
   config.encoding = o.packed ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
   config.view_distance = o.view_distance;
   config.echo = o.mode == Mode::kEcho;
+  config.report_interval = base::nanoseconds(static_cast<int64_t>(o.report_every * 1e9));
   if (!config.echo) {
     crypto::MintClaims claims;
     claims.subject = o.user_prefix + std::to_string(number_);
@@ -192,6 +193,18 @@ void Bot::on_entity_changed(base::Instant now, std::string_view, uint32_t flags)
   }
 }
 
+void Bot::on_cell_healed(base::Instant now, base::Instant flipped) {
+  worker_.stats_.heal_us.record(micros(now - flipped));
+  if (now - flipped > kHealLimit) bump(worker_.stats_.flips_late);
+}
+
+void Bot::count_late(base::Instant now) {
+  base::Instant oldest;
+  if (client_ && client_->picture().oldest_flip(&oldest) && now - oldest > kHealLimit) {
+    bump(worker_.stats_.flips_late);
+  }
+}
+
 void Bot::on_error(const wire::ErrorNotification& error) {
   bump(worker_.stats_.errors);
   worker_.note_problem("ERROR " + std::to_string(error.code) + " " + std::string(error.message) +
@@ -248,6 +261,7 @@ void Bot::move(base::Instant due) {
     }
     // The first one only asks where the player stands.
     client_->send_move(m);
+    client_->audit(due);
   }
   bump(s.moves_sent);
   if (worker_.measuring(due)) s.lag_us.record(micros(monotonic_now() - due));
@@ -267,6 +281,10 @@ void Bot::collect() {
   bump(s.chain_gaps, now.chain_gaps - collected_.chain_gaps);
   bump(s.malformed, now.malformed - collected_.malformed);
   bump(s.violations, now.violations - collected_.violations);
+  bump(s.flips, now.flips - collected_.flips);
+  bump(s.flips_detected, now.flips_detected - collected_.flips_detected);
+  bump(s.flips_healed, now.flips_healed - collected_.flips_healed);
+  bump(s.flips_gone, now.flips_gone - collected_.flips_gone);
   bump(s.messages_in, client_->messages_received() - messages_collected_);
   messages_collected_ = client_->messages_received();
   collected_ = now;
@@ -324,6 +342,17 @@ void Worker::move_due(base::Instant now) {
   }
 }
 
+// One bit of one bot's picture, in turn.
+void Worker::flip_due(base::Instant now) {
+  if (options_.flip_every <= 0 || !measuring(now) || now < next_flip_ ||
+      control_.stop_at_ns.load(std::memory_order_relaxed) != 0) {
+    return;
+  }
+  next_flip_ = now + base::nanoseconds(static_cast<int64_t>(options_.flip_every * 1e9));
+  Bot& bot = *bots_[prng_.below(bots_.size())];
+  if (!bot.over_ && bot.client_) bot.client_->flip_bit(now);
+}
+
 void Worker::rearm(Bot& bot) {
   if (bot.armed_write == bot.wants_write) return;
   bot.armed_write = bot.wants_write;
@@ -355,6 +384,7 @@ int Worker::run() {
     }
     open_due(now);
     move_due(now);
+    flip_due(now);
     if (opened_ == bots_.size()) stats_.ready.store(1, std::memory_order_relaxed);
     // One millisecond is fine enough: lateness is measured and part of the latency.
     const int n = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 1);
@@ -384,6 +414,7 @@ int Worker::run() {
     stats_.wall_ns.store(static_cast<uint64_t>((measured_to - measured_from).ns),
                          std::memory_order_relaxed);
   }
+  for (const auto& bot : bots_) bot->count_late(measured_to);
   stats_.done.store(1, std::memory_order_release);
   return 0;
 }

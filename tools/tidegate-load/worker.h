@@ -13,6 +13,9 @@
 
 namespace tidegate::load {
 
+// The desync alarm's promise for cells in which somebody moves.
+inline constexpr base::Duration kHealLimit = base::seconds(1);
+
 class Worker;
 
 class Bot final : public client::ClientEvents {
@@ -24,6 +27,8 @@ class Bot final : public client::ClientEvents {
   bool on_readable();
   bool flush();
   void move(base::Instant due);
+  // At the end of the run: a flip that is not healed although its time is over.
+  void count_late(base::Instant now);
   void collect();
 
   int fd = -1;
@@ -35,6 +40,7 @@ class Bot final : public client::ClientEvents {
   void on_state(client::ClientState state) override;
   void on_move_ack(base::Instant now, const wire::MoveAck& ack) override;
   void on_entity_changed(base::Instant now, std::string_view name, uint32_t flags) override;
+  void on_cell_healed(base::Instant now, base::Instant flipped) override;
   void on_error(const wire::ErrorNotification& error) override;
   void on_message(base::Instant now, base::Bytes message) override;
   void choose_target();
@@ -65,6 +71,7 @@ class Worker {
   friend class Bot;
   void open_due(base::Instant now);
   void move_due(base::Instant now);
+  void flip_due(base::Instant now);
   void rearm(Bot& bot);
   void note_problem(const std::string& text);
   bool measuring(base::Instant now) const {
@@ -84,6 +91,8 @@ class Worker {
   base::Instant start_{};
   uint64_t moves_begun_ = 0;  // position in the schedule: bot = moves_begun_ % bots
   base::Instant schedule_start_{};
+  base::Instant next_flip_{};
+  base::Prng prng_{1};
 };
 
 base::Instant monotonic_now();

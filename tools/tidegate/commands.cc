@@ -9,6 +9,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/log.h"
 #include "control/auth_service.h"
 #include "crypto/jwt_sign.h"
 #include "io/probe.h"
@@ -20,6 +21,14 @@ namespace tidegate::program {
 namespace {
 
 volatile sig_atomic_t stop_signals = 0;
+
+// One write for each line: several threads log.
+void log_line(base::LogLevel level, std::string_view text) {
+  static constexpr const char* kNames[] = {"debug", "info", "warning", "error", "fatal"};
+  std::string line = std::string("tidegate: ") + kNames[static_cast<size_t>(level)] + ": ";
+  line.append(text).append("\n");
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+}
 
 void on_stop(int) {
   if (stop_signals != 0) _exit(130);
@@ -86,6 +95,7 @@ bool load(const Common& common, control::LoadedConfig* out) {
 int serve(const Common& common) {
   control::LoadedConfig loaded;
   if (!load(common, &loaded)) return 2;
+  base::set_log_hook(log_line);
   std::string error;
   const std::unique_ptr<server::Server> server = server::Server::make(loaded.config, &error);
   if (!server || !server->start(&error)) {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cinttypes>
 #include <cstdio>
@@ -112,6 +113,16 @@ int demo(const DemoOptions& options) {
   common.flags = flags;
   control::LoadedConfig loaded;
   if (!load(common, &loaded)) return 2;
+  // The page gives itself players signed with the secret made here, never with one of somebody's
+  // own, and only to this machine.
+  control::Config::Admin& page = loaded.config.admin;
+  page.live_page = page.listen.is_set() && page.listen.is_loopback();
+  page.live_tokens_open = page.live_page && loaded.config.auth.hs256_secret == secret;
+  // Who looks at the page sees all bots; they themselves ask for the usual distance.
+  control::Config::World& world = loaded.config.world;
+  if (world.view_distance == control::Config::World{}.view_distance) {
+    world.view_distance = std::min(200.0F, world.cell_size * 3.125F);
+  }
   std::string error;
   std::unique_ptr<server::Server> server = server::Server::make(loaded.config, &error);
   if (!server || !server->start(&error)) {
@@ -123,6 +134,7 @@ int demo(const DemoOptions& options) {
   websocket.port = server->websocket_port();
   control::Address admin = loaded.config.admin.listen;
   admin.port = server->admin_port();
+  if (page.live_page) std::printf("live page: http://%s/\n", admin.text().c_str());
   std::printf("tidegate %s: ws://%s/ws, metrics at http://%s/metrics, %u bots walking\n",
               TIDEGATE_VERSION, websocket.text().c_str(), admin.text().c_str(), options.bots);
   std::fflush(stdout);
@@ -149,6 +161,8 @@ int demo(const DemoOptions& options) {
                                  "1000",
                                  "--area",
                                  "400",
+                                 "--view-distance",
+                                 "100",
                                  "--live-json",
                                  "--json",
                                  json_path},

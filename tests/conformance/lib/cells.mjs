@@ -81,7 +81,7 @@ function readMember(bits) {
   return member;
 }
 
-function checksum(members) {
+function rowsOf(members) {
   const image = Buffer.alloc(members.size * 24);
   let at = 0;
   for (const [slot, m] of [...members].sort(([a], [b]) => a - b)) {
@@ -95,6 +95,11 @@ function checksum(members) {
     image.writeUInt32LE(m.flags, at + 20);
     at += 24;
   }
+  return image;
+}
+
+function checksum(members) {
+  const image = rowsOf(members);
   hasher.init();
   return BigInt(`0x${hasher.update(image).digest('hex')}`);
 }
@@ -127,6 +132,10 @@ export class Cells {
       }
     }
   }
+
+  // What a CELL_REPORT says of one of `cells`.
+  rows(cell) { return rowsOf(cell.members); }
+  checksumOf(cell) { return checksum(cell.members); }
 
   // name: {x, y, z} in metres, yaw, flags
   entities() {
@@ -167,7 +176,7 @@ export class Cells {
       if (sum === null) throw new Error('a keyframe without a checksum');
       const members = new Map();
       eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits)));
-      this.cells.set(key, { x, z, epoch, frame, members });
+      this.cells.set(key, { x, z, epoch, frame, tick, members });
     } else {
       this.frames.delta += 1;
       const cell = this.cells.get(key);
@@ -177,6 +186,7 @@ export class Cells {
       }
       this.#delta(cell, bits);
       cell.frame = frame;
+      cell.tick = tick;
     }
     bits.finish();
     if (sum !== null) {

@@ -31,11 +31,12 @@ export class Client {
   }
 
   // Logs in as `user` and returns when the socket is open. `hello` false: none is sent.
-  static async connect(server, user, { token, hello = {}, query = '', protocols = ['tidegate.v1.proto'] } = {}) {
+  static async connect(server, user, { token, hello = {}, query = '', protocols = ['tidegate.v1.proto'], deflate = false } = {}) {
     const credential = token ?? await tokenFor(user);
-    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: false });
+    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate });
     const client = new Client(socket);
     client.user = user;
+    client.deflate = deflate;
     await within(new Promise((done, fail) => {
       socket.once('open', done);
       socket.once('error', fail);

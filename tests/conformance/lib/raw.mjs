@@ -18,16 +18,25 @@ export function head({ method = 'GET', target = '/ws', version = 'HTTP/1.1', hea
 }
 
 export class RawSocket {
-  constructor(port, host = '127.0.0.1') {
-    this.buffer = Buffer.alloc(0);
+  constructor(port, { host = '127.0.0.1', allowHalfOpen = false } = {}) {
+    this.chunks = [];
+    this.pending = 0;  // bytes that have come and were not taken
+    this.wanted = 0;  // no use to parse with fewer bytes than these
     this.ended = false;
     this.wake = () => {};
-    this.socket = connect({ port, host, noDelay: true });
-    this.socket.on('data', (chunk) => { this.buffer = Buffer.concat([this.buffer, chunk]); this.wake(); });
+    this.socket = connect({ port, host, allowHalfOpen, noDelay: true });
+    this.socket.on('data', (chunk) => { this.chunks.push(chunk); this.pending += chunk.length; this.wake(); });
     this.socket.on('error', (error) => { this.error = error; this.ended = true; this.wake(); });
     this.socket.on('close', () => { this.ended = true; this.wake(); });
     this.socket.on('end', () => { this.ended = true; this.wake(); });
   }
+
+  // All of it as one buffer; joined only when somebody looks, for big frames come in many chunks.
+  get buffer() {
+    if (this.chunks.length !== 1) this.chunks = [Buffer.concat(this.chunks)];
+    return this.chunks[0];
+  }
+  set buffer(rest) { this.chunks = [rest]; this.pending = rest.length; this.wanted = 0; }
 
   write(bytes) { if (!this.socket.destroyed) this.socket.write(bytes); }
   destroy() { this.socket.destroy(); }
@@ -36,7 +45,7 @@ export class RawSocket {
   async take(parse, what, ms = patience) {
     const wait = (async () => {
       for (;;) {
-        const result = parse(this.buffer);
+        const result = this.pending >= this.wanted || this.ended ? parse(this.buffer) : null;
         if (result) return result;
         if (this.ended) return null;
         await new Promise((done) => { this.wake = done; });
@@ -72,7 +81,10 @@ export class RawSocket {
       let at = 2;
       if (size === 126) { if (buffer.length < 4) return null; size = buffer.readUInt16BE(2); at = 4; }
       else if (size === 127) { if (buffer.length < 10) return null; size = Number(buffer.readBigUInt64BE(2)); at = 10; }
-      if (buffer.length < at + size) return null;
+      if (buffer.length < at + size) {
+        this.wanted = at + size;
+        return null;
+      }
       return { fin: buffer[0] >> 7, rsv: (buffer[0] >> 4) & 7, opcode: buffer[0] & 15, masked: buffer[1] >> 7,
         payload: Buffer.from(buffer.subarray(at, at + size)), bytes: at + size };
     }, 'a WebSocket frame', ms);

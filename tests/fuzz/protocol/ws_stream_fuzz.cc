@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes from a peer through the WebSocket machine, in one piece and in pieces whose sizes come
-// from the input. Both must see the same events. Input: role, limit, split seed, then the stream.
+// from the input. Both must see the same events. Input: role and extension, limit, split seed, then
+// the stream.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -18,8 +19,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const base::Bytes stream(data + 4, size - 4);
 
   protocol::WsEvents whole(role, message_bytes_max);
-  whole.feed(stream);
   protocol::WsEvents pieces(role, message_bytes_max);
+  if ((data[0] & 2) != 0) {
+    const uint8_t window_bits = static_cast<uint8_t>(8 + (data[0] >> 4 & 7));
+    const auto context =
+        (data[0] & 4) != 0 ? protocol::Context::kTakeover : protocol::Context::kFresh;
+    whole.speak_deflate(window_bits, context);
+    pieces.speak_deflate(window_bits, context);
+  }
+  whole.feed(stream);
   const uint64_t piece_max = prng.chance(0.5) ? 3 : 200;
   for (size_t at = 0; at < stream.size();) {
     const size_t piece = std::min<size_t>(stream.size() - at, prng.below(piece_max) + 1);

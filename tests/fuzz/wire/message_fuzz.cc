@@ -41,6 +41,7 @@ void check_payload(base::Bytes payload) {
   check<wire::PlayerMovement>(payload);
   check<wire::PlayerStateUpdate>(payload);
   check<wire::TimeSync>(payload);
+  check<wire::CellReport>(payload);
   check<wire::ConnectionEstablished>(payload);
   check<wire::ErrorNotification>(payload);
   check<wire::ResumeResult>(payload);

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <map>
+
 #include "base/prng.h"
 #include "server_bytes.h"
 
@@ -426,6 +429,48 @@ TEST_F(ClientTest, DamagedStreamsDoNoHarm) {
     client.on_bytes(kNow, damaged);
     ASSERT_EQ(client.state() == ClientState::kClosed, !client.problem().empty()) << seed;
   }
+}
+
+TEST_F(ClientTest, ReportsAFrameWhoseChecksumDiffers) {
+  enter_world();
+  feed(ws_binary(frame_of(MessageType::kCellFrame,
+                          keyframe(2, 9, {member(0, 8, "a"), member(5, 9, "b")}, 1))));
+  const std::vector<Sent> sent = take_sent();
+  ASSERT_EQ(sent.size(), 1u);
+  const wire::Envelope envelope = envelope_of(sent[0]);
+  ASSERT_EQ(envelope.type, static_cast<uint32_t>(MessageType::kCellReport));
+  wire::CellReport report;
+  ASSERT_TRUE(wire::decode(envelope.payload, &report));
+  EXPECT_EQ(report.cell_x, 2);
+  EXPECT_EQ(report.frame, 9u);
+  EXPECT_EQ(report.checksum, report.expected ^ 1);
+  ASSERT_EQ(report.members.size(), 2 * wire::kCellRowBytes);
+  wire::CellChecksum sum;
+  for (size_t i = 0; i < 2; ++i) {
+    const wire::CellRow r = wire::read_cell_row(report.members.data() + i * wire::kCellRowBytes);
+    sum.add(r.slot, r.kind, r.yaw, r.id, r.x, r.y, r.z, r.flags);
+  }
+  EXPECT_EQ(sum.value(), report.checksum);
+}
+
+TEST_F(ClientTest, AuditsOneCellAfterTheOther) {
+  enter_world();
+  feed(ws_binary(frame_of(MessageType::kCellFrame, keyframe(1, 4, {member(0, 9, "b")}))));
+  std::map<int32_t, int> reports;
+  base::Instant now = kNow;
+  for (int i = 0; i < 100; ++i) {
+    now = now + base::seconds(1);
+    client_.audit(now);
+    for (const Sent& sent : take_sent()) {
+      wire::CellReport report;
+      ASSERT_TRUE(wire::decode(envelope_of(sent).payload, &report));
+      EXPECT_TRUE(report.members.empty());
+      ++reports[report.cell_x];
+    }
+  }
+  ASSERT_EQ(reports.size(), 2u);
+  EXPECT_GE(reports[0], 4);
+  EXPECT_LE(std::abs(reports[0] - reports[1]), 1);
 }
 
 class EchoClientTest : public ClientTest {

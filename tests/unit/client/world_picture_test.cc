@@ -15,7 +15,10 @@ class Changes final : public PictureEvents {
   void on_entity_changed(std::string_view name, uint32_t flags) override {
     seen.push_back(std::string(name) + "=" + std::to_string(flags));
   }
+  void on_cell_differs(const wire::CellImage&) override { ++differed; }
+  void on_cell_healed(base::Instant) override { ++healed; }
   std::vector<std::string> seen;
+  uint32_t differed = 0, healed = 0;
 };
 
 class Picture : public ::testing::Test {
@@ -83,6 +86,43 @@ TEST_F(Picture, AWrongChecksumIsCounted) {
   cells({keyframe(0, 1, {member(0, 8, "a")}, 1)});
   EXPECT_EQ(counted().checksums, 1u);
   EXPECT_EQ(counted().checksum_mismatches, 1u);
+}
+
+TEST_F(Picture, AFlippedBitIsToldFromAServersMistake) {
+  cells({keyframe(0, 1, {member(0, 8, "a")}), keyframe(1, 1, {member(0, 16, "b")})});
+  EXPECT_FALSE(WorldPicture("x", changes_).flip_bit(base::Instant{5}, 3)) << "nothing to spoil";
+  ASSERT_TRUE(picture_.flip_bit(base::Instant{5}, 3));
+  ASSERT_TRUE(picture_.flip_bit(base::Instant{7}, 4)) << "the other cell";
+  EXPECT_FALSE(picture_.flip_bit(base::Instant{9}, 5)) << "each cell once";
+  base::Instant oldest;
+  ASSERT_TRUE(picture_.oldest_flip(&oldest));
+  EXPECT_EQ(oldest.ns, 5);
+  for (int16_t x : {0, 1}) {
+    wire::CellFrameHeader h;
+    h.cell_x = x;
+    h.frame = 2;
+    h.reference = 1;
+    h.has_checksum = true;
+    wire::CellChecksum sum;
+    sum.add(0, 0, 0, x == 0 ? 8 : 16, 0, 0, 0, 0);
+    h.checksum = sum.value();
+    ByteString frame(256);
+    frame.resize(wire::write_cell_delta(frame, h, {}, {}, {}));
+    cells({frame});
+  }
+  EXPECT_EQ(counted().flips, 2u);
+  EXPECT_EQ(counted().flips_detected, 2u);
+  EXPECT_EQ(changes_.differed, 2u);
+  cells({keyframe(0, 2, {member(0, 8, "a")}), drop(1, 2)});
+  EXPECT_EQ(counted().flips_healed, 1u);
+  EXPECT_EQ(counted().flips_gone, 1u);
+  EXPECT_EQ(changes_.healed, 1u);
+  EXPECT_FALSE(picture_.oldest_flip(&oldest));
+  ASSERT_TRUE(picture_.flip_bit(base::Instant{9}, 5));
+  cells({delta(0, 3, {wire::CellLeave{}}, {}, {})});  // the spoiled one goes
+  EXPECT_EQ(counted().flips_gone, 2u);
+  EXPECT_FALSE(picture_.oldest_flip(&oldest));
+  expect_clean();
 }
 
 TEST_F(Picture, ADeltaWithoutItsReferenceIsAGap) {

@@ -5,6 +5,11 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+
+#include "control/auth_service.h"
 
 namespace tidegate::control {
 namespace {
@@ -26,6 +31,10 @@ struct FakeSource final : AdminSource {
   }
   std::string shards_json() override { return R"({"shards":[]})"; }
   std::string config_json() override { return R"({"limits":{}})"; }
+  std::string entity_history_json(const std::string& id) override {
+    return id == "ann b" ? R"({"entity_id":5})" : "";
+  }
+  std::string snapshots_json() override { return R"({"files":[]})"; }
 };
 
 // A server on a free port of the loopback address, and a client for it.
@@ -34,8 +43,8 @@ struct AdminHttpTest : testing::Test {
   std::unique_ptr<AdminHttp> admin;
   std::unique_ptr<httplib::Client> client;
 
-  void serve(const std::string& token) {
-    admin = std::make_unique<AdminHttp>(source, AdminHttpOptions{{"127.0.0.1", 0}, token});
+  void serve(const std::string& token, const LivePageOptions& live = {}) {
+    admin = std::make_unique<AdminHttp>(source, AdminHttpOptions{{"127.0.0.1", 0}, token, live});
     std::string error;
     ASSERT_TRUE(admin->start(&error)) << error;
     ASSERT_NE(admin->port(), 0);
@@ -56,6 +65,9 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/metrics")->get_header_value("Content-Type"),
             "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_EQ(client->Get("/api/v1/shards")->body, "{\"shards\":[]}\n");
+  EXPECT_EQ(client->Get("/api/v1/entities/ann%20b/history")->body, "{\"entity_id\":5}\n");
+  EXPECT_EQ(client->Get("/api/v1/entities/nobody/history")->status, 404);
+  EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
 }
@@ -77,7 +89,8 @@ TEST_F(AdminHttpTest, TheTokenGuardsEverythingButHealth) {
   serve("open sesame");
   for (const char* path : {"/livez", "/healthz"}) EXPECT_EQ(status(path), 200) << path;
   EXPECT_EQ(status("/readyz"), 503);
-  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config"}) {
+  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config",
+                           "/api/v1/snapshots", "/api/v1/entities/ann%20b/history"}) {
     EXPECT_EQ(status(path), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesam")), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesame!")), 401) << path;
@@ -172,6 +185,158 @@ TEST_F(AdminHttpTest, MoreClientsThanThreadsAreAllServed) {
   }
   for (std::thread& thread : clients) thread.join();
   EXPECT_EQ(served, 60);
+}
+
+// ---- the live page
+
+LivePageOptions with_tokens() {
+  LivePageOptions live;
+  live.on = true;
+  live.websocket = {"127.0.0.1", 7400};
+  live.max_speed = 12;
+  live.hs256_secret = "an embedded secret of more than 32 bytes";
+  live.issuer = "someone";
+  return live;
+}
+
+TEST_F(AdminHttpTest, ThereIsNoPageUnlessItIsTurnedOn) {
+  serve("");
+  for (const char* path : {"/", "/live/main.js", "/live/info", "/live/token?user=live-a"}) {
+    EXPECT_EQ(status(path), 404) << path;
+  }
+  EXPECT_EQ(client->Post("/", "x", "text/plain")->status, 404);
+}
+
+TEST_F(AdminHttpTest, ThePageIsServedWithoutTheTokenAndStaysOnThisHost) {
+  serve("the token", with_tokens());
+  for (const char* path : {"/", "/live/main.js", "/live/live.css", "/live/sdk/index.js",
+                           "/live/sdk/client.js", "/live/info"}) {
+    EXPECT_EQ(status(path), 200) << path;
+  }
+  const httplib::Result page = client->Get("/");
+  EXPECT_EQ(page->get_header_value("Content-Type"), "text/html; charset=utf-8");
+  EXPECT_NE(page->body.find("/live/main.js"), std::string::npos);
+  const std::string policy = page->get_header_value("Content-Security-Policy");
+  EXPECT_NE(policy.find("default-src 'none'"), std::string::npos) << policy;
+  EXPECT_NE(policy.find("connect-src 'self' ws://127.0.0.1:7400"), std::string::npos) << policy;
+  EXPECT_EQ(page->get_header_value("X-Content-Type-Options"), "nosniff");
+  EXPECT_EQ(client->Get("/live/main.js")->get_header_value("Content-Type"),
+            "text/javascript; charset=utf-8");
+  const std::string longest = "/live/" + std::string(8000, 'a');
+  for (const char* path : {"/live", "/live/", "/live/nothing.js", "/live/../main.js",
+                           "/live/mainxjs", "/live/sdk/index.d.ts", longest.c_str()}) {
+    EXPECT_EQ(status(path), 404) << path;
+  }
+  EXPECT_EQ(client->Post("/", "x", "text/plain")->status, 405);
+  EXPECT_EQ(client->Post("/live/main.js", "x", "text/plain")->status, 405);
+}
+
+TEST_F(AdminHttpTest, EveryFileThatTheSourcesHaveIsEmbedded) {
+  for (const char* name : {"index.html", "live.css", "main.js", "map.js", "graphs.js",
+                           "controls.js", "synthetic.js"}) {
+    std::ifstream in(std::string(TIDEGATE_SOURCE_ROOT "/tools/live-page/") + name);
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string path = std::string(name) == "index.html" ? "/" : std::string("/live/") + name;
+    const PageFile* file = find_page_file(path);
+    ASSERT_NE(file, nullptr) << path;
+    EXPECT_TRUE(file->body == text.str()) << path;
+  }
+}
+
+TEST_F(AdminHttpTest, ALiveTokenIsOneThatLogsIn) {
+  serve("", with_tokens());
+  EXPECT_NE(client->Get("/live/info")->body.find("\"tokens\":\"open\""), std::string::npos);
+  const httplib::Result r = client->Get("/live/token?user=live-abc");
+  ASSERT_EQ(r->status, 200);
+  EXPECT_EQ(r->get_header_value("Cache-Control"), "no-store");
+  const size_t at = r->body.find("\"token\":\"") + 9;
+  const std::string token = r->body.substr(at, r->body.find('"', at) - at);
+  Config::Auth auth;
+  auth.hs256_secret = with_tokens().hs256_secret;
+  auth.issuer = "someone";
+  std::string error;
+  const std::unique_ptr<AuthService> service = AuthService::make(auth, &error);
+  ASSERT_TRUE(service) << error;
+  const AuthOutcome outcome = service->verify(token, std::time(nullptr));
+  ASSERT_TRUE(outcome.ok) << outcome.message;
+  EXPECT_EQ(outcome.user_id, "live-abc");
+  EXPECT_LE(outcome.expires_at, std::time(nullptr) + kLiveTokenSeconds);
+}
+
+TEST_F(AdminHttpTest, WithAnAdminTokenLiveTokensAskForIt) {
+  serve("the token", with_tokens());
+  EXPECT_NE(client->Get("/live/info")->body.find("\"tokens\":\"admin\""), std::string::npos);
+  const char* path = "/live/token?user=live-a";
+  EXPECT_EQ(status(path), 401);
+  EXPECT_EQ(status(path, {{"Authorization", "Bearer wrong"}}), 401);
+  EXPECT_EQ(status(path, {{"Authorization", "Bearer the token"}}), 200);
+}
+
+TEST_F(AdminHttpTest, LiveTokensAreForThePlayersOfThePageOnThisMachineOnly) {
+  serve("", with_tokens());
+  for (const char* user : {"", "alice", "live-", "LIVE-a", "live-a%20b", "live-a%22",
+                           "live-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}) {
+    EXPECT_EQ(status((std::string("/live/token?user=") + user).c_str()), 400) << user;
+  }
+  const char* path = "/live/token?user=live-a";
+  EXPECT_EQ(status("/live/token"), 400);
+  for (const char* host : {"evil.example", "127.0.0.1.evil.example:7401", "127.evil", "[::1",
+                           "localhost.evil", "localhost evil", "192.168.1.5:7401"}) {
+    EXPECT_EQ(status(path, {{"Host", host}}), 403) << host;
+  }
+  for (const char* host : {"localhost:7401", "127.0.0.1", "[::1]:7401", "127.0.0.9:1"}) {
+    EXPECT_EQ(status(path, {{"Host", host}}), 200) << host;
+  }
+  for (const char* site : {"cross-site", "same-site", "else"}) {
+    EXPECT_EQ(status(path, {{"Sec-Fetch-Site", site}}), 403) << site;
+  }
+  EXPECT_EQ(status(path, {{"Sec-Fetch-Site", "same-origin"}}), 200);
+}
+
+TEST_F(AdminHttpTest, WithoutASecretThereAreNoLiveTokens) {
+  LivePageOptions live = with_tokens();
+  live.hs256_secret.clear();
+  serve("", live);
+  EXPECT_EQ(status("/live/token?user=live-a"), 403);
+  EXPECT_NE(client->Get("/live/info")->body.find("\"tokens\":\"none\""), std::string::npos);
+}
+
+TEST(LivePage, TokensAreSignedWithAnAdminTokenOrInTheDemoOnly) {
+  Config config;
+  config.auth.hs256_secret = with_tokens().hs256_secret;
+  const auto signs = [&config] {
+    LivePageOptions live;
+    std::string error;
+    EXPECT_TRUE(set_live_tokens_blocking(config, &live, &error)) << error;
+    return !live.hs256_secret.empty();
+  };
+  EXPECT_FALSE(signs());
+  config.admin.live_tokens_open = true;
+  EXPECT_TRUE(signs());
+  config.admin.live_tokens_open = false;
+  config.admin.token = "the token";
+  EXPECT_TRUE(signs());
+  config.auth.hs256_secret.clear();
+  EXPECT_FALSE(signs());
+  config.auth.hs256_secret_file = "/nonexistent/secret";
+  LivePageOptions live;
+  std::string error;
+  EXPECT_FALSE(set_live_tokens_blocking(config, &live, &error));
+  EXPECT_NE(error.find("hs256_secret_file"), std::string::npos) << error;
+}
+
+TEST(LivePage, TheWebSocketIsWhereTheServerListens) {
+  EXPECT_EQ(websocket_origin({"127.0.0.1", 7400}, "localhost:7401"), "ws://127.0.0.1:7400");
+  EXPECT_EQ(websocket_origin({"::1", 7400, true}, "127.0.0.1:1"), "ws://[::1]:7400");
+  const Address any{"0.0.0.0", 7400};
+  EXPECT_EQ(websocket_origin(any, "game.example:7401"), "ws://game.example:7400");
+  EXPECT_EQ(websocket_origin(any, "[fe80::1]:7401"), "ws://[fe80::1]:7400");
+  // A forged name goes neither into the policy nor to the page.
+  for (const char* host : {"", "a b", "x; script-src *", "a,b", "*", "[::1", "a/b", "[::1]x:80"}) {
+    EXPECT_EQ(websocket_origin(any, host), "") << host;
+  }
+  EXPECT_EQ(websocket_origin({}, "localhost"), "");
 }
 
 }  // namespace

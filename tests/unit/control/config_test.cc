@@ -234,6 +234,13 @@ TEST(Config, AllErrorsAtOnce) {
 TEST(Config, WhatDoesNotFitTogether) {
   EXPECT_NE(only_error(from_file("[admin]\nlisten = \"0.0.0.0:1\"\n")).find("admin.token"),
             std::string::npos);
+  for (const char* listen : {"0.0.0.0:1", "192.168.1.5:1", "[::]:1", ""}) {
+    const std::string text = "[admin]\nlive_page = true\ntoken = \"t\"\nlisten = \"";
+    EXPECT_NE(only_error(from_file(text + listen + "\"\n")).find("admin.live_page"),
+              std::string::npos)
+        << listen;
+  }
+  EXPECT_TRUE(from_file("[admin]\nlive_page = true\nlisten = \"[::1]:1\"\n").ok());
   EXPECT_TRUE(from_file("[admin]\nlisten = \"0.0.0.0:1\"\ntoken = \"t\"\n").ok());
   std::string cpus = "0";
   for (int i = 1; i < 63; ++i) cpus += ',' + std::to_string(i);

@@ -31,6 +31,9 @@ EndpointConfig small() {
   c.handshake_timeout = milliseconds(500);
   c.heartbeat_interval = milliseconds(1000);
   c.heartbeat_timeout = milliseconds(2500);
+  c.message_timeout = base::seconds(2);
+  c.stall_timeout = base::seconds(2);
+  c.extra_frames_per_second = 100;
   c.rules.path = {};
   return c;
 }
@@ -44,11 +47,11 @@ io::SimConfig network_config() {
 
 class EndpointTest : public ::testing::Test, protected ConnectionHandler {
  protected:
-  EndpointTest()
+  explicit EndpointTest(const EndpointConfig& config = small())
       : network_(1, network_config()),
         io_(network_,
             io::IoLimits{.sockets = 8 + kRefusalRows, .buffers = 64, .buffer_bytes = 512}),
-        endpoint_(small(), io_, *this, counters_) {
+        endpoint_(config, io_, *this, counters_) {
     io::ListenSpec listen;
     listen.address.sin6_family = AF_INET6;
     listen.address.sin6_port = htons(kPort);
@@ -71,6 +74,18 @@ class EndpointTest : public ::testing::Test, protected ConnectionHandler {
       }
       endpoint_.flush();
     }
+  }
+  // All that happens in `ms` comes in one turn, as after a turn that took long.
+  void run_at_once(int ms) {
+    std::vector<io::Completion> all;
+    for (int i = 0; i < ms; ++i) {
+      network_.advance_to(network_.now() + milliseconds(1));
+      const auto completions = io_.poll(network_.now());
+      all.insert(all.end(), completions.begin(), completions.end());
+    }
+    endpoint_.begin_turn(network_.now());
+    for (const io::Completion& c : all) endpoint_.on_completion(c);
+    endpoint_.flush();
   }
   static void send(io::SimClientSocket* s, std::string_view text) {
     EXPECT_EQ(s->send(base::as_bytes(text)), text.size());
@@ -101,6 +116,7 @@ class EndpointTest : public ::testing::Test, protected ConnectionHandler {
   }
   void on_open(uint32_t) override { ++opened_; }
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override {
+    EXPECT_TRUE(endpoint_.is_open(slot));
     endpoint_.send_message(slot, opcode, payload);
   }
   void on_closed(uint32_t, CloseCause cause, uint16_t) override { causes_.push_back(cause); }
@@ -231,6 +247,164 @@ TEST_F(EndpointTest, AMessageAboveTheLimitClosesWith1009) {
   EXPECT_EQ(static_cast<uint8_t>(answer[0]), 0x88);
   EXPECT_EQ(base::load_be16(reinterpret_cast<const uint8_t*>(answer.data() + 2)), 1009);
   EXPECT_EQ(causes_.at(0), CloseCause::kTooBig);
+}
+
+// --- what a peer must not hold or cost without end ---
+
+TEST_F(EndpointTest, AMessageThatIsNotFinishedIsEndedAlthoughThePeerTalks) {
+  for (const bool fragments : {false, true}) {
+    causes_.clear();
+    io::SimClientSocket* s = open();
+    std::string begun = frame(std::string(3000, 'x')).substr(0, 20);
+    if (fragments) {
+      begun = frame("part");
+      begun[0] = 0x02;
+    }
+    send(s, begun);
+    for (int i = 0; i < 9 && causes_.empty(); ++i) {
+      run(500);
+      // One more byte of the frame, or one more fragment: never silent, never done.
+      if (fragments) {
+        std::string more = frame("x");
+        more[0] = 0x00;
+        if (causes_.empty()) send(s, more);
+      } else if (causes_.empty()) {
+        send(s, "x");
+      }
+    }
+    ASSERT_EQ(causes_.size(), 1u) << fragments;
+    EXPECT_EQ(causes_[0], CloseCause::kMessageTimeout);
+    EXPECT_NE(read(s).find("not ended in time"), std::string::npos);
+    s->close();
+    run(20);
+  }
+  EXPECT_EQ(counters_.get(metrics::Counter::kMessageTimeouts), 2u);
+}
+
+TEST_F(EndpointTest, AStreamOfMessagesThatNeverEndsAtABorderIsNoUnfinishedMessage) {
+  io::SimClientSocket* s = open();
+  std::string stream;
+  for (int i = 0; i < 200; ++i) stream += frame(std::string(97, 'm'));
+  for (size_t at = 0; at + 100 < stream.size(); at += 100) {  // 103 bytes each: always cut
+    send(s, std::string_view(stream).substr(at, 100));
+    run(40);
+    read(s);
+  }
+  EXPECT_TRUE(causes_.empty());
+}
+
+TEST_F(EndpointTest, ABacklogThatNothingIsTakenOfIsEndedAlthoughThePeerTalks) {
+  io::SimClientSocket* s = open();
+  flood_ = 1000;
+  run(12);
+  flood_ = 0;
+  ASSERT_GT(endpoint_.hot(0).backlog_bytes, 0u);
+  std::string pong = frame("");
+  pong[0] = static_cast<char>(0x8a);
+  for (int i = 0; i < 10 && causes_.empty(); ++i) {
+    run(500);
+    if (causes_.empty()) send(s, pong);
+  }
+  ASSERT_EQ(causes_.size(), 1u);
+  EXPECT_EQ(causes_[0], CloseCause::kSlowConsumer);
+  EXPECT_EQ(counters_.get(metrics::Counter::kStallTimeouts), 1u);
+}
+
+TEST_F(EndpointTest, FloodsOfFramesThatMakeNoMessageAreEnded) {
+  const auto empty = [](uint8_t first) {
+    std::string one = frame("");
+    one[0] = static_cast<char>(first);
+    return one;
+  };
+  for (const uint8_t first : {0x89, 0x8a, 0x00}) {
+    causes_.clear();
+    io::SimClientSocket* s = open();
+    const bool fragments = first == 0x00;
+    for (int second = 0; second < 3; ++second) {  // as many as allowed do no harm
+      if (fragments) send(s, empty(0x02));
+      for (int i = 0; i < 60; ++i) send(s, empty(first));
+      if (fragments) send(s, empty(0x80));
+      run(1100);
+      read(s);
+    }
+    EXPECT_TRUE(causes_.empty()) << int{first};
+    if (fragments) send(s, empty(0x02));
+    for (int i = 0; i < 150; ++i) send(s, empty(first));
+    run(50);
+    ASSERT_EQ(causes_.size(), 1u) << int{first};
+    EXPECT_EQ(causes_[0], CloseCause::kFlood);
+    s->close();
+    run(50);
+  }
+  EXPECT_EQ(counters_.get(metrics::Counter::kFrameFloods), 3u);
+}
+
+// The seconds that limits are counted in go on when the clock in milliseconds wraps.
+TEST_F(EndpointTest, ADayOnWhichTheMillisecondsWrapEndsNobody) {
+  network_.advance_to(base::Instant{(int64_t{1} << 32) * 1'000'000 - 500'000'000});
+  io::SimClientSocket* s = open();
+  std::string begun = frame("part");
+  begun[0] = 0x02;
+  send(s, begun);
+  run(1500);  // a timer looks at it, a second after its begin
+  EXPECT_TRUE(causes_.empty());
+  begun[0] = static_cast<char>(0x80);
+  send(s, begun);
+  run(10);
+  const std::string answer = read(s);
+  EXPECT_EQ(answer.substr(answer.size() - 8), "partpart");
+}
+
+// A peer may end its half behind its last words; all of it comes in one turn.
+TEST_F(EndpointTest, LastWordsInFrontOfAHalfCloseAreAnswered) {
+  io::SimClientSocket* s = open();
+  std::string bye = frame("\x03\xe8");
+  bye[0] = static_cast<char>(0x88);
+  send(s, frame("last words") + bye);
+  s->finish();
+  run_at_once(10);
+  run(20);
+  EXPECT_EQ(read(s), std::string("\x82\x0alast words\x88\x02\x03\xe8"));
+  EXPECT_TRUE(s->ended());
+  EXPECT_EQ(causes_.at(0), CloseCause::kPeerClosed);
+
+  s = network_.connect(kPort);
+  run(5);
+  send(s, "GET nowhere HTTP/1.1\r\n\r\n");
+  s->finish();
+  run_at_once(10);
+  run(20);
+  EXPECT_EQ(read(s).substr(0, 12), "HTTP/1.1 400");
+  EXPECT_EQ(io_.buffers_out(), 0u);
+}
+
+// We said goodbye; what the peer says before it has heard that is for nobody.
+TEST_F(EndpointTest, NothingIsDeliveredBehindOurOwnClose) {
+  io::SimClientSocket* s = open();
+  endpoint_.close(0, 1001, "going away", CloseCause::kServerClosed);
+  ASSERT_EQ(causes_.size(), 1u);
+  for (int i = 0; i < 3; ++i) {
+    send(s, frame("late"));
+    run(2);
+  }
+  const std::string answer = read(s);
+  EXPECT_EQ(answer.find("late"), std::string::npos);
+  EXPECT_EQ(static_cast<uint8_t>(answer[0]), 0x88);
+  EXPECT_EQ(endpoint_.cold(0).messages_in, 0u);
+  EXPECT_EQ(causes_.size(), 1u);
+  EXPECT_EQ(io_.buffers_out(), 0u);
+}
+
+// The end of one message and the start of the next may share a receive buffer.
+TEST_F(EndpointTest, ThereIsRoomBehindAMessageOfTheLargestSize) {
+  io::SimClientSocket* s = open();
+  const std::string bytes = frame(std::string(4096, 'x'));
+  send(s, std::string_view(bytes).substr(0, bytes.size() - 1));
+  run(20);
+  const std::string more = bytes.substr(bytes.size() - 1) + frame(std::string(3000, 'y'));
+  for (size_t at = 0; at < more.size(); at += 500) send(s, std::string_view(more).substr(at, 500));
+  run(20);
+  EXPECT_EQ(read(s).size(), 4096u + 4 + 3000 + 4);
 }
 
 TEST_F(EndpointTest, ChurnLeavesNothingBehind) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "protocol/ws.h"
+#include "protocol/ws_deflate.h"
 
 namespace tidegate::protocol {
 
@@ -18,6 +19,14 @@ class WsEvents {
   WsEvents(Role role, uint64_t message_bytes_max)
       : role_(role), message_bytes_max_(message_bytes_max) {}
 
+  // As after permessage-deflate was negotiated with this window and takeover.
+  void speak_deflate(uint8_t window_bits, Context context) {
+    receiver_.speak_deflate();
+    context_ = context;
+    memory_.resize(Inflater::block_bytes(window_bits) / sizeof(Line) + 1);
+    inflater_ = Inflater::make({memory_[0].bytes, memory_.size() * sizeof(Line)}, window_bits);
+  }
+
   void feed(base::Bytes bytes) {
     if (ended_) return;
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
@@ -25,12 +34,20 @@ class WsEvents {
     while (!ended_ && used < buffer_.size()) {
       FrameView frame;
       const base::MutableBytes input = base::MutableBytes(buffer_).subspan(used);
-      const ParseStatus status =
-          parse_frame(input, role_, message_bytes_max_ - message_.size(), frame);
+      const bool grows_compressed = receiver_.in_message() && receiver_.message_compressed();
+      const uint64_t max_compressed =
+          receiver_.speaks_deflate() ? compressed_bytes_max(message_bytes_max_) : 0;
+      const ParseStatus status = parse_frame(
+          input, role_, (grows_compressed ? max_compressed : message_bytes_max_) - message_.size(),
+          frame, max_compressed);
       if (status == ParseStatus::kNeedMore) {
         // The promise must be larger than what is there, else a caller would spin.
         check(frame.consumed > input.size());
         promised_ = frame.consumed;
+        const ParseStatus text = receiver_.check_incomplete(input, role_);
+        if (text != ParseStatus::kFrame) {
+          end("error " + std::to_string(close_code_of(text)) + " " + std::string(text_of(text)));
+        }
         break;
       }
       if (status != ParseStatus::kFrame) {
@@ -64,6 +81,9 @@ class WsEvents {
       case ReceiveEvent::kMessage:
         on_message(frame.opcode, payload);
         break;
+      case ReceiveEvent::kCompressedMessage:
+        on_compressed(payload);
+        break;
       case ReceiveEvent::kFirstFragment:
         message_ = payload;
         check(receiver_.in_message());
@@ -72,7 +92,11 @@ class WsEvents {
         message_ += payload;
         break;
       case ReceiveEvent::kLastFragment:
-        on_message(receiver_.message_opcode(), message_ + payload);
+        if (receiver_.message_compressed()) {
+          on_compressed(message_ + payload);
+        } else {
+          on_message(receiver_.message_opcode(), message_ + payload);
+        }
         message_.clear();
         break;
       case ReceiveEvent::kPing:
@@ -94,6 +118,24 @@ class WsEvents {
     }
   }
 
+  void on_compressed(const std::string& payload) {
+    check(inflater_ != nullptr);
+    std::vector<uint8_t> out(message_bytes_max_ + 1);
+    size_t size = 0;
+    const InflateStatus status =
+        inflater_->decompress(base::as_bytes(payload), out, &size, context_);
+    if (status != InflateStatus::kOk) {
+      end(status == InflateStatus::kTooBig ? "error 1009 inflated" : "error 1007 deflate");
+      return;
+    }
+    const std::string message(base::as_text({out.data(), size}));
+    if (receiver_.message_opcode() == Opcode::kText && !is_valid_utf8(base::as_bytes(message))) {
+      end("error 1007 inflated text");
+      return;
+    }
+    on_message(receiver_.message_opcode(), message);
+  }
+
   void on_message(Opcode opcode, const std::string& payload) {
     check(payload.size() <= message_bytes_max_);
     check(opcode == Opcode::kText || opcode == Opcode::kBinary);
@@ -106,6 +148,10 @@ class WsEvents {
     ended_ = true;
   }
 
+  struct alignas(16) Line {
+    uint8_t bytes[16];
+  };
+
   Role role_;
   uint64_t message_bytes_max_;
   WsReceiver receiver_;
@@ -113,6 +159,9 @@ class WsEvents {
   std::string message_;
   std::string lines_;
   size_t promised_ = 0;
+  Context context_ = Context::kFresh;
+  std::vector<Line> memory_;  // of the inflater
+  Inflater* inflater_ = nullptr;
   bool ended_ = false;
 };
 

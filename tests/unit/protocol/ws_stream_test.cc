@@ -155,6 +155,52 @@ TEST_P(WsStream, DamagedStreamsAreJudgedAlikeInPieces) {
   EXPECT_GT(errors, 40u);
 }
 
+// RSV1 begins a message and stands nowhere else; the frames of a compressed message may be cut
+// anywhere, with control frames between them.
+TEST_P(WsStream, CompressedMessages) {
+  Prng prng(9);
+  const auto frame = [&](uint8_t first_byte, const std::string& payload) {
+    std::string out;
+    append_frame(out, GetParam(), static_cast<Opcode>(first_byte & 0x0f), true, payload, prng);
+    out[0] = static_cast<char>(first_byte);
+    return out;
+  };
+  const auto run = [&](const std::string& stream) {
+    WsEvents whole(GetParam(), 100);
+    whole.speak_deflate(15, Context::kTakeover);
+    whole.feed(base::as_bytes(stream));
+    WsEvents single(GetParam(), 100);
+    single.speak_deflate(15, Context::kTakeover);
+    for (size_t i = 0; i < stream.size(); ++i) single.feed(base::as_bytes(stream).subspan(i, 1));
+    EXPECT_EQ(whole.lines(), single.lines());
+    return whole.lines();
+  };
+  const std::string hello = "\xf2\x48\xcd\xc9\xc9\x07" + std::string(1, '\0');
+  const std::string again = std::string("\xf2\0\x11\0\0", 5);  // Hello, out of the window
+  EXPECT_EQ(run(frame(0xc1, hello)), "text Hello\n");
+  EXPECT_EQ(run(frame(0xc2, hello) + frame(0xc1, again)), "binary Hello\ntext Hello\n");
+  EXPECT_EQ(run(frame(0x41, hello.substr(0, 3)) + frame(0x89, "p") + frame(0x00, "") +
+                frame(0x80, hello.substr(3)) + frame(0x81, "plain") + frame(0xc1, again)),
+            "ping p\ntext Hello\ntext plain\ntext Hello\n");
+  EXPECT_EQ(run(frame(0x81, "plain") + frame(0x01, "a") + frame(0x80, "b")),
+            "text plain\ntext ab\n");
+  const std::string reserved =
+      "error 1002 " + std::string(text_of(ParseStatus::kReservedBits)) + "\n";
+  for (const uint8_t first : {0xc8, 0xc9, 0xca, 0xd1, 0xe1, 0xf2, 0xc3, 0xa1, 0x91, 0xc0, 0x40}) {
+    EXPECT_EQ(run(frame(first, "")), reserved) << int{first};
+  }
+  EXPECT_EQ(run(frame(0x41, hello) + frame(0xc0, "")), reserved);
+  EXPECT_EQ(run(frame(0x41, hello) + frame(0xc1, "")).substr(0, 10), "error 1002");
+  EXPECT_EQ(run(frame(0xc1, "")), "error 1007 deflate\n");
+  // Two stored bytes that are no text: fine in binary.
+  const std::string bad_text("\0\x02\0\xfd\xff\xc3\x28\0", 8);
+  EXPECT_EQ(run(frame(0xc1, bad_text)), "error 1007 inflated text\n");
+  EXPECT_EQ(run(frame(0xc2, bad_text)), "binary \xc3\x28\n");
+  // 100 bytes may come in a compressed frame that is a little larger, but not plain.
+  EXPECT_EQ(run(frame(0xc2, std::string(400, 'x'))).substr(0, 10), "error 1009");
+  EXPECT_EQ(run(frame(0x82, std::string(101, 'x'))).substr(0, 10), "error 1009");
+}
+
 INSTANTIATE_TEST_SUITE_P(Roles, WsStream, testing::Values(Role::kServer, Role::kClient),
                          [](const auto& info) {
                            return info.param == Role::kServer ? "server" : "client";

@@ -262,7 +262,7 @@ TEST(WsReceiver, CloseCodes) {
 TEST(WsReceiver, NothingAfterClose) {
   for (const Opcode opcode : {Opcode::kBinary, Opcode::kText, Opcode::kPing, Opcode::kClose}) {
     WsReceiver receiver;
-    FrameView frame{Opcode::kClose, true, {}, 0};
+    FrameView frame{Opcode::kClose, true, false, {}, 0};
     EXPECT_EQ(receiver.on_frame(frame).event, ReceiveEvent::kClose);
     EXPECT_TRUE(receiver.peer_closed());
     frame.opcode = opcode;
@@ -306,6 +306,62 @@ TEST(WsWriters, LongCloseReasonsAreCutAtACodePoint) {
     ASSERT_LE(size, 2 + kControlPayloadMax);
     const std::string got = run(Role::kClient, {reinterpret_cast<char*>(out), size});
     EXPECT_EQ(got, "close 1000 " + reason.substr(0, lead + (123 - lead) / 4 * 4) + "\n");
+  }
+}
+
+// Text that is wrong fails before its frame is whole (RFC 6455 section 8.1), wherever it is cut.
+TEST(WsReceiver, TextFailsWhileItsFrameIsIncomplete) {
+  const std::string good = "caf\xc3\xa9 \xe2\x82\xac";
+  for (const Role role : {Role::kServer, Role::kClient}) {
+    for (const size_t size : {size_t{40}, size_t{300}, size_t{70'000}}) {
+      std::string text;
+      while (text.size() + 2 * good.size() < size) text += good;
+      const size_t bad_at = text.size() + 1;
+      text += "\xed\xa0\x80";  // a surrogate: wrong at its second byte
+      text.resize(size, 'z');
+      for (const bool fragment : {false, true}) {
+        std::string frame(kHeaderMax + size, '\0');
+        uint8_t* const out = reinterpret_cast<uint8_t*>(frame.data());
+        const Opcode opcode = fragment ? Opcode::kContinuation : Opcode::kText;
+        size_t header = 0;
+        if (role == Role::kServer) {
+          header = write_masked_frame(out, opcode, true, base::as_bytes(text), 0x9a7b3c51) - size;
+        } else {
+          header = write_header(out, opcode, true, size);
+          std::memcpy(out + header, text.data(), size);
+        }
+        WsReceiver receiver;
+        uint8_t lead[] = {0xe2, 0x82};
+        if (fragment) receiver.on_frame({Opcode::kText, false, false, {lead, 1}, 0});
+        // A continuation of half a character: the first byte of the text is wrong already.
+        const size_t fails_at = header + (fragment ? 0 : bad_at) + 1;
+        ParseStatus status = ParseStatus::kFrame;
+        size_t have = 0;
+        while (status == ParseStatus::kFrame && have < header + size - 1) {
+          have += size > 1000 && have + 999 < fails_at ? 997 : 1;
+          status = receiver.check_incomplete(base::as_bytes(frame).first(have), role);
+        }
+        EXPECT_EQ(status, ParseStatus::kBadUtf8);
+        EXPECT_EQ(have, fails_at) << size;
+      }
+    }
+  }
+}
+
+TEST(WsReceiver, OtherIncompleteFramesAreNotLookedAt) {
+  const std::string bad(20, '\xff');
+  std::string frame(kHeaderMax + bad.size(), '\0');
+  uint8_t* const out = reinterpret_cast<uint8_t*>(frame.data());
+  const size_t size = write_masked_frame(out, Opcode::kBinary, true, base::as_bytes(bad), 7);
+  for (const uint8_t first : {0x82, 0x89, 0x80, 0xc1}) {
+    out[0] = first;
+    WsReceiver receiver;
+    receiver.speak_deflate();
+    if (first == 0x80) receiver.on_frame({Opcode::kText, false, true, {}, 0});
+    for (size_t have = 0; have < size; ++have) {
+      EXPECT_EQ(receiver.check_incomplete(base::as_bytes(frame).first(have), Role::kServer),
+                ParseStatus::kFrame);
+    }
   }
 }
 

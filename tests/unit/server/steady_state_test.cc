@@ -33,22 +33,34 @@ void* count_and_allocate(std::size_t bytes, std::size_t alignment) {
 }
 }  // namespace
 
-void* operator new(std::size_t n) { return count_and_allocate(n, 1); }
-void* operator new[](std::size_t n) { return count_and_allocate(n, 1); }
-void* operator new(std::size_t n, std::align_val_t a) {
+[[gnu::noinline]] void* operator new(std::size_t n) { return count_and_allocate(n, 1); }
+[[gnu::noinline]] void* operator new[](std::size_t n) { return count_and_allocate(n, 1); }
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
   return count_and_allocate(n, static_cast<std::size_t>(a));
 }
-void* operator new[](std::size_t n, std::align_val_t a) {
+[[gnu::noinline]] void* operator new[](std::size_t n, std::align_val_t a) {
   return count_and_allocate(n, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return count_and_allocate(n, 1);
+}
+[[gnu::noinline]] void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return count_and_allocate(n, 1);
+}
+[[gnu::noinline]] void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+[[gnu::noinline]] void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
 
 namespace tidegate {
 namespace {
@@ -62,6 +74,7 @@ class Walker final : public client::ClientEvents {
     client::ClientConfig config;
     config.token = "walker" + std::to_string(number);
     config.encoding = number % 2 ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
+    config.report_interval = base::milliseconds(100);
     client_ = std::make_unique<client::Client>(config, *this, number);
     fd_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in to{};
@@ -80,6 +93,7 @@ class Walker final : public client::ClientEvents {
       if (n <= 0) break;
       client_->on_bytes(now, {buffer, static_cast<size_t>(n)});
     }
+    client_->audit(now);
     const base::Bytes out = client_->outgoing();
     if (out.empty()) return;
     const ssize_t n = send(fd_, out.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -103,6 +117,7 @@ class Walker final : public client::ClientEvents {
     ++acks_;
   }
 
+  void flip(base::Instant now) { client_->flip_bit(now); }
   // For the handler below.
   void chat() {
     if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"));
@@ -220,6 +235,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   shard::ShardConfig config;
   config.count = kShards;
   config.server_version = "test";
+  config.snapshots = true;
+  config.world.history_ticks = 60;
   config.first_tick = ios[0]->now();
   config.world.spawn_radius = 150;
   config.world.cell_size = 32;  // so that 60 m of walking cross blocks of 2 x 2 cells
@@ -257,6 +274,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   }
   mailbox::Mailbox control(fabric, fabric.control());
   NoWakes no_wakes;
+  uint64_t snapshot_records = 0;
+  uint32_t snapshots_ended = 0;
   std::vector<std::unique_ptr<Walker>> walkers;
   for (uint32_t i = 0; i < kClients; ++i) walkers.push_back(std::make_unique<Walker>(i, port));
 
@@ -267,6 +286,12 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       counting = false;
     }
     control.drain(100, [&](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+      if (type == mailbox::MessageType::kSnapshotEnd) {
+        const auto end = mailbox::read_message<mailbox::SnapshotEnd>(bytes);
+        EXPECT_EQ(end.missed, 0u);
+        snapshot_records += end.records;
+        ++snapshots_ended;
+      }
       if (type != mailbox::MessageType::kAuthRequest) return;
       base::Bytes token;
       const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
@@ -302,11 +327,28 @@ TEST(SteadyState, ATurnAllocatesNothing) {
         walker->move();
         if (steps % 8 == 0) walker->chat();
       }
+      // The desync alarm is part of the steady state.
+      if (steps % 10 == 0) walkers[steps % kClients + 1]->flip(ios[0]->now());
+      if (steps % 50 == 0) {
+        const mailbox::SnapshotAt at{last_tick + 10};
+        for (uint32_t i = 0; i < kShards; ++i) ASSERT_TRUE(control.post(i, at));
+      }
     }
   }
   EXPECT_EQ(allocations, 0u);
+  EXPECT_GE(snapshots_ended, 2 * 11 * 1u);
+  EXPECT_EQ(snapshot_records, snapshots_ended / kShards * uint64_t{kClients})
+      << "each player is in one shard's part of each snapshot";
   uint64_t handovers = 0;
-  for (auto& c : counters) handovers += c->get(metrics::Counter::kHandovers);
+  uint64_t desyncs = 0;
+  uint64_t healed = 0;
+  for (auto& c : counters) {
+    handovers += c->get(metrics::Counter::kHandovers);
+    desyncs += c->get(metrics::Counter::kDesyncs);
+    healed += c->get(metrics::Counter::kCellsHealed);
+  }
+  EXPECT_GT(desyncs, 10u);
+  EXPECT_GT(healed, 10u);
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
   EXPECT_GT(game.spawned, 400u);
   EXPECT_GT(game.despawned, 400u);

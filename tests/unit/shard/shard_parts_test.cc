@@ -8,6 +8,7 @@
 #include "shard/identities.h"
 #include "shard/outbox.h"
 #include "shard/router.h"
+#include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
 
 namespace tidegate::shard {
@@ -138,6 +139,112 @@ TEST(Router, FindsBuiltInAndCustomTypesAndRefusesTakenOnes) {
   EXPECT_NE(router.find(1499), nullptr);
   EXPECT_EQ(router.find(1500), nullptr);
   EXPECT_EQ(router.find(UINT32_MAX), nullptr);
+}
+
+// --- SnapshotCapture ---
+
+struct CaptureTest : testing::Test {
+  // A ring that takes four pieces at most.
+  mailbox::Fabric fabric{{.shards = 1, .shard_ring_bytes = 1 << 16, .control_ring_bytes = 1 << 16}};
+  mailbox::Mailbox shard{fabric, 0};
+  mailbox::Mailbox control{fabric, 1};
+  world::EntityTable entities{600};
+  world::Directory directory{600};
+  SnapshotCapture capture{600, 60};
+  struct NoWakes final : mailbox::WakeSink {
+    void wake_agent(mailbox::AgentId) override {}
+  } no_wakes;
+  uint32_t entity_records = 0, place_records = 0, ended = 0, said = 0, missed = 0;
+
+  void send(uint32_t turns) {
+    for (uint32_t i = 0; i < turns; ++i) capture.send(directory, shard);
+    shard.publish_all(no_wakes);
+  }
+  uint32_t take() {
+    return control.drain(100, [&](mailbox::AgentId, mailbox::MessageType type, base::Bytes bytes) {
+      if (type == mailbox::MessageType::kSnapshotEnd) {
+        const auto end = mailbox::read_message<mailbox::SnapshotEnd>(bytes);
+        ++ended;
+        said = end.records;
+        missed += end.missed;
+        return;
+      }
+      base::Bytes rest;
+      (void)mailbox::read_message<mailbox::SnapshotPiece>(bytes, &rest);
+      EXPECT_LE(rest.size(), SnapshotCapture::kPieceBytes);
+      while (!rest.empty()) {
+        mailbox::SnapshotRecord r;
+        std::string_view name;
+        base::Bytes extra;
+        ASSERT_TRUE(mailbox::read_record(&rest, &r, &name, &extra));
+        EXPECT_EQ(r.position[0], std::stoi(std::string(name)));
+        ++(r.source == mailbox::kSnapshotEntity ? entity_records : place_records);
+      }
+    });
+  }
+  void fill(uint32_t n) {
+    for (uint32_t i = 0; i < n; ++i) {
+      const world::EntitySlot s =
+          entities.add({i + 1}, std::to_string(i), world::EntityKind::kPlayer);
+      entities.image(s).position = {static_cast<int32_t>(i), 0, 0};
+      world::DirectoryEntry* entry = directory.insert(std::to_string(i), 1);
+      entry->has_position = i % 2;
+      entry->position = {static_cast<int32_t>(i), 0, 0};
+    }
+  }
+};
+
+TEST_F(CaptureTest, EverythingArrivesOnceThoughTheRingIsFullOften) {
+  fill(600);
+  capture.ask(10, 8, SnapshotCapture::Boundary::kPassed);
+  EXPECT_FALSE(capture.due(9));
+  ASSERT_TRUE(capture.due(10));
+  capture.cut(10, entities);
+  // What happens after the cut is not in it.
+  for (uint32_t s = 0; s < 600; ++s) entities.image(s).position = {-1, -1, -1};
+  for (int i = 0; i < 100 && ended == 0; ++i) {
+    send(20);
+    take();
+  }
+  EXPECT_EQ(ended, 1u);
+  EXPECT_EQ(entity_records, 600u);
+  EXPECT_EQ(place_records, 300u);
+  EXPECT_EQ(said, 900u);
+  EXPECT_EQ(missed, 0u);
+  send(5);
+  EXPECT_EQ(take(), 0u) << "it is over";
+}
+
+TEST_F(CaptureTest, ALateRequestIsAnsweredAsMissed) {
+  capture.ask(10, 11, SnapshotCapture::Boundary::kAhead);
+  send(1);
+  take();
+  EXPECT_EQ(missed, 1u);
+  capture.ask(10, 10, SnapshotCapture::Boundary::kPassed);
+  send(1);
+  take();
+  EXPECT_EQ(missed, 2u);
+  capture.ask(10, 10, SnapshotCapture::Boundary::kAhead);
+  EXPECT_TRUE(capture.due(10));
+}
+
+TEST_F(CaptureTest, ANewRequestTakesThePlaceOfTheOldOne) {
+  fill(500);
+  capture.ask(10, 9, SnapshotCapture::Boundary::kAhead);
+  capture.cut(10, entities);
+  send(1);
+  take();
+  capture.ask(20, 11, SnapshotCapture::Boundary::kAhead);
+  send(3);
+  EXPECT_EQ(take(), 0u);
+  entity_records = 0;
+  capture.cut(20, entities);
+  for (int i = 0; i < 100 && ended == 0; ++i) {
+    send(20);
+    take();
+  }
+  EXPECT_EQ(entity_records, 500u);
+  EXPECT_EQ(said, 750u);
 }
 
 }  // namespace

@@ -81,6 +81,22 @@ bool equal(const TimeSync& a, const pb::TimeSync& b) {
          a.client_time == b.client_time() && a.latency_ms == b.latency_ms();
 }
 
+void random_message(base::Prng& r, pb::CellReport* m) {
+  m->set_cell_x(static_cast<int32_t>(random_u32(r)));
+  m->set_cell_z(static_cast<int32_t>(random_u32(r)));
+  m->set_epoch(random_u32(r));
+  m->set_frame(random_u32(r));
+  m->set_tick(random_u32(r));
+  m->set_checksum(r.chance(0.2) ? 0 : r.next());
+  m->set_expected(r.chance(0.2) ? 0 : r.next());
+  m->set_members(random_text(r, 60));
+}
+bool equal(const CellReport& a, const pb::CellReport& b) {
+  return a.cell_x == b.cell_x() && a.cell_z == b.cell_z() && a.epoch == b.epoch() &&
+         a.frame == b.frame() && a.tick == b.tick() && a.checksum == b.checksum() &&
+         a.expected == b.expected() && base::as_text(a.members) == b.members();
+}
+
 void random_message(base::Prng& r, pb::Disconnect* m) {
   m->set_code(random_u32(r));
   m->set_reason(random_text(r, 60));
@@ -118,6 +134,7 @@ void random_message(base::Prng& r, pb::ConnectionEstablished* m) {
   m->set_server_version(random_text(r, 20));
   m->set_server_time(random_i64(r));
   m->set_heartbeat_interval(random_u32(r));
+  if (r.chance(0.5)) (*m->mutable_features())["cell_size"] = "8" + random_text(r, 6);
   m->set_resume_token(random_text(r, 60));
   m->set_tick_rate(random_u32(r));
   m->set_server_tick(random_u32(r));
@@ -195,15 +212,14 @@ struct Pair {
   using W = Wire;
   using P = Proto;
 };
-using Pairs =
-    ::testing::Types<Pair<PlayerMovement, pb::PlayerMovement>,
-                     Pair<PlayerStateUpdate, pb::PlayerStateUpdate>,
-                     Pair<PlayerStateDelta, pb::PlayerStateDelta>, Pair<TimeSync, pb::TimeSync>,
-                     Pair<Disconnect, pb::Disconnect>, Pair<ClientHello, pb::ClientHello>,
-                     Pair<ConnectionEstablished, pb::ConnectionEstablished>,
-                     Pair<AuthenticationResult, pb::AuthenticationResult>,
-                     Pair<ErrorNotification, pb::ErrorNotification>,
-                     Pair<ResumeResult, pb::ResumeResult>, Pair<MoveAck, pb::MoveAck>>;
+using Pairs = ::testing::Types<
+    Pair<PlayerMovement, pb::PlayerMovement>, Pair<PlayerStateUpdate, pb::PlayerStateUpdate>,
+    Pair<PlayerStateDelta, pb::PlayerStateDelta>, Pair<TimeSync, pb::TimeSync>,
+    Pair<CellReport, pb::CellReport>, Pair<Disconnect, pb::Disconnect>,
+    Pair<ClientHello, pb::ClientHello>, Pair<ConnectionEstablished, pb::ConnectionEstablished>,
+    Pair<AuthenticationResult, pb::AuthenticationResult>,
+    Pair<ErrorNotification, pb::ErrorNotification>, Pair<ResumeResult, pb::ResumeResult>,
+    Pair<MoveAck, pb::MoveAck>>;
 TYPED_TEST_SUITE(Parity, Pairs);
 
 TYPED_TEST(Parity, DecodesWhatLibprotobufWritesAndWritesTheSameBytes) {

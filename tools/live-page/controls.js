@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and the panel.
+import { PRESETS } from './sdk/index.js';
+
+const KEYS = {
+  KeyW: [0, -1], ArrowUp: [0, -1], KeyS: [0, 1], ArrowDown: [0, 1],
+  KeyA: [-1, 0], ArrowLeft: [-1, 0], KeyD: [1, 0], ArrowRight: [1, 0],
+};
+
+// Which way the held keys lead: a vector of length 0 or 1, and whether to go slowly.
+export class Keyboard {
+  #held = new Set();
+  #slow = false;
+  constructor(onDigit) {
+    const typing = (event) => event.target instanceof HTMLInputElement && event.target.type !== 'range';
+    addEventListener('keydown', (event) => {
+      if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+      this.#slow = event.shiftKey;
+      if (KEYS[event.code]) {
+        this.#held.add(event.code);
+        event.preventDefault();
+      } else if (/^Digit[0-4]$/.test(event.code)) onDigit(Number(event.code.at(-1)));
+    });
+    addEventListener('keyup', (event) => {
+      this.#slow = event.shiftKey;
+      this.#held.delete(event.code);
+    });
+    addEventListener('blur', () => this.release());
+  }
+  release() { this.#held.clear(); }
+  direction() {
+    let x = 0;
+    let z = 0;
+    for (const key of this.#held) {
+      x += KEYS[key][0];
+      z += KEYS[key][1];
+    }
+    const length = Math.hypot(x, z) || 1;
+    return { x: x / length, z: z / length, slow: this.#slow };
+  }
+}
+
+// A row of buttons of which one is chosen. `choose(name)` is called, and marks it.
+export function choices(id, names, choose) {
+  const row = document.getElementById(id);
+  const mark = (chosen) => {
+    for (const button of row.children) button.setAttribute('aria-pressed', String(button.dataset.name === String(chosen)));
+  };
+  row.replaceChildren(...names.map((name) => {
+    const button = Object.assign(document.createElement('button'), { textContent: name, type: 'button' });
+    button.dataset.name = name;
+    button.addEventListener('click', () => {
+      mark(name);
+      choose(name);
+      button.blur();  // keys belong to the map
+    });
+    return button;
+  }));
+  return mark;
+}
+
+const SLIDERS = [
+  ['latencyMs', 'latency', 400, 5, (v) => `${v} ms`],
+  ['jitterMs', 'jitter', 300, 5, (v) => `${v} ms`],
+  ['loss', 'loss', 0.1, 0.001, (v) => `${(v * 100).toFixed(1)} %`],
+  ['bandwidth', 'bandwidth', 2_000_000, 10_000, (v) => (v === 0 ? 'no limit' : `${v / 1000} KB/s`)],
+];
+
+export function networkPanel(simulator) {
+  const outputs = SLIDERS.map(([key, label, most, step, show]) => {
+    const row = Object.assign(document.createElement('label'), { className: 'slider', textContent: label });
+    const input = row.appendChild(Object.assign(document.createElement('input'), { type: 'range', min: 0, max: most, step }));
+    const output = row.appendChild(document.createElement('output'));
+    const refresh = () => {
+      input.value = simulator.conditions[key];
+      output.textContent = show(simulator.conditions[key]);
+    };
+    input.addEventListener('input', () => {
+      simulator.conditions[key] = Number(input.value);
+      mark('');
+      refresh();
+    });
+    document.getElementById('sliders').append(row);
+    return refresh;
+  });
+  const mark = choices('presets', Object.keys(PRESETS), (name) => {
+    simulator.set(PRESETS[name]);
+    for (const refresh of outputs) refresh();
+  });
+  mark('local');
+  for (const refresh of outputs) refresh();
+  document.getElementById('drop').addEventListener('click', (event) => {
+    simulator.drop();
+    event.target.blur();
+  });
+}

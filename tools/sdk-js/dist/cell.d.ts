@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Columns of a member's row in CellImage.rows. */
+export declare const Col: {
+    readonly LIVE: 0;
+    readonly KIND: 1;
+    readonly YAW: 2;
+    readonly ID: 3;
+    readonly X: 4;
+    readonly Y: 5;
+    readonly Z: 6;
+    readonly PX: 7;
+    readonly PY: 8;
+    readonly PZ: 9;
+    readonly FLAGS: 10;
+    readonly WIDTH: 11;
+};
+export interface CellHeader {
+    keyframe: boolean;
+    drop: boolean;
+    layer: number;
+    cellX: number;
+    cellZ: number;
+    epoch: number;
+    frame: number;
+    reference: number;
+    tick: number;
+    checksum: bigint | undefined;
+    /** Bytes of the header. */
+    size: number;
+}
+/** Members by slot: `rows` holds Col.WIDTH numbers for each slot, `names` its name. */
+export interface CellImage {
+    readonly frame: number;
+    readonly rows: Int32Array;
+    readonly names: readonly string[];
+}
+export type CellStatus = 'ok' | 'malformed' | 'missingReference' | 'checksumMismatch';
+/** What a frame did, in slots of the new image (left: of the old one). */
+export interface CellListener {
+    onEnter(cell: Cell, image: CellImage, slot: number): void;
+    /** `toX`, `toZ`: the cell it went to, when the frame said so. */
+    onLeave(cell: Cell, image: CellImage, slot: number, toX?: number, toZ?: number): void;
+    onChange(cell: Cell, image: CellImage, slot: number): void;
+}
+/** Reads the header only. Throws WireError. */
+export declare function readCellHeader(data: Uint8Array): CellHeader;
+/** XXH3-64 of an image, as the server computes it. */
+export declare function checksumOf(image: CellImage): bigint;
+/** The receiving side of one cell. */
+export declare class Cell {
+    readonly x: number;
+    readonly z: number;
+    /** The image shown: of the last frame applied. */
+    image: CellImage;
+    tick: number;
+    private epoch;
+    private readonly layers;
+    constructor(x: number, z: number);
+    /** Whether a frame was applied and nothing has broken the chain since. */
+    get intact(): boolean;
+    /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
+    apply(header: CellHeader, data: Uint8Array, listener: CellListener): CellStatus;
+    /** Everybody leaves. */
+    clear(listener: CellListener): void;
+    private find;
+    private tell;
+    private compare;
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed state of one cell, payload of CELL_FRAME (docs/protocol.md, "Cell frames").
+//
+// An image is immutable: a frame makes a new one out of the image it refers to. A cell keeps up to
+// four, the newest of each layer, because a delta may refer to an older frame than the last; a frame
+// of layer k takes the place of those of layers k and above. What changed is told by comparing the
+// new image with the one shown before.
+import { WireError } from './pb.js';
+import { xxh3 } from './xxh3.js';
+const LAYERS = 4;
+const SLOTS_MAX = 65536;
+const NAME_BYTES_MAX = 64;
+const ROW_BYTES = 24;
+/** Columns of a member's row in CellImage.rows. */
+export const Col = {
+    LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, PX: 7, PY: 8, PZ: 9, FLAGS: 10, WIDTH: 11,
+};
+const W = Col.WIDTH;
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+const unzigzag = (v) => (v >>> 1) ^ -(v & 1);
+// Bits, the least significant of each byte first.
+class BitReader {
+    data;
+    at;
+    pending = 0;
+    filled = 0;
+    constructor(data, at) {
+        this.data = data;
+        this.at = at;
+    }
+    /** 0 to 32 bits. */
+    bits(count) {
+        if (count > 16)
+            return (this.bits(16) | (this.bits(count - 16) << 16)) >>> 0;
+        while (this.filled < count) {
+            if (this.at >= this.data.length)
+                throw new WireError('a cell frame cut off');
+            this.pending |= this.data[this.at] << this.filled;
+            this.at += 1;
+            this.filled += 8;
+        }
+        const value = this.pending & ((1 << count) - 1);
+        this.pending >>>= count;
+        this.filled -= count;
+        return value;
+    }
+    golomb(k) {
+        let zeros = 0;
+        while (this.bits(1) === 0) {
+            zeros += 1;
+            if (zeros > 32 - k)
+                throw new WireError('a code of too many zeros');
+        }
+        const width = zeros + k;
+        const value = 2 ** width + this.bits(width) - 2 ** k;
+        if (value > 0xffffffff)
+            throw new WireError('a code above 32 bits');
+        return value;
+    }
+    signed(k) { return unzigzag(this.golomb(k)); }
+    flags() { return this.bits(1) === 1 ? this.bits(32) : this.bits(8); }
+    /** Only the zero bits that fill the last byte may be left. */
+    finish() {
+        if (this.at !== this.data.length || this.filled >= 8 || this.pending !== 0) {
+            throw new WireError('bits after the end of a cell frame');
+        }
+    }
+}
+/** Reads the header only. Throws WireError. */
+export function readCellHeader(data) {
+    let at = 0;
+    const byte = () => {
+        if (at >= data.length)
+            throw new WireError('a cell frame cut off in its header');
+        at += 1;
+        return data[at - 1];
+    };
+    const u32 = () => {
+        let value = 0;
+        for (let i = 0; i < 5; i += 1) {
+            const b = byte();
+            value += (b & 0x7f) * 2 ** (7 * i);
+            if (b < 0x80) {
+                if (value > 0xffffffff)
+                    break;
+                return value;
+            }
+        }
+        throw new WireError('a number above 32 bits');
+    };
+    const first = byte();
+    const x = u32();
+    const z = u32();
+    const header = {
+        keyframe: (first & 1) !== 0, drop: (first & 2) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
+        epoch: u32(), frame: u32(), reference: 0, tick: 0, checksum: undefined, size: 0,
+    };
+    header.reference = (header.frame - u32()) >>> 0;
+    header.tick = u32();
+    if ((first & 0xe0) !== 0 || (first & 3) === 3 || x > 0xffff || z > 0xffff) {
+        throw new WireError('a cell header out of range');
+    }
+    if ((first & 4) !== 0) {
+        let sum = 0n;
+        for (let i = 0n; i < 64n; i += 8n)
+            sum |= BigInt(byte()) << i;
+        header.checksum = sum;
+    }
+    header.size = at;
+    return header;
+}
+function readMember(bits, draft, slot) {
+    if ((slot + 1) * W > draft.rows.length) {
+        const more = new Int32Array(Math.max((slot + 1) * W, Math.min(SLOTS_MAX * W, draft.rows.length * 2)));
+        more.set(draft.rows);
+        draft.rows = more;
+    }
+    const { rows } = draft;
+    const at = slot * W;
+    if (rows[at + Col.LIVE] !== 0)
+        throw new WireError(`slot ${slot} is taken`);
+    rows[at + Col.KIND] = bits.bits(2);
+    rows[at + Col.ID] = bits.golomb(12);
+    const name = new Uint8Array(bits.bits(7));
+    if (name.length > NAME_BYTES_MAX)
+        throw new WireError('a name that is too long');
+    for (let i = 0; i < name.length; i += 1)
+        name[i] = bits.bits(8);
+    try {
+        draft.names[slot] = utf8.decode(name);
+    }
+    catch {
+        throw new WireError('a name that is not UTF-8');
+    }
+    rows[at + Col.X] = bits.signed(11);
+    rows[at + Col.Z] = bits.signed(11);
+    rows[at + Col.Y] = bits.signed(6);
+    rows[at + Col.YAW] = bits.bits(8);
+    rows[at + Col.FLAGS] = bits.flags();
+    for (let i = 0; i < 3; i += 1)
+        rows[at + Col.PX + i] = bits.signed(2);
+    rows[at + Col.LIVE] = 1;
+    draft.entered.push(slot);
+}
+// Calls `each` with `count` ascending slots.
+function slots(count, gap, each) {
+    let slot = -1;
+    for (let i = 0; i < count; i += 1) {
+        slot += 1 + gap();
+        if (slot >= SLOTS_MAX)
+            throw new WireError('a slot out of range');
+        each(slot);
+    }
+}
+function readDelta(bits, draft, header) {
+    const isLive = (slot) => slot * W < draft.rows.length && draft.rows[slot * W] !== 0;
+    if (bits.bits(1) === 1) {
+        slots(bits.golomb(0), () => bits.golomb(3), (slot) => {
+            if (bits.bits(1) === 1)
+                draft.targets.set(slot, [header.cellX + bits.signed(0), header.cellZ + bits.signed(0)]);
+            if (!isLive(slot))
+                throw new WireError(`slot ${slot} leaves and is empty`);
+            draft.rows[slot * W] = 0;
+            draft.left.push(slot);
+        });
+        slots(bits.golomb(0), () => bits.golomb(3), (slot) => readMember(bits, draft, slot));
+    }
+    const count = bits.golomb(3);
+    const gapOrder = bits.bits(2);
+    const order = bits.bits(3);
+    const { rows } = draft;
+    slots(count, () => bits.golomb(gapOrder), (slot) => {
+        if (!isLive(slot))
+            throw new WireError(`slot ${slot} changes and is empty`);
+        const at = slot * W;
+        const parts = bits.bits(1) === 1 ? 1 : bits.bits(4);
+        if ((parts & 1) !== 0) {
+            const x = bits.signed(order);
+            const z = bits.signed(order);
+            const y = (parts & 2) !== 0 ? bits.signed(order) : 0;
+            // Int32Array wraps, as the other side does.
+            rows[at + Col.PX] += x;
+            rows[at + Col.PY] += y;
+            rows[at + Col.PZ] += z;
+            rows[at + Col.X] += rows[at + Col.PX];
+            rows[at + Col.Y] += rows[at + Col.PY];
+            rows[at + Col.Z] += rows[at + Col.PZ];
+        }
+        if ((parts & 4) !== 0)
+            rows[at + Col.YAW] = (rows[at + Col.YAW] + bits.signed(2)) & 0xff;
+        if ((parts & 8) !== 0)
+            rows[at + Col.FLAGS] = bits.flags();
+        draft.changed.push(slot);
+    });
+}
+/** XXH3-64 of an image, as the server computes it. */
+export function checksumOf(image) {
+    const { rows } = image;
+    let live = 0;
+    for (let at = 0; at < rows.length; at += W)
+        live += rows[at];
+    const data = new Uint8Array(live * ROW_BYTES);
+    const view = new DataView(data.buffer);
+    let out = 0;
+    for (let at = 0; at < rows.length; at += W) {
+        if (rows[at] === 0)
+            continue;
+        view.setUint16(out, at / W, true);
+        data[out + 2] = rows[at + Col.KIND];
+        data[out + 3] = rows[at + Col.YAW];
+        view.setInt32(out + 4, rows[at + Col.ID], true);
+        view.setInt32(out + 8, rows[at + Col.X], true);
+        view.setInt32(out + 12, rows[at + Col.Y], true);
+        view.setInt32(out + 16, rows[at + Col.Z], true);
+        view.setInt32(out + 20, rows[at + Col.FLAGS], true);
+        out += ROW_BYTES;
+    }
+    return xxh3(data);
+}
+const EMPTY = { frame: 0, rows: new Int32Array(0), names: [] };
+/** The receiving side of one cell. */
+export class Cell {
+    x;
+    z;
+    /** The image shown: of the last frame applied. */
+    image = EMPTY;
+    tick = 0;
+    epoch = 0;
+    layers = new Array(LAYERS).fill(undefined);
+    constructor(x, z) {
+        this.x = x;
+        this.z = z;
+    }
+    /** Whether a frame was applied and nothing has broken the chain since. */
+    get intact() { return this.layers.some((image) => image !== undefined); }
+    /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
+    apply(header, data, listener) {
+        const reference = header.keyframe ? EMPTY : this.find(header);
+        if (!reference)
+            return 'missingReference';
+        const draft = {
+            rows: reference.rows.slice(), names: reference.names.slice(), left: [], targets: new Map(), entered: [], changed: [],
+        };
+        try {
+            const bits = new BitReader(data, header.size);
+            if (header.keyframe)
+                slots(bits.golomb(4), () => bits.golomb(3), (slot) => readMember(bits, draft, slot));
+            else
+                readDelta(bits, draft, header);
+            bits.finish();
+        }
+        catch (error) {
+            if (!(error instanceof WireError))
+                throw error;
+            this.layers.fill(undefined);
+            return 'malformed';
+        }
+        const before = this.image;
+        const image = { frame: header.frame, rows: draft.rows, names: draft.names };
+        this.layers.fill(undefined, header.keyframe ? 0 : header.layer);
+        this.layers[header.layer] = image;
+        this.epoch = header.epoch;
+        this.tick = header.tick;
+        this.image = image;
+        if (reference === before && !header.keyframe)
+            this.tell(before, image, draft, listener);
+        else
+            this.compare(before, image, draft, listener);
+        return header.checksum !== undefined && checksumOf(image) !== header.checksum ? 'checksumMismatch' : 'ok';
+    }
+    /** Everybody leaves. */
+    clear(listener) {
+        const before = this.image;
+        this.image = EMPTY;
+        this.layers.fill(undefined);
+        for (let slot = 0; slot * W < before.rows.length; slot += 1) {
+            if (before.rows[slot * W] !== 0)
+                listener.onLeave(this, before, slot);
+        }
+    }
+    find(header) {
+        if (header.epoch !== this.epoch)
+            return undefined;
+        return this.layers.find((image) => image !== undefined && image.frame === header.reference);
+    }
+    // The frame refers to the image shown: what it lists is what changed.
+    tell(before, image, draft, listener) {
+        for (const slot of draft.left)
+            listener.onLeave(this, before, slot, ...(draft.targets.get(slot) ?? []));
+        for (const slot of draft.entered)
+            listener.onEnter(this, image, slot);
+        for (const slot of draft.changed)
+            listener.onChange(this, image, slot);
+    }
+    compare(before, image, draft, listener) {
+        const a = before.rows;
+        const b = image.rows;
+        const end = Math.max(a.length, b.length);
+        for (let at = 0; at < end; at += W) {
+            const slot = at / W;
+            const was = at < a.length && a[at] !== 0;
+            const is = at < b.length && b[at] !== 0;
+            if (was && is && a[at + Col.ID] === b[at + Col.ID]) {
+                for (let i = 1; i < W; i += 1) {
+                    if (i >= Col.PX && i <= Col.PZ)
+                        continue;
+                    if (a[at + i] === b[at + i])
+                        continue;
+                    listener.onChange(this, image, slot);
+                    break;
+                }
+            }
+            else {
+                if (was)
+                    listener.onLeave(this, before, slot, ...(draft.targets.get(slot) ?? []));
+                if (is)
+                    listener.onEnter(this, image, slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ClockSync } from './clock.js';
+import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
+import { Emitter } from './emitter.js';
+import { type Host } from './host.js';
+import { Event, MoveAck, PresenceUpdate, Reply, type ErrorNotification, type NetworkMessage, type Vector3 } from './messages.js';
+import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
+import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
+import type { ChannelFigures } from './statistics.js';
+import { WorldPicture, type Entity, type WorldCounters } from './world.js';
+export interface ClientOptions extends Partial<ConnectionOptions> {
+    endpoints: readonly string[];
+    encoding?: 'packed' | 'protobuf';
+    /** Metres; 0: the server's own. */
+    viewDistance?: number;
+    maxBytesPerSecond?: number;
+    prediction?: Partial<PredictionOptions>;
+    playout?: Partial<PlayoutOptions>;
+    host?: Host;
+}
+export interface ClientEvents {
+    state: ConnectionEvents['state'];
+    lost: Loss;
+    serverError: ErrorNotification;
+    entityAdded: Entity;
+    entityChanged: Entity;
+    entityRemoved: Entity;
+    /** A world that begins anew: after the login, and after each one that followed a loss. */
+    worldEntered: undefined;
+    moveAck: MoveAck;
+    topicEvent: Event;
+    reply: Reply;
+    presence: PresenceUpdate;
+    /** Messages this client has no own event for: custom types, gameplay. */
+    message: NetworkMessage;
+}
+export interface ClientStats {
+    state: ConnectionState;
+    /** Smoothed, and the last one. */
+    rttMs: number;
+    rttLastMs: number;
+    jitterMs: number;
+    /** Bytes a second in WebSocket messages. */
+    bytesInPerSecond: number;
+    bytesOutPerSecond: number;
+    bytesIn: number;
+    bytesOut: number;
+    received: ChannelFigures;
+    sent: ChannelFigures;
+    receivedByType: Map<number, ChannelFigures>;
+    sentByType: Map<number, ChannelFigures>;
+    entities: number;
+    cells: number;
+    serverTick: number;
+    /** Interpolation: delay now, delay aimed at, pictures that lacked state. */
+    delayMs: number;
+    delayTargetMs: number;
+    starved: number;
+    pendingInputs: number;
+    corrections: number;
+    refusedMoves: number;
+    predictionErrorM: number;
+    smoothingM: number;
+    reconnects: number;
+    unacknowledged: number;
+    world: WorldCounters;
+}
+export declare class TidegateClient extends Emitter<ClientEvents> {
+    readonly connection: Connection;
+    readonly world: WorldPicture;
+    readonly clock: ClockSync;
+    readonly playout: PlayoutClock;
+    readonly prediction: Prediction;
+    /** The own entity's id, once logged in. */
+    playerId: string;
+    /** Of ConnectionEstablished. */
+    features: Readonly<Record<string, string>>;
+    private readonly host;
+    private readonly tracks;
+    private readonly pose;
+    private firstState;
+    private stateCame;
+    private placed;
+    private lastAckTick;
+    private syncTimer;
+    constructor(options: ClientOptions);
+    get state(): ConnectionState;
+    /** The own entity as the server shows it to everybody. */
+    get self(): Entity | undefined;
+    connect(): void;
+    disconnect(reason?: string): void;
+    retryNow(): void;
+    /** Moves the predicted self and tells the server. False when the player is not in the world. */
+    move(input: Partial<MoveInput> & {
+        velocity: Vector3;
+        dt: number;
+    }): boolean;
+    /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
+    eachRemote(now: number, each: (entity: Entity, pose: Readonly<Pose>) => void): void;
+    action(actionId: string, targetId?: string, parameters?: Record<string, string>): boolean;
+    /** The sequence that the answering `reply` names; undefined when too many requests wait. */
+    subscribe(topic: string, replayFrom?: number): number | undefined;
+    unsubscribe(topic: string): number | undefined;
+    publish(topic: string, data: Uint8Array, eventType?: number): number | undefined;
+    setStatus(newStatus: number, reason?: string): boolean;
+    watchPresence(userIds: string[]): boolean;
+    stats(): ClientStats;
+    private take;
+    private beginState;
+    private endMessage;
+    private onState;
+    private sync;
+    private stopSync;
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client: a connection, the picture of the world, the time shown, the predicted self. It holds
+// the parts together; each can be used alone.
+import { ClockSync } from './clock.js';
+import { Connection } from './connection.js';
+import { Emitter } from './emitter.js';
+import { browserHost } from './host.js';
+import { ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { PlayoutClock, Track, defaultPlayout } from './playout.js';
+import { Prediction } from './prediction.js';
+import { WorldPicture, quaternionOf } from './world.js';
+const SYNC_FIRST = 5;
+const SYNC_FIRST_MS = 150;
+const SYNC_LATER_MS = 1000;
+export class TidegateClient extends Emitter {
+    connection;
+    world = new WorldPicture();
+    clock = new ClockSync();
+    playout;
+    prediction;
+    /** The own entity's id, once logged in. */
+    playerId = '';
+    /** Of ConnectionEstablished. */
+    features = {};
+    host;
+    tracks = new Map();
+    pose = { x: 0, y: 0, z: 0, yaw: 0 };
+    firstState = true;
+    stateCame = false;
+    placed = false; // the prediction begins where the own entity stands
+    lastAckTick = 0;
+    syncTimer;
+    constructor(options) {
+        super();
+        this.host = options.host ?? browserHost();
+        this.playout = new PlayoutClock({ ...defaultPlayout, ...options.playout });
+        this.prediction = new Prediction(options.prediction);
+        this.connection = new Connection(this.host, options);
+        const { connection, world } = this;
+        connection.on('state', (change) => {
+            if (change.to === 'reconnecting' || change.to === 'closed')
+                this.stopSync();
+            this.emit('state', change);
+        });
+        connection.on('lost', (loss) => this.emit('lost', loss));
+        connection.on('serverError', (error) => this.emit('serverError', error));
+        connection.on('roundTrip', (ms) => this.clock.roundTrip(ms));
+        connection.on('established', (established) => {
+            this.features = established.features;
+            const cellSize = Number(established.features['cell_size']);
+            if (cellSize > 0)
+                world.cellSize = cellSize;
+            this.clock.reset();
+            this.playout.reset();
+            if (established.tickRate > 0) {
+                this.clock.tickRate = established.tickRate;
+                this.playout.tickMs = 1000 / established.tickRate;
+            }
+        });
+        connection.on('authenticated', (result) => {
+            this.playerId = result.characterId || result.userId;
+            this.firstState = true;
+            connection.send(MessageType.CLIENT_HELLO, ClientHello.encode({
+                clientVersion: 'tidegate-js/1',
+                stateEncoding: options.encoding === 'protobuf' ? StateEncoding.PROTOBUF : StateEncoding.PACKED,
+                viewDistance: options.viewDistance ?? 0,
+                maxBytesPerSecond: options.maxBytesPerSecond ?? 0,
+            }));
+            this.sync(0);
+        });
+        connection.on('message', (message) => this.take(message));
+        connection.on('messageEnd', () => this.endMessage());
+        world.on('added', (entity) => {
+            this.onState(entity);
+            this.emit('entityAdded', entity);
+        });
+        world.on('changed', (entity) => {
+            this.onState(entity);
+            this.emit('entityChanged', entity);
+        });
+        world.on('removed', (entity) => {
+            this.tracks.delete(entity.id);
+            this.emit('entityRemoved', entity);
+        });
+    }
+    get state() { return this.connection.state; }
+    /** The own entity as the server shows it to everybody. */
+    get self() { return this.world.entities.get(this.playerId); }
+    connect() { this.connection.connect(); }
+    disconnect(reason) { this.connection.disconnect(reason); }
+    retryNow() { this.connection.retryNow(); }
+    /** Moves the predicted self and tells the server. False when the player is not in the world. */
+    move(input) {
+        if (this.state !== 'inWorld' || !this.prediction.position)
+            return false;
+        const whole = { yaw: this.self?.yaw ?? 0, flags: 0, ...input };
+        const { position, clientTick } = this.prediction.apply(whole);
+        return this.connection.send(MessageType.PLAYER_MOVE, PlayerMovement.encode({
+            position, rotation: quaternionOf(whole.yaw), velocity: whole.velocity, movementFlags: whole.flags, clientTick,
+            clientTime: this.host.wallClock(),
+        }));
+    }
+    /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
+    eachRemote(now, each) {
+        const tick = this.playout.shownTick(now);
+        for (const entity of this.world.entities.values()) {
+            if (entity.id === this.playerId)
+                continue;
+            const track = this.tracks.get(entity.id);
+            if (track && !Number.isNaN(tick))
+                each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
+        }
+    }
+    action(actionId, targetId = '', parameters = {}) {
+        return this.connection.send(MessageType.PLAYER_ACTION, PlayerAction.encode({ actionId, targetId, parameters, clientTick: this.prediction.clientTick }));
+    }
+    /** The sequence that the answering `reply` names; undefined when too many requests wait. */
+    subscribe(topic, replayFrom = 0) {
+        return this.connection.sendReliable(MessageType.SUBSCRIBE, Subscribe.encode({ topic, replayFrom }));
+    }
+    unsubscribe(topic) {
+        return this.connection.sendReliable(MessageType.UNSUBSCRIBE, Unsubscribe.encode({ topic }));
+    }
+    publish(topic, data, eventType = 0) {
+        return this.connection.sendReliable(MessageType.PUBLISH, Publish.encode({ topic, data, eventType }));
+    }
+    setStatus(newStatus, reason = '') {
+        return this.connection.send(MessageType.PLAYER_STATUS_CHANGE, PlayerStatusChange.encode({ newStatus, reason }));
+    }
+    watchPresence(userIds) {
+        return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
+    }
+    stats() {
+        const now = this.host.now();
+        const { connection, world, clock, playout } = this;
+        const prediction = this.prediction.stats(now);
+        return {
+            state: this.state, rttMs: clock.rtt, rttLastMs: clock.lastRtt, jitterMs: clock.jitter,
+            bytesInPerSecond: connection.bytesIn.perSecond(now), bytesOutPerSecond: connection.bytesOut.perSecond(now),
+            bytesIn: connection.bytesIn.total, bytesOut: connection.bytesOut.total,
+            received: connection.received.figures(now), sent: connection.sent.figures(now),
+            receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
+            entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
+            delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+            pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
+            predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
+            reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,
+            world: { ...world.counters },
+        };
+    }
+    take(message) {
+        const { payload } = message;
+        switch (message.type) {
+            case MessageType.WORLD_STATE:
+                this.beginState();
+                this.world.applyWorldState(payload);
+                break;
+            case MessageType.ZONE_UPDATE:
+                this.stateCame = true;
+                this.world.applyZoneUpdate(payload);
+                break;
+            case MessageType.CELL_FRAME:
+                this.beginState();
+                this.world.applyCellFrame(payload);
+                break;
+            case MessageType.INTEREST_UPDATE:
+                this.world.applyInterestUpdate(payload);
+                break;
+            case MessageType.MOVE_ACK: {
+                const ack = MoveAck.decode(payload);
+                this.lastAckTick = ack.serverTick;
+                this.prediction.onAck(ack, this.host.now());
+                this.emit('moveAck', ack);
+                break;
+            }
+            case MessageType.TIME_SYNC: {
+                const sync = TimeSync.decode(payload);
+                this.clock.answer(sync.clientTime, sync.serverTime, sync.serverTick, this.host.now());
+                break;
+            }
+            case MessageType.EVENT:
+                this.emit('topicEvent', Event.decode(payload));
+                break;
+            case MessageType.REPLY:
+                this.emit('reply', Reply.decode(payload));
+                break;
+            case MessageType.PRESENCE_UPDATE:
+                this.emit('presence', PresenceUpdate.decode(payload));
+                break;
+            default: this.emit('message', message);
+        }
+    }
+    // The picture of the session before stays until the first state of the new one.
+    beginState() {
+        this.stateCame = true;
+        if (!this.firstState)
+            return;
+        this.firstState = false;
+        this.world.clear();
+        this.tracks.clear();
+        this.placed = false;
+    }
+    endMessage() {
+        if (!this.stateCame)
+            return;
+        this.stateCame = false;
+        this.playout.onTick(this.world.tick, this.host.now());
+        this.world.endMessage();
+        if (this.state === 'authenticated') {
+            this.connection.enterWorld();
+            this.emit('worldEntered', undefined);
+        }
+    }
+    onState(entity) {
+        if (entity.id === this.playerId) {
+            if (!this.placed) {
+                this.placed = true;
+                this.lastAckTick = entity.tick;
+                this.prediction.reset(entity);
+            }
+            else if (entity.tick > this.lastAckTick) {
+                this.prediction.onServerPlace(entity, this.host.now());
+            }
+            return;
+        }
+        let track = this.tracks.get(entity.id);
+        if (!track)
+            this.tracks.set(entity.id, track = new Track());
+        track.push(entity.tick, entity.x, entity.y, entity.z, entity.yaw);
+    }
+    // A few quick ones first, then at a calm pace.
+    sync(done) {
+        const now = this.host.now();
+        this.connection.send(MessageType.TIME_SYNC, TimeSync.encode({ clientTime: this.clock.request(now) }));
+        this.syncTimer = this.host.setTimer(() => this.sync(done + 1), done < SYNC_FIRST ? SYNC_FIRST_MS : SYNC_LATER_MS);
+    }
+    stopSync() {
+        if (this.syncTimer !== undefined)
+            this.host.clearTimer(this.syncTimer);
+        this.syncTimer = undefined;
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The part of a browser's WebSocket that is used. */
+export interface Socket {
+    binaryType: string;
+    onopen: ((event: never) => void) | null;
+    onmessage: ((event: {
+        data: unknown;
+    }) => void) | null;
+    onclose: ((event: {
+        code: number;
+        reason: string;
+    }) => void) | null;
+    onerror: ((event: never) => void) | null;
+    send(data: Uint8Array): void;
+    close(code?: number, reason?: string): void;
+}
+export type SocketFactory = (url: string, protocols: string[]) => Socket;
+export interface Host {
+    /** Milliseconds, monotonic. */
+    now(): number;
+    /** Unix milliseconds. */
+    wallClock(): number;
+    setTimer(run: () => void, ms: number): unknown;
+    clearTimer(timer: unknown): void;
+    /** 0 to 1. */
+    random(): number;
+    openSocket: SocketFactory;
+}
+export declare const browserHost: () => Host;

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+export * from './backoff.js';
+export * from './cell.js';
+export * from './client.js';
+export * from './clock.js';
+export * from './connection.js';
+export * from './delivery.js';
+export * from './emitter.js';
+export * from './frame.js';
+export * from './host.js';
+export * from './messages.js';
+export { Message, WireError, type Field, type Of } from './pb.js';
+export * from './playout.js';
+export * from './prediction.js';
+export * from './simulator.js';
+export * from './statistics.js';
+export * from './world.js';
+export * from './xxh3.js';

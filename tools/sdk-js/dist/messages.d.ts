@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type Message, type Of } from './pb.js';
+export declare const MessageType: {
+    readonly HEARTBEAT: 1;
+    readonly PONG: 2;
+    readonly ACK: 3;
+    readonly ERROR: 4;
+    readonly CONNECTION_ESTABLISHED: 5;
+    readonly AUTHENTICATION_RESULT: 6;
+    readonly RESUME_RESULT: 7;
+    readonly DISCONNECT: 8;
+    readonly CLIENT_HELLO: 9;
+    readonly SUBSCRIBE: 10;
+    readonly UNSUBSCRIBE: 11;
+    readonly PUBLISH: 12;
+    readonly EVENT: 13;
+    readonly REPLY: 14;
+    readonly PLAYER_MOVE: 100;
+    readonly PLAYER_ACTION: 101;
+    readonly PLAYER_STATE: 102;
+    readonly PLAYER_STATUS_CHANGE: 103;
+    readonly MOVE_ACK: 104;
+    readonly WORLD_STATE: 200;
+    readonly ZONE_UPDATE: 201;
+    readonly TIME_SYNC: 202;
+    readonly INTEREST_UPDATE: 203;
+    readonly CELL_FRAME: 204;
+    readonly PRESENCE_UPDATE: 300;
+    readonly FRIEND_STATUS: 301;
+    readonly PRESENCE_SUBSCRIBE: 302;
+    readonly COMBAT_ACTION: 400;
+    readonly INVENTORY_UPDATE: 401;
+    readonly QUEST_PROGRESS: 402;
+    readonly CHAT_MESSAGE: 403;
+    readonly TRADE_REQUEST: 404;
+    readonly PARTY_INVITE: 405;
+    readonly GUILD_EVENT: 406;
+};
+/** Name of a message type; the number as text when it is none of the protocol's. */
+export declare const nameOfType: (type: number) => string;
+/** Codes of ERROR, of MOVE_ACK's reason and of DISCONNECT. */
+export declare const ErrorCode: {
+    readonly MALFORMED_FRAME: 4000;
+    readonly UNSUPPORTED_VERSION: 4001;
+    readonly MALFORMED_MESSAGE: 4002;
+    readonly INVALID_PAYLOAD: 4003;
+    readonly UNKNOWN_TYPE: 4004;
+    readonly NOT_PERMITTED: 4005;
+    readonly RATE_LIMITED: 4006;
+    readonly TOO_LARGE: 4007;
+    readonly HANDLER_TIMEOUT: 4008;
+    readonly HANDLER_FAILED: 4009;
+    readonly SPEED: 4010;
+    readonly BOUNDS: 4011;
+    readonly TOPIC: 4012;
+    readonly SESSION_EXPIRED: 4013;
+    readonly RESUME_TOKEN: 4014;
+    readonly REPLACED: 4015;
+    readonly DRAINING: 4016;
+    readonly DECOMPRESSION: 4017;
+};
+export declare const CloseCode: {
+    readonly NORMAL: 1000;
+    readonly GOING_AWAY: 1001;
+    readonly PROTOCOL_ERROR: 1002;
+    readonly WRONG_DATA: 1003;
+    readonly NOT_UTF8: 1007;
+    readonly POLICY: 1008;
+    readonly TOO_BIG: 1009;
+    readonly INTERNAL: 1011;
+    readonly TRY_LATER: 1013;
+    readonly REPLACED: 4015;
+};
+export declare const StateEncoding: {
+    readonly PROTOBUF: 0;
+    readonly PACKED: 1;
+};
+export declare const Compression: {
+    readonly NONE: 0;
+    readonly ZLIB: 1;
+    readonly LZ4: 2;
+    readonly ZSTD: 3;
+};
+export declare const PlayerStatus: {
+    readonly UNKNOWN: 0;
+    readonly ONLINE: 1;
+    readonly AWAY: 2;
+    readonly BUSY: 3;
+    readonly INVISIBLE: 4;
+    readonly OFFLINE: 5;
+};
+/** Bits of PlayerStateDelta.changedFields. */
+export declare const Changed: {
+    readonly POSITION: 1;
+    readonly ROTATION: 2;
+    readonly VELOCITY: 4;
+    readonly FLAGS: 8;
+};
+export declare const NetworkMessage: Message<{
+    version: number;
+    sequence: number;
+    timestamp: number;
+    sessionId: string;
+    type: number;
+    payload: Uint8Array<ArrayBufferLike>;
+    requiresAck: boolean;
+    priority: number;
+    ack: number;
+    compression: number;
+    rawSize: number;
+}>;
+export type NetworkMessage = Of<typeof NetworkMessage>;
+export declare const Vector3: Message<{
+    x: number;
+    y: number;
+    z: number;
+}>;
+export type Vector3 = Of<typeof Vector3>;
+export declare const Quaternion: Message<{
+    x: number;
+    y: number;
+    z: number;
+    w: number;
+}>;
+export type Quaternion = Of<typeof Quaternion>;
+export declare const ConnectionEstablished: Message<{
+    sessionId: string;
+    serverVersion: string;
+    serverTime: number;
+    heartbeatInterval: number;
+    features: Record<string, string>;
+    resumeToken: string;
+    tickRate: number;
+    serverTick: number;
+}>;
+export type ConnectionEstablished = Of<typeof ConnectionEstablished>;
+export declare const AuthenticationResult: Message<{
+    success: boolean;
+    userId: string;
+    characterId: string;
+    errorMessage: string;
+    permissions: string[];
+}>;
+export type AuthenticationResult = Of<typeof AuthenticationResult>;
+export declare const ErrorNotification: Message<{
+    code: number;
+    message: string;
+    details: string;
+    fatal: boolean;
+    requestId: string;
+}>;
+export type ErrorNotification = Of<typeof ErrorNotification>;
+export declare const ResumeResult: Message<{
+    resumed: boolean;
+    reason: string;
+    replayed: number;
+    lastClientSequence: number;
+}>;
+export type ResumeResult = Of<typeof ResumeResult>;
+export declare const Disconnect: Message<{
+    code: number;
+    reason: string;
+    reconnectUrl: string;
+    retryAfterMs: number;
+}>;
+export type Disconnect = Of<typeof Disconnect>;
+export declare const ClientHello: Message<{
+    clientVersion: string;
+    stateEncoding: number;
+    viewDistance: number;
+    compression: number[];
+    maxBytesPerSecond: number;
+}>;
+export type ClientHello = Of<typeof ClientHello>;
+export declare const Subscribe: Message<{
+    topic: string;
+    replayFrom: number;
+}>;
+export type Subscribe = Of<typeof Subscribe>;
+export declare const Unsubscribe: Message<{
+    topic: string;
+}>;
+export type Unsubscribe = Of<typeof Unsubscribe>;
+export declare const Publish: Message<{
+    topic: string;
+    data: Uint8Array<ArrayBufferLike>;
+    eventType: number;
+}>;
+export type Publish = Of<typeof Publish>;
+export declare const Event: Message<{
+    topic: string;
+    offset: number;
+    eventType: number;
+    version: number;
+    sourceUser: string;
+    data: Uint8Array<ArrayBufferLike>;
+    timestamp: number;
+}>;
+export type Event = Of<typeof Event>;
+export declare const Reply: Message<{
+    requestSequence: number;
+    code: number;
+    message: string;
+}>;
+export type Reply = Of<typeof Reply>;
+export declare const TimeSync: Message<{
+    serverTime: number;
+    serverTick: number;
+    clientTime: number;
+    latencyMs: number;
+}>;
+export type TimeSync = Of<typeof TimeSync>;
+export declare const PlayerMovement: Message<{
+    position: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    rotation: {
+        x: number;
+        y: number;
+        z: number;
+        w: number;
+    } | undefined;
+    velocity: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    movementFlags: number;
+    clientTick: number;
+    clientTime: number;
+}>;
+export type PlayerMovement = Of<typeof PlayerMovement>;
+export declare const PlayerAction: Message<{
+    actionId: string;
+    targetId: string;
+    parameters: Record<string, string>;
+    clientTick: number;
+}>;
+export type PlayerAction = Of<typeof PlayerAction>;
+export declare const PlayerStateUpdate: Message<{
+    playerId: string;
+    position: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    rotation: {
+        x: number;
+        y: number;
+        z: number;
+        w: number;
+    } | undefined;
+    velocity: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    stateFlags: number;
+    timestamp: number;
+    tick: number;
+}>;
+export type PlayerStateUpdate = Of<typeof PlayerStateUpdate>;
+export declare const PlayerStateDelta: Message<{
+    playerId: string;
+    changedFields: number;
+    position: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    rotation: {
+        x: number;
+        y: number;
+        z: number;
+        w: number;
+    } | undefined;
+    velocity: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    stateFlags: number | undefined;
+    timestamp: number;
+    baseTick: number;
+    deltaTick: number;
+}>;
+export type PlayerStateDelta = Of<typeof PlayerStateDelta>;
+export declare const PlayerStatusChange: Message<{
+    playerId: string;
+    oldStatus: number;
+    newStatus: number;
+    reason: string;
+}>;
+export type PlayerStatusChange = Of<typeof PlayerStatusChange>;
+export declare const MoveAck: Message<{
+    clientTick: number;
+    serverTick: number;
+    position: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    velocity: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    corrected: boolean;
+    reason: number;
+}>;
+export type MoveAck = Of<typeof MoveAck>;
+export declare const EnvironmentState: Message<{
+    timeOfDay: number;
+    weather: string;
+    properties: Record<string, string>;
+}>;
+export type EnvironmentState = Of<typeof EnvironmentState>;
+export declare const WorldStateSnapshot: Message<{
+    tick: number;
+    timestamp: number;
+    zoneId: string;
+    players: {
+        playerId: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        rotation: {
+            x: number;
+            y: number;
+            z: number;
+            w: number;
+        } | undefined;
+        velocity: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        stateFlags: number;
+        timestamp: number;
+        tick: number;
+    }[];
+    npcs: {
+        playerId: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        rotation: {
+            x: number;
+            y: number;
+            z: number;
+            w: number;
+        } | undefined;
+        velocity: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        stateFlags: number;
+        timestamp: number;
+        tick: number;
+    }[];
+    objects: {
+        playerId: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        rotation: {
+            x: number;
+            y: number;
+            z: number;
+            w: number;
+        } | undefined;
+        velocity: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        stateFlags: number;
+        timestamp: number;
+        tick: number;
+    }[];
+    environment: {
+        timeOfDay: number;
+        weather: string;
+        properties: Record<string, string>;
+    } | undefined;
+}>;
+export type WorldStateSnapshot = Of<typeof WorldStateSnapshot>;
+export declare const EntitySpawn: Message<{
+    state: {
+        playerId: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        rotation: {
+            x: number;
+            y: number;
+            z: number;
+            w: number;
+        } | undefined;
+        velocity: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        stateFlags: number;
+        timestamp: number;
+        tick: number;
+    } | undefined;
+    kind: number;
+    custom: Uint8Array<ArrayBufferLike>;
+}>;
+export type EntitySpawn = Of<typeof EntitySpawn>;
+export declare const EntityUpdate: Message<{
+    delta: {
+        playerId: string;
+        changedFields: number;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        rotation: {
+            x: number;
+            y: number;
+            z: number;
+            w: number;
+        } | undefined;
+        velocity: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        stateFlags: number | undefined;
+        timestamp: number;
+        baseTick: number;
+        deltaTick: number;
+    } | undefined;
+    custom: Uint8Array<ArrayBufferLike>;
+}>;
+export type EntityUpdate = Of<typeof EntityUpdate>;
+export declare const ZoneUpdate: Message<{
+    zoneId: string;
+    spawns: {
+        state: {
+            playerId: string;
+            position: {
+                x: number;
+                y: number;
+                z: number;
+            } | undefined;
+            rotation: {
+                x: number;
+                y: number;
+                z: number;
+                w: number;
+            } | undefined;
+            velocity: {
+                x: number;
+                y: number;
+                z: number;
+            } | undefined;
+            stateFlags: number;
+            timestamp: number;
+            tick: number;
+        } | undefined;
+        kind: number;
+        custom: Uint8Array<ArrayBufferLike>;
+    }[];
+    despawns: string[];
+    updates: {
+        delta: {
+            playerId: string;
+            changedFields: number;
+            position: {
+                x: number;
+                y: number;
+                z: number;
+            } | undefined;
+            rotation: {
+                x: number;
+                y: number;
+                z: number;
+                w: number;
+            } | undefined;
+            velocity: {
+                x: number;
+                y: number;
+                z: number;
+            } | undefined;
+            stateFlags: number | undefined;
+            timestamp: number;
+            baseTick: number;
+            deltaTick: number;
+        } | undefined;
+        custom: Uint8Array<ArrayBufferLike>;
+    }[];
+    environment: {
+        timeOfDay: number;
+        weather: string;
+        properties: Record<string, string>;
+    } | undefined;
+}>;
+export type ZoneUpdate = Of<typeof ZoneUpdate>;
+export declare const InterestUpdate: Message<{
+    enteredView: string[];
+    exitedView: string[];
+    viewDistance: number;
+}>;
+export type InterestUpdate = Of<typeof InterestUpdate>;
+export declare const PresenceUpdate: Message<{
+    userId: string;
+    status: number;
+    customStatus: string;
+    lastSeen: number;
+    zoneId: string;
+    region: string;
+}>;
+export type PresenceUpdate = Of<typeof PresenceUpdate>;
+export declare const FriendStatus: Message<{
+    friends: {
+        userId: string;
+        status: number;
+        customStatus: string;
+        lastSeen: number;
+        zoneId: string;
+        region: string;
+    }[];
+}>;
+export type FriendStatus = Of<typeof FriendStatus>;
+export declare const PresenceSubscribe: Message<{
+    userIds: string[];
+}>;
+export type PresenceSubscribe = Of<typeof PresenceSubscribe>;
+/** All messages of the schema. */
+export declare const MESSAGES: readonly Message<never>[];

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+export interface PlayoutOptions {
+    /** Bounds of the delay, ms. */
+    leastMs: number;
+    mostMs: number;
+    /** Share of arrivals that must be in time. */
+    percentile: number;
+    /** How much faster or slower the shown time may run. */
+    rate: number;
+}
+export declare const defaultPlayout: PlayoutOptions;
+/** Which tick is shown at a time. */
+export declare class PlayoutClock {
+    private readonly options;
+    tickMs: number;
+    private readonly late;
+    private at;
+    private base;
+    private nextBase;
+    private baseSince;
+    private lastTick;
+    private gap;
+    private wanted;
+    private shown;
+    private lastNow;
+    private measured;
+    /** Ticks shown were newer than the newest state: the delay was too short. */
+    starved: number;
+    constructor(options?: PlayoutOptions);
+    get newestTick(): number;
+    /** Ticks between two states of the world, as they came of late; the delay covers so many. */
+    get gapTicks(): number;
+    /** The delay aimed at, ms. */
+    get targetMs(): number;
+    /** The delay now, ms: from the arrival of the fastest state to its showing. */
+    get delayMs(): number;
+    /** How late the last state came, compared to the fastest one; ms. */
+    get lastLateMs(): number;
+    reset(): void;
+    /** State of `tick` arrived. */
+    onTick(tick: number, now: number): void;
+    private measure;
+    /** The tick to show at `now`, with its fraction; NaN before the first state. Call it once a picture. */
+    shownTick(now: number): number;
+}
+export interface Pose {
+    x: number;
+    y: number;
+    z: number;
+    yaw: number;
+}
+/** The last states of one entity. */
+export declare class Track {
+    private readonly ticks;
+    private readonly poses;
+    private count;
+    private head;
+    private gap;
+    private lag;
+    private lastShown;
+    /** A state; one of the newest tick takes its place. */
+    push(tick: number, x: number, y: number, z: number, yaw: number): void;
+    private put;
+    private store;
+    /**
+     * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
+     * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+     */
+    sample(shown: number, out: Pose, worldGap?: number): Pose;
+}
