@@ -51,7 +51,8 @@ bool pin_this_thread(uint32_t cpu) {
   return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-world::WorldConfig world_config(const control::Config& config, uint32_t shards) {
+world::WorldConfig world_config(const control::Config& config, uint32_t shards,
+                                const shard::HookTable* hooks) {
   world::WorldConfig w;
   w.tick_rate = config.world.tick_rate;
   w.cell_size = config.world.cell_size;
@@ -70,6 +71,11 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
+  if (hooks != nullptr) {
+    w.custom_state = hooks->makes_state();
+    w.npcs = hooks->tick != nullptr ? config.world.npcs : 0;
+    w.entities += w.npcs;
+  }
   // The newest state and those before it.
   const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
@@ -114,12 +120,7 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  world::WorldConfig world = world_config(config_, shards);
-  if (extensions_.hooks != nullptr) {
-    world.custom_state = extensions_.hooks->makes_state();
-    world.npcs = extensions_.hooks->tick != nullptr ? config_.world.npcs : 0;
-    world.entities += world.npcs;
-  }
+  const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
     return false;

@@ -17,6 +17,7 @@
 #include "client/client.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
+#include "mailbox/snapshot_record.h"
 #include "shard/shard.h"
 
 namespace {
@@ -274,7 +275,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   }
   mailbox::Mailbox control(fabric, fabric.control());
   NoWakes no_wakes;
-  uint64_t snapshot_records = 0;
+  uint64_t snapshot_players = 0;
   uint32_t snapshots_ended = 0;
   std::vector<std::unique_ptr<Walker>> walkers;
   for (uint32_t i = 0; i < kClients; ++i) walkers.push_back(std::make_unique<Walker>(i, port));
@@ -289,8 +290,22 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       if (type == mailbox::MessageType::kSnapshotEnd) {
         const auto end = mailbox::read_message<mailbox::SnapshotEnd>(bytes);
         EXPECT_EQ(end.missed, 0u);
-        snapshot_records += end.records;
         ++snapshots_ended;
+      }
+      if (type == mailbox::MessageType::kSnapshotPiece) {
+        base::Bytes records;
+        mailbox::read_message<mailbox::SnapshotPiece>(bytes, &records);
+        mailbox::SnapshotRecord record;
+        std::string_view name;
+        base::Bytes extra;
+        while (mailbox::read_record(&records, &record, &name, &extra)) {
+          snapshot_players += record.kind == 0;
+          // NPCs come with the word of the game that made them.
+          if (record.kind != 0) {
+            EXPECT_EQ(extra.size(), sizeof(uint64_t));
+          }
+        }
+        EXPECT_TRUE(records.empty());
       }
       if (type != mailbox::MessageType::kAuthRequest) return;
       base::Bytes token;
@@ -337,7 +352,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   }
   EXPECT_EQ(allocations, 0u);
   EXPECT_GE(snapshots_ended, 2 * 11 * 1u);
-  EXPECT_EQ(snapshot_records, snapshots_ended / kShards * uint64_t{kClients})
+  EXPECT_EQ(snapshot_players, snapshots_ended / kShards * uint64_t{kClients})
       << "each player is in one shard's part of each snapshot";
   uint64_t handovers = 0;
   uint64_t desyncs = 0;

@@ -144,6 +144,57 @@ TEST(Room, WhatIsNoPlayerHasItsOwn) {
   EXPECT_EQ(slice.entities().others(), 4u);
 }
 
+struct Transfers : SliceEvents {
+  bool moved(ShardId, ConnectionRef, const MoveResult&) override { return true; }
+  bool transfer(ShardId, base::Bytes entity) override {
+    sent.emplace_back(entity.begin(), entity.end());
+    return true;
+  }
+  bool gone(EntityId, std::string_view, const Steps3&) override { return true; }
+  std::vector<std::vector<uint8_t>> sent;
+};
+
+TEST(Room, WhatIsNoPlayerIsRefusedWhereItsRoomIsFull) {
+  WorldConfig config = config_of(2);
+  config.npcs = 1;
+  // A border along x between the slices.
+  int32_t x = -6400;
+  const auto owner = [](int32_t at) { return owner_of({static_cast<int16_t>(at / 3200), 0}, 2); };
+  while (x < 6400 && owner(x) == owner(x + 3200)) x += 3200;
+  ASSERT_NE(owner(x), owner(x + 3200));
+  WorldSlice from(config, owner(x)), to(config, owner(x + 3200));
+  SpawnSpec spec;
+  spec.kind = EntityKind::kNpc;
+  spec.player_id = "here before";
+  spec.position = {x + 3200, 0, 0};
+  ASSERT_EQ(to.spawn({9}, spec, 1), SpawnStatus::kOk);
+  Transfers events;
+  const auto cross = [&](uint32_t id, EntityKind kind) {
+    spec.kind = kind;
+    spec.player_id = "comes";
+    spec.position = {x, 0, 0};
+    spec.tag = 77;
+    EXPECT_EQ(from.spawn({id}, spec, id), SpawnStatus::kOk);
+    Input over{};
+    over.position = {x + 3201, 0, 0};
+    over.has = Input::kPosition;
+    EXPECT_EQ(from.place({id}, over).status, QueueStatus::kOk);
+    from.simulate(id, events);
+    EXPECT_EQ(events.sent.size(), 1u);
+    const std::vector<uint8_t> bytes = std::move(events.sent.at(0));
+    events.sent.clear();
+    return to.arrive({bytes.data(), bytes.size()}, id, events);
+  };
+  EXPECT_FALSE(cross(10, EntityKind::kNpc).valid());
+  EXPECT_EQ(to.counters().arrivals_refused, 1u);
+  EXPECT_TRUE(cross(11, EntityKind::kPlayer).valid());
+  ASSERT_EQ(to.remove({9}).status, QueueStatus::kOk);
+  to.simulate(12, events);
+  to.simulate(13, events);
+  EXPECT_TRUE(cross(14, EntityKind::kObject).valid());
+  EXPECT_EQ(to.entities().control(to.entities().find({14})).tag, 77u);
+}
+
 TEST(Custom, AChangeIsOfUseOnlyToThoseWhoHaveTheWholeBefore) {
   Custom c;
   c.clear();
