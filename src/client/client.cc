@@ -188,6 +188,7 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       hello.client_version = "tidegate-client/1";
       hello.state_encoding = static_cast<uint32_t>(config_.encoding);
       hello.view_distance = config_.view_distance;
+      hello.max_bytes_per_second = config_.max_bytes_per_second;
       send(MessageType::kClientHello, hello);
       break;
     }

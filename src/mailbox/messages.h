@@ -93,8 +93,8 @@ struct SubscribeCell {
   static constexpr MessageType kType = MessageType::kSubscribe;
   int16_t cell_x;
   int16_t cell_z;
-  uint8_t packed_wanted;  // 1 while the sender has watchers with this encoding
-  uint8_t protobuf_wanted;
+  uint8_t packed_levels;  // bit: the sender has watchers of that level with this encoding
+  uint8_t protobuf_levels;
   uint8_t requests;  // world::Request bits, answered in this tick's publication
   uint8_t unused = 0;
 };

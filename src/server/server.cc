@@ -19,6 +19,8 @@ namespace {
 
 constexpr uint32_t kShardRingBytes = 256 << 10;
 constexpr uint32_t kControlRingBytes = 64 << 10;
+// In the kernel for one slow reader; what waits behind it is ours to choose from.
+constexpr uint32_t kUnsentBytes = 8 << 10;
 constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 base::Instant monotonic_now() {
@@ -57,6 +59,14 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.tick_rate = config.world.tick_rate;
   w.cell_size = config.world.cell_size;
   w.view_distance = config.world.view_distance;
+  w.full_rate_distance = config.interest.full_rate_distance;
+  w.half_rate_distance = config.interest.half_rate_distance;
+  w.quarter_rate_distance = config.interest.quarter_rate_distance;
+  w.budget.bytes_per_second = config.budget.bytes_per_second;
+  w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
+  // The rest of what may wait is for own state and events.
+  w.budget.queue_bytes = config.limits.backlog_bytes / 4 * 3;
+  w.budget.stall_ms = static_cast<uint32_t>(config.budget.stall_timeout.ns / 1'000'000);
   w.max_speed = config.world.max_speed;
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
@@ -156,6 +166,7 @@ bool Server::set_up(std::string* error) {
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
+  listen.unsent_bytes = kUnsentBytes;
   std::vector<io::Waker*> wakers;
   for (uint32_t i = 0; i < shards; ++i) {
     auto agent = std::make_unique<Agent>();

@@ -128,7 +128,7 @@ void Shard::enter_world(uint32_t slot) {
   if (config_.hooks != nullptr && config_.hooks->interest_radius != nullptr) {
     player.view_distance = interest_radius(slot);
   }
-  interest_.add(slot, encoding, player.view_distance, player.position);
+  interest_.add(slot, encoding, player.view_distance, player.position, player.budget);
   if (encoding == world::Encoding::kPacked) {
     set_state(slot, State::kConnected);
     if (environment_bytes_ != 0) send_environment(slot);

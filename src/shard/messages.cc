@@ -50,6 +50,7 @@ struct ClientMessages {
     player.flags |= kHasHello;
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;
+    player.budget = hello.max_bytes_per_second;
     s.begin_login(slot);
     return Handled::kOk;
   }

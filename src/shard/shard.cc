@@ -227,7 +227,26 @@ void Shard::update_gauges() {
   counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
   counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
   counters_.set(Counter::kEncodesSkipped, encode.skipped);
-  counters_.set(Counter::kCellsHealed, interest_.counters().heals);
+  counters_.set(Counter::kLayerFramesFull, encode.layer_frames[3]);
+  counters_.set(Counter::kLayerFramesHalf, encode.layer_frames[2]);
+  counters_.set(Counter::kLayerFramesQuarter, encode.layer_frames[1]);
+  counters_.set(Counter::kLayerFramesAnchor, encode.layer_frames[0]);
+  counters_.set(Counter::kLayersLeftOut, encode.layers_left_out);
+  const world::InterestCounters& interest = interest_.counters();
+  counters_.set(Counter::kLevelsRaised, interest.levels_raised);
+  counters_.set(Counter::kLevelsLowered, interest.levels_lowered);
+  counters_.set(Counter::kFramesLeftOut, interest.frames_left_out);
+  counters_.set(Counter::kCellsStale, interest.cells_stale);
+  counters_.set(Counter::kCellsCut, interest.cells_cut);
+  const auto rung = [&](world::Rung r) { return interest.rungs[static_cast<uint32_t>(r)]; };
+  counters_.set(Counter::kSlowNoLayer3, rung(world::Rung::kNoLayer3));
+  counters_.set(Counter::kSlowNoLayer2, rung(world::Rung::kNoLayer2));
+  counters_.set(Counter::kSlowNear, rung(world::Rung::kNear));
+  counters_.set(Counter::kSlowOwnOnly, rung(world::Rung::kOwnOnly));
+  counters_.set(Counter::kSlowClosed, rung(world::Rung::kEnd));
+  counters_.set(Gauge::kClientsLimited, interest_.limited_count());
+  counters_.set(Counter::kSlotsReusedEarly, slice_.cells().early_reuses());
+  counters_.set(Counter::kCellsHealed, interest.heals);
 }
 
 uint64_t Shard::memory_bytes() const {

@@ -120,8 +120,8 @@ class Shard final : net::ConnectionHandler,
   bool transfer(base::ShardId to, base::Bytes entity) override;
   bool gone(base::EntityId entity, std::string_view player_id,
             const world::Steps3& position) override;
-  bool interest_changed(base::ShardId owner, world::CellKey cell, bool packed_wanted,
-                        bool protobuf_wanted, uint8_t requests) override;
+  bool interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
+                        uint8_t protobuf_levels, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
   void wake_agent(mailbox::AgentId agent) override { io_.wake(*wakers_[agent]); }
   base::Instant now() override { return io_.now(); }

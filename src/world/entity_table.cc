@@ -8,6 +8,7 @@ EntityTable::EntityTable(uint32_t limit, bool custom)
       ids_(limit),
       name_refs_(limit),
       images_(limit),
+      layer_bases_(limit),
       memberships_(limit),
       controls_(limit),
       customs_(custom ? limit : 0),
@@ -90,9 +91,9 @@ void EntityTable::expire_forwards(uint32_t now_tick) {
 }
 
 size_t EntityTable::bytes() const {
-  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + memberships_.bytes() +
-         controls_.bytes() + customs_.bytes() + slots_.bytes() + names_.bytes() +
-         departures_.bytes() + departed_.bytes();
+  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + layer_bases_.bytes() +
+         memberships_.bytes() + controls_.bytes() + customs_.bytes() + slots_.bytes() +
+         names_.bytes() + departures_.bytes() + departed_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -3,7 +3,7 @@
 // touches, what is rarely needed. Ids are found through a flat map; ids that left within the last
 // 64 ticks leave a forwarding address.
 // Thread: shard. Owner: WorldSlice. Limits: `limit` entities and as many forwarding addresses; all
-// memory at construction. About 150 bytes an entity and the name (bytes_per_entity()).
+// memory at construction. About 210 bytes an entity and the name (bytes_per_entity()).
 #pragma once
 
 #include <cstdint>
@@ -31,20 +31,37 @@ enum ChangedField : uint8_t {
   kChangedPosition = 1,
   kChangedYaw = 2,
   kChangedVelocity = 4,
-  kChangedFlags = 8
+  kChangedFlags = 8,
+  kChangedCustom = 16  // custom state; of Image only, not on the wire
 };
 
 // What watchers see; read by every encode of the cell.
 struct Image {
   Steps3 position;       // now
   Steps3 base;           // as last encoded; watchers stand there
-  int32_t predictor[3];  // step of the last change, which the packed stream expects again
+  int32_t predictor[3];  // step of the last change, which the packed chain expects again
+  int32_t pace[3];       // motion between the last anchors that differ, which the layers expect
   int16_t velocity[3];   // wire/quantise.h
   uint8_t yaw;           // 256 steps about y
   uint8_t base_yaw;
-  uint8_t changed;  // ChangedField bits since the last encode
+  uint8_t changed;         // ChangedField bits since the last encode
+  uint8_t changed_anchor;  // ... since the cell's last anchor
+  uint8_t changed_half;    // ... since its last layer 1
   EntityKind kind;
   uint32_t flags;  // movement flags of the client
+};
+
+inline void mark_changed(Image& image, uint8_t fields) {
+  image.changed |= fields;
+  image.changed_anchor |= fields;
+  image.changed_half |= fields;
+}
+
+// As it stood in the images that the frames of layers refer to.
+struct LayerBase {
+  Steps3 anchor, half;
+  uint32_t anchor_flags, half_flags;
+  uint8_t anchor_yaw, half_yaw;
 };
 
 // Where it is in the grid.
@@ -52,6 +69,7 @@ struct Membership {
   uint32_t cell;     // index in the cell table
   uint32_t member;   // index in the member pool
   uint32_t entered;  // the cell's not yet encoded enter event + 1; 0: encoded, watchers know it
+  uint32_t since;    // number of the cell's first image that has it
   uint16_t slot;     // the cell's slot, as on the wire
   uint8_t state;     // StateBit
   uint8_t queued;    // inputs that wait for simulate()
@@ -102,6 +120,8 @@ class EntityTable {
   void expire_forwards(uint32_t now_tick);
 
   Image& image(EntitySlot s) { return images_[s]; }
+  LayerBase& layer_base(EntitySlot s) { return layer_bases_[s]; }
+  const LayerBase& layer_base(EntitySlot s) const { return layer_bases_[s]; }
   Membership& membership(EntitySlot s) { return memberships_[s]; }
   Control& control(EntitySlot s) { return controls_[s]; }
   const Image& image(EntitySlot s) const { return images_[s]; }
@@ -111,9 +131,6 @@ class EntityTable {
   // Only with has_custom().
   Custom& custom(EntitySlot s) { return customs_[s]; }
   const Custom& custom(EntitySlot s) const { return customs_[s]; }
-  bool custom_dirty(EntitySlot s) const {
-    return has_custom() && customs_[s].dirty != Custom::kClean;
-  }
   EntityId id(EntitySlot s) const { return {ids_[s]}; }
   std::string_view player_id(EntitySlot s) const { return names_.view(name_refs_[s]); }
 
@@ -146,6 +163,7 @@ class EntityTable {
   mem::MappedArray<uint32_t> ids_;  // 0: free
   mem::MappedArray<NameRef> name_refs_;
   mem::MappedArray<Image> images_;
+  mem::MappedArray<LayerBase> layer_bases_;
   mem::MappedArray<Membership> memberships_;
   mem::MappedArray<Control> controls_;
   mem::MappedArray<Custom> customs_;  // empty without custom state
@@ -158,9 +176,9 @@ class EntityTable {
 };
 
 constexpr size_t EntityTable::bytes_per_entity() {
-  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(Membership) + sizeof(Control) +
-         4 * 8 /* two maps, half full */ + sizeof(Departure);
+  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(LayerBase) +
+         sizeof(Membership) + sizeof(Control) + 4 * 8 /* two maps, half full */ + sizeof(Departure);
 }
-static_assert(EntityTable::bytes_per_entity() <= 200, "part of 1 KiB for a connection in all");
+static_assert(EntityTable::bytes_per_entity() <= 224, "part of 1 KiB for a connection in all");
 
 }  // namespace tidegate::world

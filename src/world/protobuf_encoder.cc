@@ -60,33 +60,37 @@ void CellEncoder::put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s) 
   out.end(spawn);
 }
 
-void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s) {
+void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s, uint8_t fields,
+                             uint32_t base_tick, bool chain) {
   const Image& image = entities_.image(s);
-  const bool custom = entities_.custom_dirty(s);
-  if (image.changed == 0 && !custom) return;
+  if (fields == 0) return;
   wire::PlayerStateDelta m;
   m.player_id = entities_.player_id(s);
-  m.changed_fields = image.changed;
+  m.changed_fields = fields & ~uint32_t{kChangedCustom};
   m.position = metres(shown_position(cell.key, image));
   m.rotation = rotations_[image.yaw];
   m.velocity = {wire::from_velocity(image.velocity[0]), wire::from_velocity(image.velocity[1]),
                 wire::from_velocity(image.velocity[2])};
   m.state_flags = image.flags;
   m.timestamp = now_ms_;
-  m.base_tick = cell.skipped ? cell.base_tick : tick_ - 1;
+  m.base_tick = base_tick;
   m.delta_tick = tick_;
   wire::PbWriter& out = zone.record(1);
   const size_t update = out.begin(wire::kZoneUpdates);
   const size_t delta = out.begin(kUpdateDelta);
   wire::encode(out, m);
   out.end(delta);
-  if (custom) out.bytes(kUpdateCustom, entities_.custom(s).change());
+  if ((fields & kChangedCustom) != 0) {
+    // A change is for readers of the chain, who have what was before it.
+    const Custom& custom = entities_.custom(s);
+    out.bytes(kUpdateCustom, chain ? custom.change() : custom.state());
+  }
   out.end(update);
 }
 
-// What every watcher of the cell is told. An enter that is told late counts as new for all: who
-// saw the entity in its old cell may have left that since.
-ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
+// What every watcher of the cell is told at once, whatever its level. An enter that is told late
+// counts as new for all: who saw the entity in its old cell may have left that since.
+ChunkSpan CellEncoder::protobuf_events(const Cell& cell) {
   builder_.begin();
   const auto spawned = [&](const CellEvent& e) {
     return e.kind == CellEvent::kEnter && (!e.has_other || e.tick != tick_);
@@ -112,9 +116,6 @@ ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
       spawns = true;
       put_spawn(zone, cell, event.member);
     }
-    cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
-      if (entities_.membership(s).entered == 0) put_update(zone, cell, s);
-    });
   }
   RecordStream interest(builder_, wire::MessageType::kInterestUpdate, now_ms_, {});
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
@@ -126,6 +127,39 @@ ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
     }
   }
   interest.close();
+  return builder_.finish();
+}
+
+// Changes of this tick. Who entered in it was told whole.
+ChunkSpan CellEncoder::protobuf_chain(const Cell& cell) {
+  builder_.begin();
+  RecordStream zone(builder_, wire::MessageType::kZoneUpdate, now_ms_, zone_);
+  const uint32_t base_tick = cell.skipped ? cell.base_tick : tick_ - 1;
+  cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
+    if (entities_.membership(s).entered != 0) return;
+    put_update(zone, cell, s, entities_.image(s).changed, base_tick, true);
+  });
+  zone.close();
+  return builder_.finish();
+}
+
+// What changed since the layer's reference, as it is now.
+ChunkSpan CellEncoder::protobuf_layer(const Cell& cell, uint8_t layer) {
+  builder_.begin();
+  RecordStream zone(builder_, wire::MessageType::kZoneUpdate, now_ms_, zone_);
+  const bool from_half = layer == 2 && cell.half;
+  const auto put = [&](uint16_t, EntitySlot s) {
+    if (entities_.membership(s).entered != 0) return;
+    const Image& image = entities_.image(s);
+    put_update(zone, cell, s, from_half ? image.changed_half : image.changed_anchor,
+               from_half ? cell.half_tick : cell.anchor_tick, false);
+  };
+  if (from_half) {
+    cells_.for_each_since_half(cell, put);
+  } else {
+    cells_.for_each_since_anchor(cell, put);
+  }
+  zone.close();
   return builder_.finish();
 }
 
@@ -177,7 +211,11 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
           put_spawn(zone, cell, event.member);
           break;
         case CrossingKind::kMove:
-          put_update(zone, cell, event.member);
+          // Who saw it seldom in its old cell learns all that it missed there.
+          put_update(
+              zone, cell, event.member,
+              entities_.image(event.member).changed | entities_.image(event.member).changed_anchor,
+              tick_ - 1, false);
           break;
       }
     }

@@ -134,7 +134,7 @@ uint8_t WorldSlice::change_image(EntitySlot s, const Input& input, const Steps3&
     changed |= kChangedFlags;
   }
   if (changed == 0) return 0;
-  image.changed |= changed;
+  mark_changed(image, changed);
   cells_.touch(entities_.membership(s));
   return changed;
 }
@@ -209,7 +209,7 @@ bool WorldSlice::cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents&) {
   Membership& membership = entities_.membership(s);
   if (!cells_.may_leave(membership.cell) || !cells_.has_room(to)) return false;
   const CellKey from = cells_.cell(membership.cell).key;
-  entities_.image(s).changed |= kChangedPosition;
+  mark_changed(entities_.image(s), kChangedPosition);
   const bool known = cells_.leave(entities_, s, &to, tick);
   cells_.enter(cells_.obtain(to), entities_, s, known ? &from : nullptr, tick);
   return true;
@@ -227,7 +227,7 @@ bool WorldSlice::hand_over(EntitySlot s, ShardId owner, uint32_t tick, SliceEven
   uint8_t bytes[kTransferBytesMax];
   TransferRecord record{};
   record.image = image;
-  record.image.changed |= kChangedPosition;
+  mark_changed(record.image, kChangedPosition);
   record.control = entities_.control(s);
   record.id = id.value;
   record.from = cells_.cell(membership.cell).key;

@@ -9,7 +9,7 @@ namespace tidegate::world {
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self)
     : WorldSlice(config, self,
                  tick_arena_bytes(config.entities, config.cells) +
-                     (config.custom_state ? size_t{config.entities} * 3 * kCustomBytesMax : 0)) {}
+                     (config.custom_state ? size_t{config.entities} * 4 * kCustomBytesMax : 0)) {}
 
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes)
     : scale_(config),
@@ -196,6 +196,8 @@ Queued WorldSlice::set_custom(EntityId id, base::Bytes whole, base::Bytes change
   if (s == kNoEntity) return not_here(id);
   entities_.custom(s).set(whole, change);
   entities_.custom(s).marked = 0;
+  if (whole.empty()) return {};
+  mark_changed(entities_.image(s), kChangedCustom);
   cells_.touch(entities_.membership(s));
   return {};
 }
@@ -209,19 +211,26 @@ Queued WorldSlice::mark_custom(EntityId id, bool* first) {
   return {};
 }
 
-bool WorldSlice::subscribe(ShardId reader, CellKey key, bool packed, bool protobuf,
-                           uint8_t requests) {
+bool WorldSlice::subscribe(ShardId reader, CellKey key, uint8_t packed_levels,
+                           uint8_t protobuf_levels, uint8_t requests) {
   TG_ASSERT(reader.value < kShardsMax);
   const uint64_t bit = uint64_t{1} << reader.value;
   uint32_t c = cells_.find(key);
   if (c == kNone) {
-    if (!packed && !protobuf && requests == 0) return true;
+    if ((packed_levels | protobuf_levels | requests) == 0) return true;
     c = cells_.obtain(key);
     if (c == kNone) return false;
   }
   Cell& cell = cells_.cell(c);
-  cell.packed_readers = packed ? cell.packed_readers | bit : cell.packed_readers & ~bit;
-  cell.protobuf_readers = protobuf ? cell.protobuf_readers | bit : cell.protobuf_readers & ~bit;
+  const auto assign = [bit](uint64_t& readers, bool reads) {
+    readers = reads ? readers | bit : readers & ~bit;
+  };
+  for (uint32_t level = 0; level < kLevels; ++level) {
+    assign(cell.packed_at[level], (packed_levels >> level & 1) != 0);
+    assign(cell.protobuf_at[level], (protobuf_levels >> level & 1) != 0);
+  }
+  assign(cell.packed_readers, packed_levels != 0);
+  assign(cell.protobuf_readers, protobuf_levels != 0);
   if (requests != 0) {
     cell.requests |= requests;
     cell.requesters |= bit;

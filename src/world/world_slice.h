@@ -151,9 +151,11 @@ class WorldSlice {
   // when the limits refuse it (they are to be chosen so that they never do).
   EntityId arrive(base::Bytes bytes, uint32_t tick, SliceEvents& events);
 
-  // Interest of shard `reader` in a cell of this slice. `requests`: Request bits, answered in the
-  // next encode (or a later one when that did not fit). False at the cell limit.
-  bool subscribe(ShardId reader, CellKey cell, bool packed, bool protobuf, uint8_t requests);
+  // Interest of shard `reader` in a cell of this slice: the levels of its watchers as bits.
+  // `requests`: Request bits, answered in the next encode (a keyframe at the next anchor; or later
+  // when that did not fit). False at the cell limit.
+  bool subscribe(ShardId reader, CellKey cell, uint8_t packed_levels, uint8_t protobuf_levels,
+                 uint8_t requests);
   // Publishes every changed or asked-for cell. Resets the arena first. `now_ms` (Unix) stands in
   // the envelopes and snapshots.
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);

@@ -362,8 +362,9 @@ TEST(SteadyState, ATurnAllocatesNothing) {
     desyncs += c->get(metrics::Counter::kDesyncs);
     healed += c->get(metrics::Counter::kCellsHealed);
   }
-  EXPECT_GT(desyncs, 10u);
-  EXPECT_GT(healed, 10u);
+  // A frame of a layer heals what it refers to past; some flips are left for the alarm.
+  EXPECT_GT(desyncs, 3u);
+  EXPECT_GT(healed, 3u);
   EXPECT_GT(handovers, kClients / 2u) << "the walk crosses no border; it proves too little";
   EXPECT_GT(game.spawned, 400u);
   EXPECT_GT(game.despawned, 400u);
