@@ -193,10 +193,12 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       break;
     }
     case MessageType::kWorldState:
+      events_.on_world_payload(now, message.type, message.payload);
       picture_.apply_world_state(message.payload);
       set_state(ClientState::kInWorld);
       break;
     case MessageType::kZoneUpdate:
+      events_.on_world_payload(now, message.type, message.payload);
       picture_.apply_zone_update(message.payload);
       break;
     case MessageType::kInterestUpdate:

@@ -94,6 +94,7 @@ struct Config {
     Vector3 spawn{0.0F, 0.0F, 0.0F};
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
+    uint32_t npcs = 2000;
   } world;
   // Cells as near as that are sent at the full, half and quarter tick rate, others at an eighth.
   struct Interest {
@@ -125,6 +126,7 @@ struct Config {
   struct Handlers {
     base::Duration time_limit = base::seconds(5);
     base::Duration budget = base::milliseconds(1);
+    base::Duration tick_budget = base::milliseconds(2);
   } handlers;
 
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.

@@ -119,6 +119,8 @@ const KeySpec kKeys[] = {
      "new players are spread over a circle of this radius", FIELD(world.spawn_radius)},
     {"world.linger", KeyType::kDuration, 0, 1 * kDay, "",
      "how long an entity stays without its connection", FIELD(world.linger)},
+    {"world.npcs", KeyType::kCount, 0, 1'000'000, "",
+     "room for NPCs and objects on each shard, when a tick hook makes them", FIELD(world.npcs)},
     {"interest.full_rate_distance", KeyType::kNumber, 0, 1000, "m",
      "cells as near as that are sent in every tick with a change",
      FIELD(interest.full_rate_distance)},
@@ -153,7 +155,10 @@ const KeySpec kKeys[] = {
     {"handlers.time_limit", KeyType::kDuration, 0.001, 3600, "",
      "a handler's call that took longer is answered with ERROR 4008", FIELD(handlers.time_limit)},
     {"handlers.budget", KeyType::kDuration, 0.001, 3600, "",
-     "a handler's call that took longer is counted", FIELD(handlers.budget)},
+     "a call of a handler, hook or state provider that took longer is counted",
+     FIELD(handlers.budget)},
+    {"handlers.tick_budget", KeyType::kDuration, 0.0001, 3600, "",
+     "a call of the tick hook that took longer is counted", FIELD(handlers.tick_budget)},
 };
 #undef FIELD
 

@@ -89,7 +89,21 @@
   X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                         \
     "Snapshot files refused at start: damaged, cut, or of another version or world")               \
   X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                  \
-    "Messages of handlers that found the way to another shard full")
+    "Messages of handlers that found the way to another shard full")                               \
+  X(kArrivalsRefused, "tidegate_arrivals_refused_total",                                           \
+    "Entities that came to a shard without room for them and left the world")                      \
+  X(kHookFailures, "tidegate_hook_failures_total",                                                 \
+    "Calls of an embedder's hooks and state providers that threw or gave nonsense")                \
+  X(kHookOverBudget, "tidegate_hook_over_budget_total",                                            \
+    "Calls of other hooks and of state providers longer than handlers.budget")                     \
+  X(kTickHookOverBudget, "tidegate_tick_hook_over_budget_total",                                   \
+    "Calls of the tick hook longer than handlers.tick_budget")                                     \
+  X(kInputsRefusedByHook, "tidegate_inputs_refused_by_hook_total",                                 \
+    "Moves that the before_input hook refused")                                                    \
+  X(kViolationsForgiven, "tidegate_violations_forgiven_total",                                     \
+    "Moves that the violation hook let through")                                                   \
+  X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
+    "Parts of custom state that did not fit")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -121,7 +135,9 @@
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
     "A world snapshot from the request to its file being safe")                      \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
+  X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
 #define TIDEGATE_FAMILIES(X)                                                                       \

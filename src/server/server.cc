@@ -53,7 +53,8 @@ bool pin_this_thread(uint32_t cpu) {
   return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-world::WorldConfig world_config(const control::Config& config, uint32_t shards) {
+world::WorldConfig world_config(const control::Config& config, uint32_t shards,
+                                const shard::HookTable* hooks) {
   world::WorldConfig w;
   w.tick_rate = config.world.tick_rate;
   w.cell_size = config.world.cell_size;
@@ -80,6 +81,11 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
+  if (hooks != nullptr) {
+    w.custom_state = hooks->makes_state();
+    w.npcs = hooks->tick != nullptr ? config.world.npcs : 0;
+    w.entities += w.npcs;
+  }
   // The newest state and those before it.
   const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
@@ -124,7 +130,7 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  const world::WorldConfig world = world_config(config_, shards);
+  const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
     return false;
@@ -214,6 +220,9 @@ bool Server::set_up(std::string* error) {
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
+  shard.hooks = extensions_.hooks;
+  shard.environment = extensions_.environment;
+  shard.tick_hook_budget = config_.handlers.tick_budget;
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
@@ -257,6 +266,10 @@ bool Server::start(std::string* error) {
   const base::Instant give_up = monotonic_now() + base::seconds(2);
   while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
   return true;
+}
+
+void Server::set_environment(const std::string& encoded) {
+  control_->set_environment(encoded, [this] { control_waker_->wake(); });
 }
 
 void Server::log(base::LogLevel level, std::string_view text) const {

@@ -188,6 +188,7 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
   }
   switch (handler(*this, slot, message)) {
     case Handled::kOk:
+    case Handled::kAnswered:
       break;
     case Handled::kInvalid:
       violation(slot, wire::kErrorInvalidPayload, {});

@@ -42,6 +42,8 @@ void Shard::run_simulate() {
   }
   moved_count_ = 0;
   interest_.post_changes(*this);
+  if (bridge_.wants_tick()) bridge_.run_tick(tick);
+  if (bridge_.wants_state()) bridge_.run_providers();
   slice_.simulate(tick, *this);
   for (uint32_t to = 0; to < config_.count; ++to) {
     outbox_.post(to, mailbox::SimulationDone{tick, 0, started.ns});
@@ -156,6 +158,8 @@ bool Shard::transfer(base::ShardId to, base::Bytes entity) {
 }
 
 bool Shard::gone(base::EntityId entity, std::string_view player_id, const world::Steps3& position) {
+  const world::EntityTable& entities = slice_.entities();
+  if (entities.image(entities.find(entity)).kind != world::EntityKind::kPlayer) return true;
   mailbox::Gone gone{};
   gone.entity = entity;
   for (int i = 0; i < 3; ++i) gone.position[i] = position[i];
@@ -262,7 +266,9 @@ void Shard::on_transfer(base::Bytes bytes) {
   const base::EntityId id = slice_.arrive(entity, transfer.tick, *this);
   counters_.add(Counter::kHandovers, 1);
   if (!id.valid()) return;  // counted by the slice
-  const std::string_view player = slice_.entities().player_id(slice_.entities().find(id));
+  const world::EntitySlot s = slice_.entities().find(id);
+  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer) return;  // has no home
+  const std::string_view player = slice_.entities().player_id(s);
   outbox_.post(world::home_of(player, config_.count).value, mailbox::TransferNotice{id},
                base::as_bytes(player));
 }

@@ -182,6 +182,7 @@ void CellEncoder::commit_change(uint32_t c) {
     image.base = shown;
     image.base_yaw = image.yaw;
     image.changed = 0;
+    if (entities_.has_custom()) entities_.custom(s).dirty = Custom::kClean;
   };
   cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) { commit(s); });
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
@@ -263,6 +264,16 @@ void CellEncoder::answer_requests(Cell& cell, Publication& p) {
   answer(kProtobufSpawns, p.protobuf_spawns,
          [&] { return protobuf_members(cell, kProtobufSpawns); });
   answer(kProtobufWorld, p.protobuf_world, [&] { return protobuf_members(cell, kProtobufWorld); });
+  // A WORLD_STATE has no place for custom state: the next tick's updates bring it.
+  if (entities_.has_custom() && (p.answered & kProtobufWorld) != 0 && cell.protobuf_readers != 0) {
+    cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+      Custom& custom = entities_.custom(s);
+      if (custom.whole_bytes == 0) return;
+      custom.dirty = Custom::kWhole;
+      mark_changed(entities_.image(s), kChangedCustom);
+      cells_.mark(entities_.membership(s));
+    });
+  }
 }
 
 size_t CellEncoder::bytes() const {

@@ -97,8 +97,9 @@ class CellEncoder {
   ChunkSpan protobuf_crossing(const Cell& cell, CellKey other, CrossingKind kind);
   ChunkSpan protobuf_members(const Cell& cell, Request request);
   void put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s);
+  // `fields`: ChangedField bits; `chain`: for readers who have what was before the last change.
   void put_update(RecordStream& zone, const Cell& cell, EntitySlot s, uint8_t fields,
-                  uint32_t base_tick);
+                  uint32_t base_tick, bool chain);
   wire::PlayerStateUpdate whole_state(const Cell& cell, EntitySlot s) const;
   wire::Vector3 metres(const Steps3& p) const;
 

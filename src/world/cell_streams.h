@@ -116,6 +116,11 @@ class CellStreams {
   bool leave(EntityTable& entities, EntitySlot s, const CellKey* to, uint32_t tick);
   // The member's image changed; the cell gets a frame.
   void touch(const Membership& membership) {
+    mark(membership);
+    queue(membership.cell);
+  }
+  // The same for a cell that stays in the queue anyway (inside drain_queue).
+  void mark(const Membership& membership) {
     Block& block = blocks_[membership.member / kBlockSlots];
     const auto bit = static_cast<uint8_t>(1U << (membership.member % kBlockSlots));
     block.changed |= bit;
@@ -123,7 +128,6 @@ class CellStreams {
     block.since_half |= bit;
     Cell& cell = cells_[membership.cell];
     cell.changed = cell.dirty = cell.half_dirty = true;
-    queue(membership.cell);
   }
   void queue(uint32_t cell) {
     if (cells_[cell].queued) return;

@@ -3,7 +3,7 @@
 
 namespace tidegate::world {
 
-EntityTable::EntityTable(uint32_t limit)
+EntityTable::EntityTable(uint32_t limit, bool custom)
     : limit_(limit),
       ids_(limit),
       name_refs_(limit),
@@ -11,6 +11,7 @@ EntityTable::EntityTable(uint32_t limit)
       layer_bases_(limit),
       memberships_(limit),
       controls_(limit),
+      customs_(custom ? limit : 0),
       slots_(limit),
       names_(limit),
       departures_(limit),
@@ -34,8 +35,10 @@ EntitySlot EntityTable::add(EntityId id, std::string_view player_id, EntityKind 
   memberships_[slot].cell = UINT32_MAX;
   memberships_[slot].member = UINT32_MAX;
   controls_[slot] = Control{};
+  if (has_custom()) customs_[slot].clear();
   slots_.insert(id.value, slot);
   ++count_;
+  if (kind != EntityKind::kPlayer) ++others_;
   drop_forward(id.value);
   return slot;
 }
@@ -48,6 +51,7 @@ void EntityTable::remove(EntitySlot slot) {
   memberships_[slot].member = free_;
   free_ = slot;
   --count_;
+  if (images_[slot].kind != EntityKind::kPlayer) --others_;
 }
 
 void EntityTable::drop_forward(uint32_t id) {
@@ -88,8 +92,8 @@ void EntityTable::expire_forwards(uint32_t now_tick) {
 
 size_t EntityTable::bytes() const {
   return ids_.bytes() + name_refs_.bytes() + images_.bytes() + layer_bases_.bytes() +
-         memberships_.bytes() + controls_.bytes() + slots_.bytes() + names_.bytes() +
-         departures_.bytes() + departed_.bytes();
+         memberships_.bytes() + controls_.bytes() + customs_.bytes() + slots_.bytes() +
+         names_.bytes() + departures_.bytes() + departed_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/ids.h"
+#include "world/custom_state.h"
 #include "world/flat_map.h"
 #include "world/name_slab.h"
 #include "world/world_config.h"
@@ -30,7 +31,8 @@ enum ChangedField : uint8_t {
   kChangedPosition = 1,
   kChangedYaw = 2,
   kChangedVelocity = 4,
-  kChangedFlags = 8
+  kChangedFlags = 8,
+  kChangedCustom = 16  // custom state; of Image only, not on the wire
 };
 
 // What watchers see; read by every encode of the cell.
@@ -92,11 +94,14 @@ struct Control {
   uint32_t budget_tick;
   uint32_t simulated_tick;   // last tick a shard has simulated it; not twice in a tick
   uint32_t linger_deadline;  // tick; 0: it does not linger
+  uint32_t violations;       // moves the checks refused since it came into the world
+  uint64_t tag;              // the game's own word, for entities it made
 };
 
 class EntityTable {
  public:
-  explicit EntityTable(uint32_t limit);
+  // `custom`: whether entities have custom state; without, it takes no memory.
+  explicit EntityTable(uint32_t limit, bool custom = false);
 
   // New entity with zeroed columns; kNoEntity at the limit. The id must not be here.
   EntitySlot add(EntityId id, std::string_view player_id, EntityKind kind);
@@ -122,10 +127,15 @@ class EntityTable {
   const Image& image(EntitySlot s) const { return images_[s]; }
   const Membership& membership(EntitySlot s) const { return memberships_[s]; }
   const Control& control(EntitySlot s) const { return controls_[s]; }
+  bool has_custom() const { return customs_.size() != 0; }
+  // Only with has_custom().
+  Custom& custom(EntitySlot s) { return customs_[s]; }
+  const Custom& custom(EntitySlot s) const { return customs_[s]; }
   EntityId id(EntitySlot s) const { return {ids_[s]}; }
   std::string_view player_id(EntitySlot s) const { return names_.view(name_refs_[s]); }
 
   uint32_t count() const { return count_; }
+  uint32_t others() const { return others_; }  // that are no players
   uint32_t limit() const { return limit_; }
   // Slots ever used: for (s = 0; s < high_water(); ++s) if (live(s)) ...
   uint32_t high_water() const { return high_water_; }
@@ -147,6 +157,7 @@ class EntityTable {
 
   uint32_t limit_;
   uint32_t count_ = 0;
+  uint32_t others_ = 0;
   uint32_t high_water_ = 0;
   uint32_t free_ = UINT32_MAX;      // linked through Membership::member
   mem::MappedArray<uint32_t> ids_;  // 0: free
@@ -155,6 +166,7 @@ class EntityTable {
   mem::MappedArray<LayerBase> layer_bases_;
   mem::MappedArray<Membership> memberships_;
   mem::MappedArray<Control> controls_;
+  mem::MappedArray<Custom> customs_;  // empty without custom state
   FlatMap slots_;
   NameSlab names_;
   mem::MappedArray<Departure> departures_;  // ring, oldest first

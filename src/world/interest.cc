@@ -53,6 +53,12 @@ void InterestTable::add(uint32_t watcher, Encoding encoding, float view_distance
   w.budget.start(budget_, budget);
   w.cut_steps = kNoCut;
   w.state = encoding == Encoding::kPacked ? kInUse | kIsPacked : kInUse | kWorldDue;
+  set_view(watcher, view_distance, position);
+}
+
+void InterestTable::set_view(uint32_t watcher, float view_distance, const Steps3& position) {
+  Watcher& w = watchers_[watcher];
+  TG_ASSERT(w.state != 0);
   const bool asked = view_distance > 0.0F && view_distance < view_metres_;
   w.view_steps =
       static_cast<uint16_t>(to_steps(asked ? view_distance : view_metres_, scale_.metres_per_step));

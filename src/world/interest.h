@@ -111,6 +111,8 @@ class InterestTable {
   bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
+  // New view distance, as for add().
+  void set_view(uint32_t watcher, float view_distance, const Steps3& position);
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);

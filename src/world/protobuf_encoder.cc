@@ -12,7 +12,11 @@ namespace {
 // Field numbers of EntitySpawn, EntityUpdate and InterestUpdate.
 constexpr uint32_t kSpawnState = 1;
 constexpr uint32_t kSpawnKind = 2;
+constexpr uint32_t kSpawnCustom = 3;
 constexpr uint32_t kUpdateDelta = 1;
+constexpr uint32_t kUpdateCustom = 2;
+// A whole state, or a spawn without custom state, at its largest.
+constexpr uint32_t kStateBytesMax = 216;
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
 
@@ -52,16 +56,17 @@ void CellEncoder::put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s) 
   wire::encode(out, whole_state(cell, s));
   out.end(state);
   out.varint(kSpawnKind, static_cast<uint32_t>(entities_.image(s).kind));
+  if (entities_.has_custom()) out.bytes(kSpawnCustom, entities_.custom(s).state());
   out.end(spawn);
 }
 
 void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s, uint8_t fields,
-                             uint32_t base_tick) {
+                             uint32_t base_tick, bool chain) {
   const Image& image = entities_.image(s);
   if (fields == 0) return;
   wire::PlayerStateDelta m;
   m.player_id = entities_.player_id(s);
-  m.changed_fields = fields;
+  m.changed_fields = fields & ~uint32_t{kChangedCustom};
   m.position = metres(shown_position(cell.key, image));
   m.rotation = rotations_[image.yaw];
   m.velocity = {wire::from_velocity(image.velocity[0]), wire::from_velocity(image.velocity[1]),
@@ -75,6 +80,11 @@ void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s,
   const size_t delta = out.begin(kUpdateDelta);
   wire::encode(out, m);
   out.end(delta);
+  if ((fields & kChangedCustom) != 0) {
+    // A change is for readers of the chain, who have what was before it.
+    const Custom& custom = entities_.custom(s);
+    out.bytes(kUpdateCustom, chain ? custom.change() : custom.state());
+  }
   out.end(update);
 }
 
@@ -127,7 +137,7 @@ ChunkSpan CellEncoder::protobuf_chain(const Cell& cell) {
   const uint32_t base_tick = cell.skipped ? cell.base_tick : tick_ - 1;
   cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
     if (entities_.membership(s).entered != 0) return;
-    put_update(zone, cell, s, entities_.image(s).changed, base_tick);
+    put_update(zone, cell, s, entities_.image(s).changed, base_tick, true);
   });
   zone.close();
   return builder_.finish();
@@ -142,7 +152,7 @@ ChunkSpan CellEncoder::protobuf_layer(const Cell& cell, uint8_t layer) {
     if (entities_.membership(s).entered != 0) return;
     const Image& image = entities_.image(s);
     put_update(zone, cell, s, from_half ? image.changed_half : image.changed_anchor,
-               from_half ? cell.half_tick : cell.anchor_tick);
+               from_half ? cell.half_tick : cell.anchor_tick, false);
   };
   if (from_half) {
     cells_.for_each_since_half(cell, put);
@@ -205,7 +215,7 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
           put_update(
               zone, cell, event.member,
               entities_.image(event.member).changed | entities_.image(event.member).changed_anchor,
-              tick_ - 1);
+              tick_ - 1, false);
           break;
       }
     }
@@ -225,13 +235,16 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
   return builder_.finish();
 }
 
-// All members, in pieces of kPieceMembers: piece i of the spawns and piece i of the world are the
-// same entities, so a watcher may take some as the one and the rest as the other.
+// All members, in pieces of at most kPieceMembers that fit a chunk: piece i of the spawns and piece
+// i of the world are the same entities, so a watcher may take some as the one and the rest as the
+// other.
 ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
   builder_.begin();
-  static_assert(kPieceMembers * 216 + 2 * RecordStream::kRecordBytesMax < kChunkBytesMax);
+  constexpr uint32_t kPieceBytesMax = kChunkBytesMax - 2 * RecordStream::kRecordBytesMax;
+  static_assert(kPieceMembers * kStateBytesMax < kPieceBytesMax);
   EntitySlot piece[kPieceMembers];
   uint32_t in_piece = 0;
+  uint32_t piece_bytes = 0;
   const auto write_piece = [&] {
     builder_.cut();
     if (request == kProtobufWorld) {
@@ -263,10 +276,14 @@ ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
       }
     }
     in_piece = 0;
+    piece_bytes = 0;
   };
   cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+    const uint32_t bytes =
+        kStateBytesMax + (entities_.has_custom() ? 4u + entities_.custom(s).whole_bytes : 0u);
+    if (in_piece == kPieceMembers || piece_bytes + bytes > kPieceBytesMax) write_piece();
     piece[in_piece++] = s;
-    if (in_piece == kPieceMembers) write_piece();
+    piece_bytes += bytes;
   });
   if (in_piece != 0) write_piece();
   return builder_.finish();

@@ -50,8 +50,10 @@ struct WorldConfig {
   BudgetConfig budget;                                  // of each watcher
   uint32_t linger_ms = 10'000;  // an entity stays so long without a connection
   uint32_t entities = 10'000;   // limit of each shard: all may gather on one
+  uint32_t npcs = UINT32_MAX;   // of them at most so many that are no players
   uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers
   uint32_t shard_count = 1;     // 1..kShardsMax
+  bool custom_state = false;    // whether entities carry bytes of the game's own
   uint32_t history_ticks = 0;   // past states kept of each entity; 0: none
   std::string_view zone_id = "main";  // outlives the world
 

@@ -7,18 +7,27 @@
 namespace tidegate::world {
 
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self)
-    : WorldSlice(config, self, tick_arena_bytes(config.entities, config.cells)) {}
+    : WorldSlice(config, self,
+                 tick_arena_bytes(config.entities, config.cells) +
+                     (config.custom_state ? size_t{config.entities} * 4 * kCustomBytesMax : 0)) {}
 
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes)
     : scale_(config),
       self_(self),
-      entities_(config.entities),
+      entities_(config.entities, config.custom_state),
+      npcs_(config.npcs),
       history_(config.entities, config.history_ticks),
       cells_(config.cells, config.entities),
       arena_(arena_bytes),
       encoder_(config, scale_, entities_, cells_, arena_),
       inputs_(size_t{config.entities} * 4),
       active_(config.entities) {}
+
+// What is no player has room of its own, so that it never takes a player's.
+bool WorldSlice::has_room(EntityKind kind) const {
+  return entities_.count() < entities_.limit() &&
+         (kind == EntityKind::kPlayer || entities_.others() < npcs_);
+}
 
 // Entities on their way out are not found: they take no input and no connection.
 EntitySlot WorldSlice::find_present(EntityId id) const {
@@ -51,17 +60,20 @@ SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_t
     return SpawnStatus::kNotOwner;
   }
   if (entities_.find(id) != kNoEntity) return SpawnStatus::kExists;
-  if (entities_.count() == entities_.limit() || !cells_.has_room(key)) return SpawnStatus::kFull;
+  if (!has_room(spec.kind) || !cells_.has_room(key)) return SpawnStatus::kFull;
   const EntitySlot s = entities_.add(id, spec.player_id, spec.kind);
   history_.begin(s);
   Image& image = entities_.image(s);
   image.position = image.base = spec.position;
   image.yaw = image.base_yaw = spec.yaw;
+  std::memcpy(image.velocity, spec.velocity, sizeof image.velocity);
+  image.flags = spec.flags;
   Control& control = entities_.control(s);
   control.connection = spec.connection;
   control.connection_shard = spec.connection_shard;
   control.budget = scale_.budget_max;
   control.budget_tick = now_tick;
+  control.tag = spec.tag;
   control.simulated_tick = now_tick - 1;
   if (spec.connection.valid()) {
     entities_.membership(s).state |= kResultPending;
@@ -158,6 +170,44 @@ Queued WorldSlice::queue_input(EntityId id, const Input& input) {
   }
   ++membership.queued;
   inputs_[input_count_++] = {s, input};
+  return {};
+}
+
+Queued WorldSlice::place(EntityId id, const Input& to) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  Input input = to;
+  if ((input.has & Input::kFlags) == 0) input.flags = entities_.image(s).flags;
+  const uint8_t changed = change_image(s, input, scale_.clamp(input.position));
+  activate(s);
+  Control& control = entities_.control(s);
+  if ((changed & kChangedPosition) != 0 && control.connection.valid()) {
+    // Its client has to hear of it, and its connection's shard where it sees from.
+    entities_.membership(s).state |= kResultPending | kAcknowledges | kCorrected;
+    control.reason = 0;
+  }
+  return {};
+}
+
+Queued WorldSlice::set_custom(EntityId id, base::Bytes whole, base::Bytes change) {
+  TG_ASSERT(entities_.has_custom());
+  TG_ASSERT(whole.size() <= kCustomBytesMax && change.size() <= kCustomBytesMax);
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  entities_.custom(s).set(whole, change);
+  entities_.custom(s).marked = 0;
+  if (whole.empty()) return {};
+  mark_changed(entities_.image(s), kChangedCustom);
+  cells_.touch(entities_.membership(s));
+  return {};
+}
+
+Queued WorldSlice::mark_custom(EntityId id, bool* first) {
+  TG_ASSERT(entities_.has_custom());
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  *first = entities_.custom(s).marked == 0;
+  entities_.custom(s).marked = 1;
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "crowd.h"
 #include "mailbox/snapshot_record.h"
 
 namespace tidegate::sim {
@@ -238,7 +239,8 @@ class Simulation {
         fabric_({.shards = plan.shards,
                  .shard_ring_bytes = 256 * 1024,
                  .control_ring_bytes = 256 * 1024}),
-        control_(fabric_) {
+        control_(fabric_),
+        crowd_(plan_) {
     shard::ShardConfig config;
     config.count = plan.shards;
     config.seed = plan.seed;
@@ -257,6 +259,10 @@ class Simulation {
     config.endpoint.big_inputs = 16;
     config.endpoint.rules.subprotocols = kSubprotocols;
     config.messages_per_second = 200;
+    if (plan.npcs != 0) {
+      config.hooks = crowd_.hooks();
+      config.world.custom_state = true;
+    }
     config.world.budget.queue_bytes = 48 * 1024;
     config.world.budget.stall_ms = 1500;
     for (uint32_t i = 0; i < plan.shards; ++i) {
@@ -429,11 +435,12 @@ class Simulation {
     check_snapshot(truth);
     std::unordered_map<uint32_t, std::vector<std::string>> by_cell;
     for (const auto& [name, t] : truth) by_cell[scale.cell_of(t.position).packed()].push_back(name);
-    if (truth.size() != players_.size()) {
+    if (truth.size() != players_.size() + plan_.npcs) {
       fail(std::to_string(truth.size()) + " entities for " + std::to_string(players_.size()) +
-           " players");
+           " players and " + std::to_string(plan_.npcs) + " NPCs");
       return;
     }
+    if (crowd_.refused() != 0) fail("the world refused what its tick hook did");
     for (auto& p : players_) {
       if (!p->in_world()) {
         fail(p->name() + " is not in the world at the end");
@@ -560,6 +567,7 @@ class Simulation {
   // Everybody leaves; after the linger the world and the tables are empty.
   void check_orphans(int64_t from_ms) {
     for (auto& p : players_) p->disconnect(network_);
+    crowd_.end();
     for (int64_t ms = from_ms; ms < from_ms + 2500; ms += 2) {
       for (int round = 0; round < 3; ++round) {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
@@ -582,6 +590,7 @@ class Simulation {
   io::SimNetwork network_;
   mailbox::Fabric fabric_;
   Control control_;
+  Crowd crowd_;
   io::SimWaker control_waker_;
   NoWakes no_wakes_;
   std::vector<std::unique_ptr<io::SimIo>> ios_;

@@ -28,6 +28,7 @@ struct Plan {
   uint64_t seed = 1;
   uint32_t shards = 4;
   uint32_t clients = 200;
+  uint32_t npcs = 24;  // walk in circles over all borders, driven by a tick hook
   double seconds = 6;  // of walking
   double move_rate = 20;
   float speed = 11;    // metres a second

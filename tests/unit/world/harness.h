@@ -388,6 +388,9 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     ASSERT_EQ(found->second.velocity.x, wire::from_velocity(image.velocity[0]));
     ASSERT_EQ(found->second.flags, image.flags);
     ASSERT_EQ(found->second.kind, static_cast<uint32_t>(image.kind));
+    const uint8_t untold = image.changed | image.changed_half | image.changed_anchor;
+    if (!table.has_custom() || (untold & kChangedCustom) != 0) return;  // told with the next frame
+    ASSERT_EQ(found->second.custom, base::as_text(table.custom(s).state())) << table.player_id(s);
   }
 
   void record_truth() {
