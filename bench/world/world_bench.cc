@@ -60,6 +60,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
     lap(kStore);
     for (uint32_t w = 0; w < watchers_; ++w) {
       ChunkList chunks{chunks_, 512}, world{world_, 512};
+      interest_.update_budget(w, {tick_ * 16, 0, 0});
       interest_.gather(w, tick_, chunks, world);
       bytes += chunks.bytes;
       entities += chunks.entities;
@@ -79,7 +80,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   }
   bool transfer(base::ShardId, base::Bytes) override { return false; }
   bool gone(EntityId, std::string_view, const Steps3&) override { return true; }
-  bool interest_changed(base::ShardId, CellKey cell, bool packed, bool protobuf,
+  bool interest_changed(base::ShardId, CellKey cell, uint8_t packed, uint8_t protobuf,
                         uint8_t requests) override {
     return slice_.subscribe({0}, cell, packed, protobuf, requests);
   }
@@ -91,6 +92,8 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
     WorldConfig config;
     config.entities = walkers;
     config.cells = 4096;
+    config.budget.bytes_per_second = 2'000'000'000;  // all is sent
+    config.budget.queue_bytes = 1'000'000'000;
     return config;
   }
   // Straight ahead at about 10 m/s, a turn now and then, reflected at the edge.

@@ -94,6 +94,10 @@ class Context {
   virtual SendResult send_to_nearby(float radius, uint32_t type, Bytes payload) noexcept = 0;
   // DISCONNECT to the client, then a close. `code`: 1000, 1001, 1008, 1011 to 1013, 3000 to 4999.
   virtual SendResult disconnect(uint16_t code, std::string_view reason) noexcept = 0;
+  // How far the player sees from now on, metres, cut to world.view_distance.
+  virtual SendResult set_view_distance(float metres) noexcept = 0;
+  // State providers (world_hooks.h) are asked for this player's entity soon.
+  virtual SendResult mark_state() noexcept = 0;
 
  protected:
   ~Context() = default;

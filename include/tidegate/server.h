@@ -30,6 +30,7 @@
 #include "tidegate/export.h"
 #include "tidegate/handlers.h"
 #include "tidegate/status.h"
+#include "tidegate/world_hooks.h"
 
 namespace tidegate {
 
@@ -64,6 +65,8 @@ class TIDEGATE_API Server {
 
   // Before start(). The type, name and limits are checked here; see Code.
   Status handle(Handler handler);
+  Status hooks(WorldHooks hooks);  // once
+  Status state_provider(StateProvider provider);
 
   // Returns when the world ticks and clients may connect.
   Status start();
@@ -78,6 +81,8 @@ class TIDEGATE_API Server {
   bool running() const noexcept;
   uint16_t port() const noexcept;        // of the WebSocket listener; 0 before start()
   uint16_t admin_port() const noexcept;  // 0: none
+  // Before start() what the world begins with; afterwards sent to everybody. From any thread.
+  Status set_environment(const Environment& environment);
   // What /metrics shows; empty before start().
   std::string metrics() const;
 

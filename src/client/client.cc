@@ -188,14 +188,17 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       hello.client_version = "tidegate-client/1";
       hello.state_encoding = static_cast<uint32_t>(config_.encoding);
       hello.view_distance = config_.view_distance;
+      hello.max_bytes_per_second = config_.max_bytes_per_second;
       send(MessageType::kClientHello, hello);
       break;
     }
     case MessageType::kWorldState:
+      events_.on_world_payload(now, message.type, message.payload);
       picture_.apply_world_state(message.payload);
       set_state(ClientState::kInWorld);
       break;
     case MessageType::kZoneUpdate:
+      events_.on_world_payload(now, message.type, message.payload);
       picture_.apply_zone_update(message.payload);
       break;
     case MessageType::kInterestUpdate:

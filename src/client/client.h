@@ -41,7 +41,8 @@ struct ClientConfig {
   std::string path = "/ws";
   std::string token;
   wire::StateEncoding encoding = wire::StateEncoding::kPacked;
-  float view_distance = 0;  // metres, 0: the server's
+  float view_distance = 0;            // metres, 0: the server's
+  uint32_t max_bytes_per_second = 0;  // asked of the server; 0: its own choice
   // Between two checksums sent of cells that agree, one cell after the other; 0: none are sent.
   base::Duration report_interval = base::seconds(10);
   bool echo = false;  // plain WebSocket: no tidegate messages are spoken
@@ -58,6 +59,8 @@ class ClientEvents {
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
   // REPLY, and the types an embedder registered: 400 and above.
   virtual void on_custom(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
+  // A WORLD_STATE or ZONE_UPDATE, before it changes the picture.
+  virtual void on_world_payload(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
   // Plain messages in echo mode.
   virtual void on_message(base::Instant, base::Bytes) {}
 };

@@ -31,6 +31,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
   in_delta_ = !header.keyframe && !header.drop;
+  tick_ = header.tick;
   applying_ = key;
   const wire::CellStatus status = it->second.apply(payload, this);
   const auto flip = flips_.find(key);
@@ -195,6 +196,8 @@ void WorldPicture::end_message(size_t message_bytes) {
   for (uint32_t id : entered_) {
     uint32_t places = 0;
     for (const auto& [key, image] : cells_) {
+      // Of a cell that is sent more seldom, the image may be older than the crossing.
+      if (image.header().tick != tick_) continue;
       for (const wire::CellImage::Member& member : image.slots()) {
         if (member.live && member.id == id) ++places;
       }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client's picture of the world around it, from either state encoding, and the check that it is
-// the server's: checksums of packed cells, nobody in two of them at once; exactness of protobuf
+// the server's: checksums of packed cells, nobody in two of one tick; exactness of protobuf
 // view events (nothing enters twice, nothing unknown changes or leaves, INTEREST_UPDATE names the
 // same). Thread: the client's. Owner: Client. Limits: grows with what the server shows.
 #pragma once
@@ -20,14 +20,14 @@ namespace tidegate::client {
 
 struct PictureCounters {
   uint64_t frames = 0;   // cell frames or zone updates applied
-  uint64_t updates = 0;  // entity changes in them
+  uint64_t updates = 0;  // changes of what is shown
   uint64_t enters = 0, leaves = 0;
   uint64_t checksums = 0;  // checked
   uint64_t checksum_mismatches = 0;
   uint64_t chain_gaps = 0;  // deltas without their reference
   uint64_t malformed = 0;
   // Protobuf: entered twice, changed or left while unknown, or INTEREST_UPDATE names others.
-  // Packed: in two cells at once.
+  // Packed: in two cells of one tick.
   uint64_t violations = 0;
   // Fault injection (flip_bit); mismatches of flipped cells are not in checksum_mismatches.
   uint64_t flips = 0;
@@ -101,6 +101,7 @@ class WorldPicture final : wire::CellImage::Listener {
   std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
   std::vector<uint32_t> entered_;  // sampled ids that came by deltas of this tick
   bool in_delta_ = false;
+  uint32_t tick_ = 0;      // of the last cell frame
   uint32_t applying_ = 0;  // packed key of the cell whose frame is applied
   // Hashes of names in ZONE_UPDATE less those in INTEREST_UPDATE; 0 at the end of a tick.
   uint64_t entered_balance_ = 0;

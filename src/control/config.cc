@@ -265,6 +265,15 @@ class Loader {
       error({}, "world.view_distance must be at most 3.2 times world.cell_size",
             "world.view_distance");
     }
+    if (c.interest.full_rate_distance > c.interest.half_rate_distance ||
+        c.interest.half_rate_distance > c.interest.quarter_rate_distance) {
+      error({},
+            "interest.full_rate_distance, half_rate_distance and quarter_rate_distance must rise "
+            "in that order");
+    }
+    if (c.budget.bytes_per_second > c.budget.bytes_per_second_max) {
+      error({}, "budget.bytes_per_second must be at most budget.bytes_per_second_max");
+    }
     for (size_t i = 0; i < 3; ++i) {
       if (c.world.bounds_min[i] >= c.world.bounds_max[i]) {
         error({}, "world.bounds_min must be below world.bounds_max on every axis",

@@ -94,10 +94,24 @@ struct Config {
     Vector3 spawn{0.0F, 0.0F, 0.0F};
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
+    uint32_t npcs = 2000;
   } world;
+  // Cells as near as that are sent at the full, half and quarter tick rate, others at an eighth.
+  struct Interest {
+    float full_rate_distance = 24.0F;      // metres
+    float half_rate_distance = 40.0F;      // metres
+    float quarter_rate_distance = 100.0F;  // metres
+  } interest;
+
+  // What a client may be sent.
+  struct Budget {
+    uint32_t bytes_per_second = 48 * 1024;
+    uint32_t bytes_per_second_max = 256 * 1024;
+    base::Duration stall_timeout = base::seconds(10);
+  } budget;
   struct History {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
-    base::Duration duration = base::milliseconds(250);
+    base::Duration duration{};   // 0: none is kept
   } history;
   struct Desync {
     std::string directory;  // empty: no files are written
@@ -112,6 +126,7 @@ struct Config {
   struct Handlers {
     base::Duration time_limit = base::seconds(5);
     base::Duration budget = base::milliseconds(1);
+    base::Duration tick_budget = base::milliseconds(2);
   } handlers;
 
   // shards.count, or the number of shards.cpus, or one for each CPU the process may use.

@@ -230,4 +230,14 @@ void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wa
   }
 }
 
+void ControlAgent::set_environment(const std::string& encoded, const std::function<void()>& wake) {
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    enqueue(
+        [this, shard, encoded] {
+          return mailbox_.post(shard, mailbox::EnvironmentSet{}, base::as_bytes(encoded));
+        },
+        wake);
+  }
+}
+
 }  // namespace tidegate::control

@@ -76,6 +76,8 @@ class ControlAgent {
                         const std::function<void()>& wake);
   // Tells every shard to stop accepting and to close its connections by `deadline`.
   void drain(base::Instant deadline, const std::function<void()>& wake);
+  // Gives every shard the zone's environment.
+  void set_environment(const std::string& encoded, const std::function<void()>& wake);
 
  private:
   struct HistoryQuestion {

@@ -32,4 +32,71 @@ Outcome HandlerBox::invoke(void* self, Context& context, const Message& message)
                [&] { return box.handler.function(context, message); });
 }
 
+HooksBox::HooksBox(const Log& log, WorldHooks h)
+    : hooks(std::move(h)),
+      before_input(log, "hook before_input"),
+      after_state_change(log, "hook after_state_change"),
+      violation(log, "hook violation"),
+      validate_action(log, "hook validate_action"),
+      interest_radius(log, "hook interest_radius"),
+      tick(log, "hook tick") {}
+
+void HooksBox::fill(shard::HookTable* table) {
+  table->user = this;
+  if (hooks.before_input) {
+    table->before_input = [](void* user, const EntityView& player, MoveInput& input) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<uint16_t>(box.before_input,
+                               [&] { return box.hooks.before_input(player, input); });
+    };
+  }
+  if (hooks.after_state_change) {
+    table->after_state_change = [](void* user, const EntityView& player, uint8_t changed) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<bool>(box.after_state_change, [&] {
+        box.hooks.after_state_change(player, changed);
+        return true;
+      });
+    };
+  }
+  if (hooks.violation) {
+    table->violation = [](void* user, const Violation& violation) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<ViolationResponse>(box.violation,
+                                        [&] { return box.hooks.violation(violation); });
+    };
+  }
+  if (hooks.validate_action) {
+    table->validate_action = [](void* user, Context& context, const Action& action) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<uint16_t>(box.validate_action,
+                               [&] { return box.hooks.validate_action(context, action); });
+    };
+  }
+  if (hooks.interest_radius) {
+    table->interest_radius = [](void* user, const Context& context, float asked) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<float>(box.interest_radius,
+                            [&] { return box.hooks.interest_radius(context, asked); });
+    };
+  }
+  if (hooks.tick) {
+    table->tick = [](void* user, World& world) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<bool>(box.tick, [&] {
+        box.hooks.tick(world);
+        return true;
+      });
+    };
+  }
+}
+
+shard::Guarded<size_t> ProviderBox::write(void* self, const EntityView& entity,
+                                          StateRequest request, uint8_t* out,
+                                          size_t room) noexcept {
+  auto& box = *static_cast<ProviderBox*>(self);
+  return guarded<size_t>(box.report,
+                         [&] { return box.provider.write(entity, request, out, room); });
+}
+
 }  // namespace tidegate::embed

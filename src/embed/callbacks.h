@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "shard/hook_table.h"
 #include "tidegate/server.h"
 
 namespace tidegate::embed {
@@ -56,6 +57,13 @@ Result guard(ThrowReport& report, Result otherwise, Function&& function) noexcep
 #endif
 }
 
+// The same for hooks: says whether it threw.
+template <class T, class Function>
+shard::Guarded<T> guarded(ThrowReport& report, Function&& function) noexcept {
+  return guard(report, shard::Guarded<T>{T{}, true},
+               [&] { return shard::Guarded<T>{static_cast<T>(function()), false}; });
+}
+
 // A registered handler as the shards call it.
 struct HandlerBox {
   HandlerBox(const Log& log, Handler h)
@@ -63,6 +71,25 @@ struct HandlerBox {
   static Outcome invoke(void* self, Context& context, const Message& message) noexcept;
 
   Handler handler;
+  ThrowReport report;
+};
+
+// Fills `table` with the hooks that are there. Outlives the table's use.
+struct HooksBox {
+  HooksBox(const Log& log, WorldHooks h);
+  void fill(shard::HookTable* table);
+
+  WorldHooks hooks;
+  ThrowReport before_input, after_state_change, violation, validate_action, interest_radius, tick;
+};
+
+struct ProviderBox {
+  ProviderBox(const Log& log, StateProvider p)
+      : provider(std::move(p)), report(log, "state provider " + provider.name) {}
+  static shard::Guarded<size_t> write(void* self, const EntityView& entity, StateRequest request,
+                                      uint8_t* out, size_t room) noexcept;
+
+  StateProvider provider;
   ThrowReport report;
 };
 

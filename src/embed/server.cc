@@ -4,7 +4,9 @@
 
 #include <poll.h>
 
+#include <cmath>
 #include <cstdio>
+#include <mutex>
 
 #include "control/config.h"
 #include "control/config_table.h"
@@ -12,6 +14,9 @@
 #include "io/event_waker.h"
 #include "server/server.h"
 #include "shard/handler_table.h"
+#include "shard/hook_table.h"
+#include "wire/envelope.h"
+#include "wire/pb.h"
 
 namespace tidegate::embed {
 namespace {
@@ -76,6 +81,23 @@ Status read_config(const ServerConfig& from, control::Config* out) {
 
 namespace tidegate {
 
+std::string_view action_parameter(const Action& action, std::string_view name) {
+  wire::PbReader fields({static_cast<const uint8_t*>(action.payload.data), action.payload.size});
+  std::string_view found;
+  while (fields.next()) {
+    if (fields.field() != 3 || !fields.is(wire::WireType::kBytes)) continue;
+    wire::PbReader entry(fields.bytes());
+    std::string_view key;
+    std::string_view value;
+    while (entry.next()) {
+      if (entry.field() == 1) key = entry.text();
+      if (entry.field() == 2) value = entry.text();
+    }
+    if (key == name) found = value;  // the last one holds
+  }
+  return found;
+}
+
 struct Server::Impl {
   Impl(control::Config c, LogCallback callback) : config(std::move(c)), log(std::move(callback)) {}
 
@@ -83,6 +105,11 @@ struct Server::Impl {
   embed::Log log;
   std::vector<std::unique_ptr<embed::HandlerBox>> boxes;
   shard::HandlerTable handlers;
+  std::unique_ptr<embed::HooksBox> hooks_box;
+  std::vector<std::unique_ptr<embed::ProviderBox>> providers;
+  shard::HookTable hooks;
+  std::mutex environment_mutex;  // of the text below and the order in which it is handed on
+  std::string environment;       // encoded
   io::EventWaker stop_waker;
   std::unique_ptr<server::Server> server;  // while it runs, and after for its last metrics
   std::atomic<bool> running{false};
@@ -123,11 +150,68 @@ Status Server::handle(Handler handler) {
   return status;
 }
 
+Status Server::hooks(WorldHooks hooks) {
+  if (impl_->running) return {Code::kAlreadyStarted, {}, "hooks are registered before start()"};
+  if (impl_->hooks_box) return {Code::kNameTaken, {}, "hooks are registered once"};
+  impl_->hooks_box = std::make_unique<embed::HooksBox>(impl_->log, std::move(hooks));
+  impl_->hooks_box->fill(&impl_->hooks);
+  return {};
+}
+
+Status Server::state_provider(StateProvider provider) {
+  if (impl_->running) {
+    return {Code::kAlreadyStarted, {}, "state providers are registered before start()"};
+  }
+  auto box = std::make_unique<embed::ProviderBox>(impl_->log, std::move(provider));
+  shard::ProviderEntry entry;
+  entry.name = box->provider.name;
+  entry.priority = box->provider.priority;
+  entry.delta = box->provider.delta;
+  if (box->provider.write) entry.write = embed::ProviderBox::write;
+  entry.user = box.get();
+  Status status = impl_->hooks.add(std::move(entry));
+  if (status) impl_->providers.push_back(std::move(box));
+  return status;
+}
+
+Status Server::set_environment(const Environment& environment) {
+  if (!std::isfinite(environment.time_of_day) || environment.time_of_day < 0 ||
+      environment.time_of_day > 24) {
+    return {Code::kOutOfRange, {}, "time_of_day is 0 to 24 hours"};
+  }
+  uint8_t bytes[kEnvironmentBytesMax];
+  wire::PbWriter out(bytes);
+  out.number(1, environment.time_of_day);
+  out.text(2, environment.weather);
+  bool good = wire::is_utf8(environment.weather);
+  for (const auto& [key, value] : environment.properties) {
+    good = good && wire::is_utf8(key) && wire::is_utf8(value);
+    const size_t entry = out.begin(3);
+    out.text(1, key);
+    out.text(2, value);
+    out.end(entry);
+  }
+  if (!good) return {Code::kOutOfRange, {}, "an environment's texts are UTF-8"};
+  if (out.overflow()) {
+    return {Code::kOutOfRange, {}, "an environment is at most 2048 bytes when encoded"};
+  }
+  const std::lock_guard lock(impl_->environment_mutex);
+  impl_->environment = base::as_text(out.written());
+  if (impl_->running) impl_->server->set_environment(impl_->environment);
+  return {};
+}
+
 Status Server::start() {
   if (impl_->running) return {Code::kAlreadyStarted, {}, "the server runs already"};
-  impl_->server.reset();  // of an earlier run
   server::Extensions extensions;
   extensions.handlers = &impl_->handlers;
+  if (impl_->hooks_box || !impl_->providers.empty()) extensions.hooks = &impl_->hooks;
+  std::string environment;
+  {
+    const std::lock_guard lock(impl_->environment_mutex);
+    impl_->server.reset();  // of an earlier run
+    environment = extensions.environment = impl_->environment;
+  }
   extensions.log = [log = &impl_->log](base::LogLevel level, std::string_view text) {
     log->write(embed::level_of(level), text);
   };
@@ -137,7 +221,12 @@ Status Server::start() {
     impl_->server.reset();
     return {Code::kEnvironment, embed::leading_key(error), error};
   }
-  impl_->running = true;
+  {
+    // Not held while it starts: a tick hook may set the environment already.
+    const std::lock_guard lock(impl_->environment_mutex);
+    impl_->running = true;
+    if (impl_->environment != environment) impl_->server->set_environment(impl_->environment);
+  }
   char text[160];
   const int n = std::snprintf(
       text, sizeof text, "websocket listening on port %u; memory reserved by limits: %.1f MiB",

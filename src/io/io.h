@@ -97,6 +97,9 @@ inline const char* describe(IoStatus status) {
 struct ListenSpec {
   sockaddr_in6 address{};  // IPv4 as ::ffff:a.b.c.d
   int backlog = 4096;
+  // A socket takes no more while so many bytes are in the kernel and not on their way; 0: as many
+  // as its send buffer holds, which hides a slow reader for megabytes.
+  uint32_t unsent_bytes = 0;
 };
 
 class Io {

@@ -67,6 +67,10 @@ IoStatus open_listener(const ListenSpec& spec, int* descriptor, int* family, uin
   bool ok = ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
             ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) == 0 &&
             ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0;
+  if (spec.unsent_bytes != 0) {  // accepted sockets inherit it
+    const int unsent = static_cast<int>(spec.unsent_bytes);
+    ok = ok && ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent) == 0;
+  }
   if (*family == AF_INET6) {
     ok = ok && ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0;
   }

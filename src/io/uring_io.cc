@@ -148,7 +148,7 @@ io_uring_sqe* UringIo::slow_sqe(uint32_t slot, uint32_t generation) {
 // The slow path is a call in tail position, so that the fast one saves no registers.
 void UringIo::send_slowly(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) {
   write_send(slow_sqe(slot, generation), IORING_OP_SEND, slot, data, size,
-             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot), record_flag_);
 }
 
 void UringIo::send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) {
@@ -156,7 +156,7 @@ void UringIo::send(uint32_t slot, uint32_t generation, const uint8_t* data, uint
   if (sqe == nullptr) [[unlikely]]
     return send_slowly(slot, generation, data, size);
   write_send(sqe, IORING_OP_SEND, slot, data, size,
-             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot), record_flag_);
 }
 
 void UringIo::send(uint32_t slot, uint32_t generation, const iovec* parts, uint32_t count,
@@ -169,7 +169,7 @@ void UringIo::send(uint32_t slot, uint32_t generation, const iovec* parts, uint3
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = count;
   write_send(sqe, IORING_OP_SENDMSG, slot, &message, 1,
-             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot));
+             pack_user_data(static_cast<uint8_t>(Op::kSend), generation, slot), record_flag_);
 }
 
 void UringIo::start_send_batch() {

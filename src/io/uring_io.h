@@ -164,6 +164,9 @@ class UringIo final : public Io {
 
   int listener_ = -1;
   int listener_family_ = 0;
+  // MSG_EOR with ListenSpec::unsent_bytes: else TCP adds to its last packet without looking at the
+  // limit, 64 KiB and more.
+  uint32_t record_flag_ = 0;
   bool accepting_ = false;
   bool accept_wanted_ = false;  // to be armed by poll, not before accept_retry_
   bool table_full_ = false;     // accepting rests until a slot is free

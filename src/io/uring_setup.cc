@@ -142,6 +142,7 @@ IoStatus UringIo::listen(const ListenSpec& spec, uint16_t* port_out) {
   TG_ASSERT(listener_ < 0);
   const IoStatus status = open_listener(spec, &listener_, &listener_family_, port_out);
   if (status != IoStatus::kOk) return status;
+  record_flag_ = spec.unsent_bytes != 0 ? MSG_EOR : 0;
   accepting_ = true;
   accept_wanted_ = true;
   accept_retry_ = {};

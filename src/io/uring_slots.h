@@ -88,13 +88,14 @@ inline UringIo::Slot& UringIo::claim(uint32_t slot, uint32_t generation) {
 // Writes a whole send in eight stores; what is not named is zero. Word by word: through an array
 // the compiler builds it on the stack and stalls on reading it.
 inline void write_send(io_uring_sqe* sqe, uint8_t opcode, uint32_t slot, const void* address,
-                       uint32_t length, uint64_t user_data) {
+                       uint32_t length, uint64_t user_data, uint32_t record_flag) {
   static_assert(sizeof(io_uring_sqe) == 64 && offsetof(io_uring_sqe, addr) == 16 &&
                 offsetof(io_uring_sqe, len) == 24 && offsetof(io_uring_sqe, msg_flags) == 28 &&
                 offsetof(io_uring_sqe, user_data) == 32);
   // DONTWAIT: the request never leaves the submit. WAITALL: a part taken counts as a failure that
   // completes with the number of bytes. Together with SKIP_SUCCESS: silence means taken whole.
   constexpr uint64_t kFlags = IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
+  // `record_flag`: MSG_EOR or 0, see UringIo::record_flag_.
   constexpr uint64_t kMessageFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
   const auto put = [sqe](size_t word, uint64_t value) {
     std::memcpy(reinterpret_cast<char*>(sqe) + word * sizeof value, &value, sizeof value);
@@ -102,7 +103,7 @@ inline void write_send(io_uring_sqe* sqe, uint8_t opcode, uint32_t slot, const v
   put(0, opcode | kFlags << 8 | uint64_t{slot} << 32);
   put(1, 0);
   put(2, reinterpret_cast<uint64_t>(address));
-  put(3, length | kMessageFlags << 32);
+  put(3, length | (kMessageFlags | record_flag) << 32);
   put(4, user_data);
   put(5, 0);
   put(6, 0);

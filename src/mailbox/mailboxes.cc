@@ -73,6 +73,10 @@ const char* name_of(MessageType type) {
       return "deliver";
     case MessageType::kDeliverNear:
       return "deliver_near";
+    case MessageType::kMarkState:
+      return "mark_state";
+    case MessageType::kEnvironment:
+      return "environment";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -58,6 +58,8 @@ enum class MessageType : uint16_t {
   kSendToPlayer,
   kDeliver,
   kDeliverNear,
+  kMarkState,
+  kEnvironment,
   kCount,
 };
 
@@ -91,8 +93,8 @@ struct SubscribeCell {
   static constexpr MessageType kType = MessageType::kSubscribe;
   int16_t cell_x;
   int16_t cell_z;
-  uint8_t packed_wanted;  // 1 while the sender has watchers with this encoding
-  uint8_t protobuf_wanted;
+  uint8_t packed_levels;  // bit: the sender has watchers of that level with this encoding
+  uint8_t protobuf_levels;
   uint8_t requests;  // world::Request bits, answered in this tick's publication
   uint8_t unused = 0;
 };
@@ -241,12 +243,12 @@ struct ListEnd {
   uint32_t total;  // connections on this shard
 };
 
-// Control to a shard: close one connection with this code (kick). Keep.
+// Control (a kick) or an entity's owner to a connection's shard: close it with this code. Keep.
 struct CloseConnection {
   static constexpr MessageType kType = MessageType::kCloseConnection;
   ConnectionRef connection;
   uint16_t code;
-  uint16_t unused = 0;
+  uint16_t error = 0;  // not 0: an ERROR of this code goes first
 };
 
 // Control to every shard: stop accepting, tell clients, close. Keep.
@@ -358,6 +360,21 @@ struct DeliverNear {
   uint32_t message_type;
   int32_t x, z;     // steps
   uint32_t radius;  // steps
+};
+
+// A handler asks that an entity's custom state is written anew: connection's shard to the owner.
+// Keep.
+struct MarkState {
+  static constexpr MessageType kType = MessageType::kMarkState;
+  EntityId entity;
+  uint32_t hops;
+};
+
+// Control to every shard: the zone's environment from now on. Tail: an encoded EnvironmentState.
+// Keep (by control, in order).
+struct EnvironmentSet {
+  static constexpr MessageType kType = MessageType::kEnvironment;
+  uint32_t unused = 0;
 };
 
 template <class M>

@@ -32,17 +32,21 @@ struct SnapshotRecord {
 static_assert(sizeof(SnapshotRecord) == 32, "layout of the file");
 
 inline constexpr uint32_t kSnapshotNameMax = 64;
-inline constexpr uint32_t kSnapshotRecordBytesMax = sizeof(SnapshotRecord) + kSnapshotNameMax;
+// Extra bytes of an NPC or object: the game's word (SpawnSpec::tag), little-endian; none when 0.
+inline constexpr uint32_t kSnapshotExtraMax = sizeof(uint64_t);
+inline constexpr uint32_t kSnapshotRecordBytesMax =
+    sizeof(SnapshotRecord) + kSnapshotNameMax + kSnapshotExtraMax;
 
-// Appends a record without extra bytes; returns its size. `out` must have
-// kSnapshotRecordBytesMax bytes.
-inline uint32_t write_record(uint8_t* out, SnapshotRecord record, std::string_view name) {
+// Appends a record; returns its size. `out` must have kSnapshotRecordBytesMax bytes.
+inline uint32_t write_record(uint8_t* out, SnapshotRecord record, std::string_view name,
+                             uint64_t tag = 0) {
   TG_ASSERT(name.size() <= kSnapshotNameMax);
   record.name_bytes = static_cast<uint8_t>(name.size());
-  record.extra_bytes = 0;
+  record.extra_bytes = tag != 0 ? uint16_t{sizeof tag} : uint16_t{0};
   std::memcpy(out, &record, sizeof record);
   if (!name.empty()) std::memcpy(out + sizeof record, name.data(), name.size());
-  return static_cast<uint32_t>(sizeof record + name.size());
+  if (tag != 0) std::memcpy(out + sizeof record + name.size(), &tag, sizeof tag);
+  return static_cast<uint32_t>(sizeof record + name.size() + record.extra_bytes);
 }
 
 // Takes the record at the front of `*in` off; false when it is cut or its name is too long.

@@ -6,84 +6,121 @@
 #include <cstdint>
 
 // enumerator, Prometheus name, help
-#define TIDEGATE_COUNTERS(X)                                                                      \
-  X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")              \
-  X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                  \
-  X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                            \
-  X(kSends, "tidegate_sends_total", "Send operations")                                            \
-  X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")          \
-  X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                          \
-    "Connections ended because they read too slowly")                                             \
-  X(kWsProtocolErrors, "tidegate_websocket_errors_total",                                         \
-    "Connections ended by a WebSocket error")                                                     \
-  X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")       \
-  X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")       \
-  X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                   \
-  X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                             \
-  X(kTicks, "tidegate_ticks_total", "World ticks run")                                            \
-  X(kTickOverruns, "tidegate_tick_overruns_total",                                                \
-    "Ticks that began more than a period late on some shard")                                     \
-  X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                 \
-  X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity") \
-  X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")        \
-  X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds") \
-  X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")             \
-  X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")             \
-  X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                \
-  X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                    \
-  X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")  \
-  X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                     \
-    "Bytes of protobuf cell updates encoded")                                                     \
-  X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                       \
-    "Cells left for the next tick because the tick's memory was full")                            \
-  X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")   \
-  X(kViolations, "tidegate_violations_total", "Client messages answered with an error")           \
-  X(kReportsAgreed, "tidegate_cell_reports_agreed_total",                                         \
-    "Clients' checksums of cells that were right")                                                \
-  X(kReportsUnknown, "tidegate_cell_reports_unknown_total",                                       \
-    "Clients' checksums of cells that could not be held against anything")                        \
-  X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")            \
-  X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")        \
-  X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")           \
-  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                          \
-    "Connections ended because a message was not finished in time")                               \
-  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                              \
-    "Connections ended because they took nothing of their backlog in time")                       \
-  X(kFrameFloods, "tidegate_frame_floods_total",                                                  \
-    "Connections ended by too many pings, pongs or fragments")                                    \
-  X(kDeflateConnections, "tidegate_deflate_connections_total",                                    \
-    "Connections that agreed on permessage-deflate")                                              \
-  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                          \
-    "Offers of permessage-deflate declined because no context was free")                          \
-  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                     \
-    "Payload bytes that compression made unnecessary to send")                                    \
-  X(kDeflateShared, "tidegate_deflate_shared_total",                                              \
-    "Parts of messages sent as bytes that were compressed for another connection")                \
-  X(kInflateParked, "tidegate_inflate_parked_total",                                              \
-    "Receive buffers left for the next turn because this one had inflated its share")             \
-  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                \
-  X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")             \
-  X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                        \
-    "World snapshots that could not be made or written")                                          \
-  X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                        \
-    "Snapshot files refused at start: damaged, cut, or of another version or world")              \
-  X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                 \
-    "Messages of handlers that found the way to another shard full")
+#define TIDEGATE_COUNTERS(X)                                                                       \
+  X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")               \
+  X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
+  X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                             \
+  X(kSends, "tidegate_sends_total", "Send operations")                                             \
+  X(kSendsShort, "tidegate_sends_short_total", "Sends that a socket did not take whole")           \
+  X(kBacklogOverflow, "tidegate_backlog_overflow_total",                                           \
+    "Connections ended because they read too slowly")                                              \
+  X(kWsProtocolErrors, "tidegate_websocket_errors_total",                                          \
+    "Connections ended by a WebSocket error")                                                      \
+  X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")        \
+  X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")        \
+  X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                    \
+  X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                              \
+  X(kTicks, "tidegate_ticks_total", "World ticks run")                                             \
+  X(kTickOverruns, "tidegate_tick_overruns_total",                                                 \
+    "Ticks that began more than a period late on some shard")                                      \
+  X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                  \
+  X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity")  \
+  X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")         \
+  X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds")  \
+  X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")              \
+  X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")              \
+  X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                 \
+  X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                     \
+  X(kCellBytesPacked, "tidegate_cell_bytes_packed_total", "Bytes of packed cell frames encoded")   \
+  X(kCellBytesProtobuf, "tidegate_cell_bytes_protobuf_total",                                      \
+    "Bytes of protobuf cell updates encoded")                                                      \
+  X(kEncodesSkipped, "tidegate_cell_encodes_skipped_total",                                        \
+    "Cells left for the next tick because the tick's memory was full")                             \
+  X(kLayerFramesFull, "tidegate_packed_frames_full_total", "Packed frames of the full-rate chain") \
+  X(kLayerFramesHalf, "tidegate_packed_frames_layer2_total", "Packed frames of layer 2")           \
+  X(kLayerFramesQuarter, "tidegate_packed_frames_layer1_total", "Packed frames of layer 1")        \
+  X(kLayerFramesAnchor, "tidegate_packed_frames_layer0_total", "Packed frames of layer 0")         \
+  X(kLayersLeftOut, "tidegate_layers_left_out_total",                                              \
+    "Frames of layers left out because the tick's memory was full")                                \
+  X(kLevelsRaised, "tidegate_levels_raised_total", "Cells sent to a watcher at a higher rate")     \
+  X(kLevelsLowered, "tidegate_levels_lowered_total", "Cells sent to a watcher at a lower rate")    \
+  X(kFramesLeftOut, "tidegate_frames_left_out_total",                                              \
+    "Cell updates that a client's budget left out")                                                \
+  X(kCellsStale, "tidegate_cells_stale_total",                                                     \
+    "Cells that begin again with a keyframe because the budget left a layer 0 out")                \
+  X(kCellsCut, "tidegate_cells_cut_total",                                                         \
+    "Times that a client's farthest cells were dropped for want of budget")                        \
+  X(kSlowNoLayer3, "tidegate_slow_skip_layer3_total", "Slow readers: to half rate at most")        \
+  X(kSlowNoLayer2, "tidegate_slow_skip_layer2_total", "Slow readers: to a quarter rate at most")   \
+  X(kSlowNear, "tidegate_slow_far_cells_off_total", "Slow readers: far cells dropped")             \
+  X(kSlowOwnOnly, "tidegate_slow_own_state_only_total", "Slow readers: own state and events only") \
+  X(kSlowClosed, "tidegate_slow_closed_total", "Slow readers: closed with 1013")                   \
+  X(kSlotsReusedEarly, "tidegate_slots_reused_early_total",                                        \
+    "Slots used again before their rest was over, so that a cell began anew")                      \
+  X(kEntityUpdatesSent, "tidegate_entity_updates_sent_total", "Entity records sent to clients")    \
+  X(kViolations, "tidegate_violations_total", "Client messages answered with an error")            \
+  X(kReportsAgreed, "tidegate_cell_reports_agreed_total",                                          \
+    "Clients' checksums of cells that were right")                                                 \
+  X(kReportsUnknown, "tidegate_cell_reports_unknown_total",                                        \
+    "Clients' checksums of cells that could not be held against anything")                         \
+  X(kDesyncs, "tidegate_desyncs_total", "Clients' checksums of cells that were wrong")             \
+  X(kCellsHealed, "tidegate_cells_healed_total", "Cells sent anew after a wrong checksum")         \
+  X(kDesyncDumps, "tidegate_desync_dumps_total", "Files written about wrong checksums")            \
+  X(kMessageTimeouts, "tidegate_message_timeouts_total",                                           \
+    "Connections ended because a message was not finished in time")                                \
+  X(kStallTimeouts, "tidegate_stall_timeouts_total",                                               \
+    "Connections ended because they took nothing of their backlog in time")                        \
+  X(kFrameFloods, "tidegate_frame_floods_total",                                                   \
+    "Connections ended by too many pings, pongs or fragments")                                     \
+  X(kDeflateConnections, "tidegate_deflate_connections_total",                                     \
+    "Connections that agreed on permessage-deflate")                                               \
+  X(kDeflateDeclined, "tidegate_deflate_declined_total",                                           \
+    "Offers of permessage-deflate declined because no context was free")                           \
+  X(kDeflateSavedBytes, "tidegate_deflate_saved_bytes_total",                                      \
+    "Payload bytes that compression made unnecessary to send")                                     \
+  X(kDeflateShared, "tidegate_deflate_shared_total",                                               \
+    "Parts of messages sent as bytes that were compressed for another connection")                 \
+  X(kInflateParked, "tidegate_inflate_parked_total",                                               \
+    "Receive buffers left for the next turn because this one had inflated its share")              \
+  X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                 \
+  X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")              \
+  X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                         \
+    "World snapshots that could not be made or written")                                           \
+  X(kSnapshotsRefused, "tidegate_snapshots_refused_total",                                         \
+    "Snapshot files refused at start: damaged, cut, or of another version or world")               \
+  X(kHandlerSendsDropped, "tidegate_handler_sends_dropped_total",                                  \
+    "Messages of handlers that found the way to another shard full")                               \
+  X(kArrivalsRefused, "tidegate_arrivals_refused_total",                                           \
+    "Entities that came to a shard without room for them and left the world")                      \
+  X(kHookFailures, "tidegate_hook_failures_total",                                                 \
+    "Calls of an embedder's hooks and state providers that threw or gave nonsense")                \
+  X(kHookOverBudget, "tidegate_hook_over_budget_total",                                            \
+    "Calls of other hooks and of state providers longer than handlers.budget")                     \
+  X(kTickHookOverBudget, "tidegate_tick_hook_over_budget_total",                                   \
+    "Calls of the tick hook longer than handlers.tick_budget")                                     \
+  X(kInputsRefusedByHook, "tidegate_inputs_refused_by_hook_total",                                 \
+    "Moves that the before_input hook refused")                                                    \
+  X(kViolationsForgiven, "tidegate_violations_forgiven_total",                                     \
+    "Moves that the violation hook let through")                                                   \
+  X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
+    "Parts of custom state that did not fit")
 
-#define TIDEGATE_GAUGES(X)                                                                \
-  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                        \
-  X(kPlayers, "tidegate_players", "Connections with a session")                           \
-  X(kEntities, "tidegate_entities", "Entities owned")                                     \
-  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")           \
-  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")      \
-  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits") \
-  X(kTick, "tidegate_tick", "Last tick that ended")                                       \
-  X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                        \
-    "Since the last world snapshot was written, or since the start")                      \
-  X(kHistoryTicks, "tidegate_history_ticks",                                              \
-    "Past states kept of each entity, by history.duration and history.memory")            \
-  X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")         \
-  X(kSnapshotRecords, "tidegate_snapshot_records",                                        \
+#define TIDEGATE_GAUGES(X)                                                                  \
+  X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
+  X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
+  X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
+  X(kBacklogBytesMax, "tidegate_backlog_bytes_max", "Most that ever waited for one reader") \
+  X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
+  X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
+  X(kTick, "tidegate_tick", "Last tick that ended")                                         \
+  X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
+    "Since the last world snapshot was written, or since the start")                        \
+  X(kHistoryTicks, "tidegate_history_ticks",                                                \
+    "Past states kept of each entity, by history.duration and history.memory")              \
+  X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
+  X(kSnapshotRecords, "tidegate_snapshot_records",                                          \
     "Entities and places of absent players in the last world snapshot")
 
 // enumerator, name, help; seconds
@@ -98,7 +135,9 @@
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
     "A world snapshot from the request to its file being safe")                      \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
+  X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
 #define TIDEGATE_FAMILIES(X)                                                                       \

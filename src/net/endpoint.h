@@ -205,6 +205,7 @@ class Endpoint {
   uint16_t now_s_ = 0;  // not out of now_ms_, whose wrap is no multiple of a second
   uint32_t open_count_ = 0;
   uint32_t slots_used_ = 0;
+  uint32_t backlog_bytes_max_ = 0;  // that any connection had
 
   mem::MappedArray<Hot> rows_;
   mem::MappedArray<Cold> cold_;

@@ -221,6 +221,10 @@ void Endpoint::keep_output(uint32_t slot, uint32_t already_sent) {
       return;
     }
   }
+  if (row.backlog_bytes > backlog_bytes_max_) {
+    backlog_bytes_max_ = row.backlog_bytes;
+    counters_.set(metrics::Gauge::kBacklogBytesMax, backlog_bytes_max_);
+  }
   if (row.backlog_bytes != 0 && (row.flags & kFlagWatching) == 0) {
     row.flags |= kFlagWatching;
     io_.watch_writable(slot, row.generation);
@@ -258,12 +262,15 @@ bool Endpoint::push_backlog(uint32_t slot, const uint8_t* data, uint32_t size) {
 void Endpoint::drain_backlog(uint32_t slot) {
   Hot& row = rows_[slot];
   Cold& cold = cold_[slot];
-  // One gathered send of the whole backlog; what is not taken stays.
+  // One gathered send of the backlog's beginning; what is not taken stays.
+  // Piece by piece: what the kernel has cannot be taken back, and says nothing of the reader.
   constexpr uint32_t kVectorsMax = 64;
+  constexpr uint32_t kDrainBytes = 16 * 1024;
   iovec parts[kVectorsMax];
   uint32_t count = 0;
   uint32_t total = 0;
-  for (uint32_t b = row.backlog; b != kNone && count < kVectorsMax; b = backlog_next_[b]) {
+  for (uint32_t b = row.backlog; b != kNone && count < kVectorsMax && total < kDrainBytes;
+       b = backlog_next_[b]) {
     const uint32_t from = b == row.backlog ? cold.backlog_head_used : 0;
     const uint32_t to =
         b == cold.backlog_tail ? cold.backlog_tail_used : backlog_blocks_.block_bytes();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <unordered_map>
 
 namespace tidegate::server {
@@ -66,6 +67,7 @@ RestorePlan plan_restore(const control::Snapshot& snapshot, const world::WorldCo
     r.yaw = row.record.yaw;
     const bool entity = row.record.source == mailbox::kSnapshotEntity;
     if (entity) r.flags = row.record.flags;
+    if (row.extra.size() == sizeof r.tag) std::memcpy(&r.tag, row.extra.data(), sizeof r.tag);
     for (size_t i = 0; i < 3; ++i) {
       const int32_t steps = row.record.position[i];
       r.position[i] =

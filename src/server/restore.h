@@ -20,6 +20,7 @@ struct Restored {
   world::EntityKind kind = world::EntityKind::kPlayer;
   world::Steps3 position{};
   uint32_t flags = 0;
+  uint64_t tag = 0;
   uint8_t yaw = 0;
 };
 

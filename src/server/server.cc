@@ -19,6 +19,8 @@ namespace {
 
 constexpr uint32_t kShardRingBytes = 256 << 10;
 constexpr uint32_t kControlRingBytes = 64 << 10;
+// In the kernel for one slow reader; what waits behind it is ours to choose from.
+constexpr uint32_t kUnsentBytes = 8 << 10;
 constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 base::Instant monotonic_now() {
@@ -51,11 +53,20 @@ bool pin_this_thread(uint32_t cpu) {
   return pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0;
 }
 
-world::WorldConfig world_config(const control::Config& config, uint32_t shards) {
+world::WorldConfig world_config(const control::Config& config, uint32_t shards,
+                                const shard::HookTable* hooks) {
   world::WorldConfig w;
   w.tick_rate = config.world.tick_rate;
   w.cell_size = config.world.cell_size;
   w.view_distance = config.world.view_distance;
+  w.full_rate_distance = config.interest.full_rate_distance;
+  w.half_rate_distance = config.interest.half_rate_distance;
+  w.quarter_rate_distance = config.interest.quarter_rate_distance;
+  w.budget.bytes_per_second = config.budget.bytes_per_second;
+  w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
+  // The rest of what may wait is for own state and events.
+  w.budget.queue_bytes = config.limits.backlog_bytes / 4 * 3;
+  w.budget.stall_ms = static_cast<uint32_t>(config.budget.stall_timeout.ns / 1'000'000);
   w.max_speed = config.world.max_speed;
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
@@ -70,6 +81,11 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards) 
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
   w.zone_id = config.world.zone;
+  if (hooks != nullptr) {
+    w.custom_state = hooks->makes_state();
+    w.npcs = hooks->tick != nullptr ? config.world.npcs : 0;
+    w.entities += w.npcs;
+  }
   // The newest state and those before it.
   const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
@@ -114,7 +130,7 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  const world::WorldConfig world = world_config(config_, shards);
+  const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
     return false;
@@ -150,6 +166,7 @@ bool Server::set_up(std::string* error) {
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
+  listen.unsent_bytes = kUnsentBytes;
   std::vector<io::Waker*> wakers;
   for (uint32_t i = 0; i < shards; ++i) {
     auto agent = std::make_unique<Agent>();
@@ -203,6 +220,9 @@ bool Server::set_up(std::string* error) {
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
+  shard.hooks = extensions_.hooks;
+  shard.environment = extensions_.environment;
+  shard.tick_hook_budget = config_.handlers.tick_budget;
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
@@ -246,6 +266,10 @@ bool Server::start(std::string* error) {
   const base::Instant give_up = monotonic_now() + base::seconds(2);
   while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
   return true;
+}
+
+void Server::set_environment(const std::string& encoded) {
+  control_->set_environment(encoded, [this] { control_waker_->wake(); });
 }
 
 void Server::log(base::LogLevel level, std::string_view text) const {

@@ -50,7 +50,9 @@ struct Figures {
 
 // What an embedder adds. All of it outlives the server.
 struct Extensions {
-  const shard::HandlerTable* handlers = nullptr;              // null: none
+  const shard::HandlerTable* handlers = nullptr;  // null: none
+  const shard::HookTable* hooks = nullptr;
+  std::string environment;  // encoded EnvironmentState to begin with
   std::function<void(base::LogLevel, std::string_view)> log;  // empty: base::log; any thread
 };
 
@@ -73,6 +75,8 @@ class Server final : control::AdminSource {
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
   std::string metrics() { return metrics_text(); }
+  // From now on; `encoded` is at most kEnvironmentBytesMax. While it runs; any thread.
+  void set_environment(const std::string& encoded);
 
  private:
   struct Agent;

@@ -39,7 +39,7 @@ void Server::restore_world(const world::WorldConfig& world) {
   size_t lost = 0;
   for (const Restored& r : plan.others) {
     shard::Shard& owner = *agents_[scale.owner_of_position(r.position).value]->shard;
-    if (!owner.restore_entity(r.kind, r.name, r.position, r.yaw, r.flags)) ++lost;
+    if (!owner.restore_entity(r.kind, r.name, r.position, r.yaw, r.flags, r.tag)) ++lost;
   }
   std::string line = "snapshots: the world of tick " + std::to_string(snapshot->header.tick) +
                      " came back from " + snapshots_->recovered_name() + ": " +
@@ -47,7 +47,7 @@ void Server::restore_world(const world::WorldConfig& world) {
                      std::to_string(plan.others.size() - lost) + " other entities";
   if (lost != 0) line += " (" + std::to_string(lost) + " more are above the limits)";
   if (!plan.notes.empty()) line += "; " + plan.notes;
-  base::log(plan.notes.empty() && lost == 0 ? base::LogLevel::kInfo : base::LogLevel::kWarn, line);
+  log(plan.notes.empty() && lost == 0 ? base::LogLevel::kInfo : base::LogLevel::kWarn, line);
 }
 
 }  // namespace tidegate::server

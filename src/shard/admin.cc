@@ -48,8 +48,11 @@ void Shard::on_list(base::Bytes bytes) {
 void Shard::on_close_request(base::Bytes bytes) {
   const auto request = read_message<mailbox::CloseConnection>(bytes);
   const uint32_t slot = endpoint_.find(request.connection);
-  if (slot == net::kNone) return;
-  endpoint_.close(slot, request.code, "closed by an administrator", net::CloseCause::kServerClosed);
+  if (slot == net::kNone || !endpoint_.is_open(slot)) return;
+  if (request.error != 0) send_error(slot, request.error, {}, true);
+  endpoint_.close(slot, request.code,
+                  request.error != 0 ? "too many refused moves" : "closed by an administrator",
+                  net::CloseCause::kServerClosed);
 }
 
 void Shard::on_list_history(base::Bytes bytes) {

@@ -8,6 +8,8 @@ namespace {
 
 constexpr size_t kNameBytesMax = 32;
 
+}  // namespace
+
 bool is_label(std::string_view name) {
   return !name.empty() && name.size() <= kNameBytesMax &&
          std::all_of(name.begin(), name.end(), [](char c) {
@@ -15,8 +17,6 @@ bool is_label(std::string_view name) {
                   c == '_' || c == '.' || c == '-';
          });
 }
-
-}  // namespace
 
 Status HandlerTable::add(HandlerEntry entry) {
   const std::string type = "message type " + std::to_string(entry.type);

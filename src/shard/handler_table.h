@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tidegate/handlers.h"
@@ -32,6 +33,9 @@ constexpr bool may_send(uint32_t type) {
   return type >= kCustomTypeMin || (type >= 400 && type <= 406);
 }
 constexpr bool may_register(uint32_t type) { return may_send(type) || type == kPlayerActionType; }
+
+// Whether a name may stand as a label in the metrics.
+bool is_label(std::string_view name);
 
 class HandlerTable {
  public:

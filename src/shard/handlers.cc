@@ -30,6 +30,16 @@ bool is_close_code(uint16_t code) {
          (code >= 3000 && code <= 4999);
 }
 
+// An entry of map<string, string>.
+bool is_text_pair(base::Bytes bytes) {
+  wire::PbReader entry(bytes);
+  while (entry.next()) {
+    const bool text = entry.is(wire::WireType::kBytes) && wire::is_utf8(entry.text());
+    if (entry.field() <= 2 && !text) return false;
+  }
+  return !entry.failed();
+}
+
 // Value of the metric families: one for each of the first entries, the last for all others.
 uint32_t metric_value(uint32_t index) { return std::min(index, metrics::kFamilyValuesMax - 1); }
 
@@ -45,6 +55,7 @@ class HandlerContext final : public tidegate::Context {
         message_(message),
         identity_(shard.identities_.view(shard.players_[slot].identity)) {}
 
+  uint32_t slot() const { return slot_; }
   std::string_view player_id() const noexcept override { return identity_.player; }
   std::string_view user_id() const noexcept override { return identity_.user; }
   std::string_view permissions() const noexcept override { return identity_.permissions; }
@@ -117,6 +128,22 @@ class HandlerContext final : public tidegate::Context {
     return result;
   }
 
+  SendResult set_view_distance(float metres) noexcept override {
+    Player& player = shard_.players_[slot_];
+    if (!(metres > 0) || !shard_.interest_.watching(slot_)) return SendResult::kRange;
+    player.view_distance = metres;
+    shard_.interest_.set_view(slot_, metres, player.position);
+    return SendResult::kOk;
+  }
+
+  SendResult mark_state() noexcept override {
+    const Player& player = shard_.players_[slot_];
+    if (!player.entity.valid()) return SendResult::kRange;
+    if (!shard_.bridge_.wants_state()) return SendResult::kOk;  // nobody to ask
+    shard_.outbox_.post(player.owner, mailbox::MarkState{player.entity, 0});
+    return SendResult::kOk;
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
@@ -152,8 +179,13 @@ Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
                      message.requires_ack ? message.sequence : 0,
                      message.priority,
                      message.timestamp};
-  counters_.add(Family::kHandlerCalls, value);
   const base::Instant started = io_.now();
+  if (message.type == kPlayerActionType && config_.hooks != nullptr &&
+      config_.hooks->validate_action != nullptr) {
+    const Handled allowed = check_action(context, message);
+    if (allowed != Handled::kOk) return allowed;
+  }
+  counters_.add(Family::kHandlerCalls, value);
   const Outcome outcome = entry.invoke(entry.user, context, view);
   const base::Duration took = io_.now() - started;
   counters_.record(metrics::Timing::kHandler, took);
@@ -229,6 +261,85 @@ void Shard::on_deliver_near(base::Bytes bytes) {
     if (dx * dx + dz * dz > radius * radius || !endpoint_.is_open(slot)) continue;
     send_payload(slot, near.message_type, payload);
   }
+}
+
+// --- hooks beside the slice ---
+
+// kOk, kInvalid, or kAnswered when the hook refused and the ERROR is out.
+Handled Shard::check_action(HandlerContext& context, const wire::Envelope& message) {
+  Action action;
+  action.payload = {message.payload.data(), message.payload.size()};
+  wire::PbReader fields(message.payload);
+  while (fields.next()) {
+    const bool text = fields.is(wire::WireType::kBytes);
+    if ((fields.field() <= 3 && !text) || (fields.field() == 4 && text)) return Handled::kInvalid;
+    if (fields.field() == 3 && !is_text_pair(fields.bytes())) return Handled::kInvalid;
+    if (fields.field() == 1) action.id = fields.text();
+    if (fields.field() == 2) action.target = fields.text();
+    if (fields.field() == 4) action.client_tick = static_cast<uint32_t>(fields.varint());
+  }
+  if (fields.failed() || !wire::is_utf8(action.id) || !wire::is_utf8(action.target)) {
+    return Handled::kInvalid;
+  }
+  const Guarded<uint16_t> result =
+      config_.hooks->validate_action(config_.hooks->user, context, action);
+  if (!endpoint_.is_open(context.slot())) return Handled::kAnswered;  // the hook closed it
+  if (result.failed) {
+    counters_.add(Counter::kHookFailures, 1);
+    return Handled::kFailed;
+  }
+  if (result.value == 0) return Handled::kOk;
+  const bool known = wire::text_of_error(result.value) != nullptr;
+  violation(context.slot(), known ? result.value : uint16_t{wire::kErrorNotPermitted}, {});
+  return Handled::kAnswered;
+}
+
+float Shard::interest_radius(uint32_t slot) {
+  static constexpr wire::Envelope kNoMessage{};
+  const HandlerContext context(*this, slot, kNoMessage);
+  const float wish = players_[slot].view_distance;
+  const float asked =
+      wish > 0 ? std::min(wish, config_.world.view_distance) : config_.world.view_distance;
+  const Guarded<float> result = config_.hooks->interest_radius(config_.hooks->user, context, asked);
+  if (!result.failed && std::isfinite(result.value) && result.value > 0) return result.value;
+  counters_.add(Counter::kHookFailures, 1);
+  return asked;
+}
+
+void Shard::close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) {
+  outbox_.post(shard.value, mailbox::CloseConnection{connection, 1008, code});
+}
+
+void Shard::on_mark_state(base::Bytes bytes) {
+  auto message = read_message<mailbox::MarkState>(bytes);
+  const world::Queued queued = bridge_.mark(message.entity);
+  if (queued.status == world::QueueStatus::kForward && message.hops < 8) {
+    ++message.hops;
+    outbox_.post(queued.to.value, message);
+  }
+}
+
+void Shard::on_environment(base::Bytes bytes) {
+  base::Bytes tail;
+  read_message<mailbox::EnvironmentSet>(bytes, &tail);
+  TG_ASSERT(tail.size() <= environment_.size());
+  environment_bytes_ = static_cast<uint32_t>(tail.size());
+  if (!tail.empty()) std::memcpy(environment_.data(), tail.data(), tail.size());
+  // Who has no state yet gets it with the WORLD_STATE.
+  for (uint32_t slot = 0; slot < players_end_; ++slot) {
+    if (players_[slot].state == session::State::kConnected && endpoint_.is_open(slot)) {
+      send_environment(slot);
+    }
+  }
+}
+
+void Shard::send_environment(uint32_t slot) {
+  uint8_t bytes[kEnvironmentBytesMax + 128];
+  wire::PbWriter update(bytes);
+  update.text(wire::kZoneId, config_.world.zone_id);
+  update.put_bytes(wire::kZoneEnvironment, {environment_.data(), environment_bytes_});
+  TG_ASSERT(!update.overflow());
+  send_payload(slot, static_cast<uint32_t>(wire::MessageType::kZoneUpdate), update.written());
 }
 
 }  // namespace tidegate::shard

@@ -163,6 +163,8 @@ void Shard::on_spawn(base::Bytes bytes) {
   if (status != world::SpawnStatus::kOk) {
     failed.full = status == world::SpawnStatus::kFull ? 1 : 0;
     outbox_.post(home, failed, tail);
+  } else if (bridge_.wants_state()) {
+    bridge_.mark(spawn.entity);
   }
 }
 

@@ -125,8 +125,14 @@ void Shard::enter_world(uint32_t slot) {
   Player& player = players_[slot];
   const world::Encoding encoding =
       player.flags & kPacked ? world::Encoding::kPacked : world::Encoding::kProtobuf;
-  interest_.add(slot, encoding, player.view_distance, player.position);
-  if (encoding == world::Encoding::kPacked) set_state(slot, State::kConnected);
+  if (config_.hooks != nullptr && config_.hooks->interest_radius != nullptr) {
+    player.view_distance = interest_radius(slot);
+  }
+  interest_.add(slot, encoding, player.view_distance, player.position, player.budget);
+  if (encoding == world::Encoding::kPacked) {
+    set_state(slot, State::kConnected);
+    if (environment_bytes_ != 0) send_environment(slot);
+  }
 }
 
 void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {

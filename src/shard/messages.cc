@@ -50,6 +50,7 @@ struct ClientMessages {
     player.flags |= kHasHello;
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;
+    player.budget = hello.max_bytes_per_second;
     s.begin_login(slot);
     return Handled::kOk;
   }
@@ -187,6 +188,7 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
   }
   switch (handler(*this, slot, message)) {
     case Handled::kOk:
+    case Handled::kAnswered:
       break;
     case Handled::kInvalid:
       violation(slot, wire::kErrorInvalidPayload, {});

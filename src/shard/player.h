@@ -23,6 +23,7 @@ struct Player {
   uint16_t flags = 0;              // PlayerFlag bits
   uint32_t identity = UINT32_MAX;  // block of Identities
   float view_distance = 0;         // metres, 0: the configured one
+  uint32_t budget = 0;             // bytes a second that the client asked for, 0: as configured
   world::Steps3 position{};        // as last heard
   uint32_t client_tick = 0;        // highest the client has sent
   session::InboundSequence inbound;

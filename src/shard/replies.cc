@@ -145,6 +145,7 @@ uint32_t Shard::write_world_head(base::MutableBytes out, uint32_t shared, uint32
   writer.payload().varint(1, tick);
   writer.payload().int64(2, unix_ms);
   writer.payload().text(3, config_.world.zone_id);
+  writer.payload().bytes(7, {environment_.data(), environment_bytes_});
   writer.add_shared(shared);
   return writer.finish();
 }

@@ -21,6 +21,7 @@ enum class Handled : uint8_t {
   kNotPermitted,  // ERROR 4005
   kNotAvailable,  // nobody serves this type here: ERROR 4004
   kFailed,        // the handler failed: ERROR 4009, not held against the client
+  kAnswered,      // refused, and the ERROR is out
   kTimedOut,      // the handler took longer than its limit: ERROR 4008, likewise
 };
 

@@ -3,6 +3,7 @@
 #include "shard/shard.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace tidegate::shard {
 
@@ -31,6 +32,11 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       players_(endpoint_.slots()),
       barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
                config.first_tick),
+      bridge_({config.hooks, config.index, config.count, config.world.position_step,
+               1.0F / static_cast<float>(config.world.tick_rate), config.handler_budget,
+               config.tick_hook_budget},
+              slice_, *this, counters),
+      environment_(kEnvironmentBytesMax),
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
@@ -40,6 +46,11 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       parts_(kChunksMax * 2),
       personal_(kPersonalBytes) {
   add_routes();
+  TG_ASSERT(config.environment.size() <= environment_.size());
+  environment_bytes_ = static_cast<uint32_t>(config.environment.size());
+  if (environment_bytes_ != 0) {
+    std::memcpy(environment_.data(), config.environment.data(), environment_bytes_);
+  }
 }
 
 void Shard::turn(Wait wait) {
@@ -154,6 +165,12 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kDeliverNear:
       on_deliver_near(bytes);
       break;
+    case MessageType::kMarkState:
+      on_mark_state(bytes);
+      break;
+    case MessageType::kEnvironment:
+      on_environment(bytes);
+      break;
     case MessageType::kSnapshotAt:
       on_snapshot_at(bytes);
       break;
@@ -200,6 +217,9 @@ void Shard::update_gauges() {
   counters_.set(Counter::kInputsApplied, slice.inputs_applied);
   counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
+  counters_.set(Counter::kArrivalsRefused, slice.arrivals_refused);
+  counters_.set(Counter::kInputsRefusedByHook, slice.inputs_refused_hook);
+  counters_.set(Counter::kViolationsForgiven, slice.violations_forgiven);
   counters_.set(Counter::kSpawned, slice.spawned);
   counters_.set(Counter::kEntitiesGone, slice.gone);
   const world::EncodeCounters& encode = slice_.encode_counters();
@@ -207,12 +227,31 @@ void Shard::update_gauges() {
   counters_.set(Counter::kCellBytesPacked, encode.packed_bytes);
   counters_.set(Counter::kCellBytesProtobuf, encode.protobuf_bytes);
   counters_.set(Counter::kEncodesSkipped, encode.skipped);
-  counters_.set(Counter::kCellsHealed, interest_.counters().heals);
+  counters_.set(Counter::kLayerFramesFull, encode.layer_frames[3]);
+  counters_.set(Counter::kLayerFramesHalf, encode.layer_frames[2]);
+  counters_.set(Counter::kLayerFramesQuarter, encode.layer_frames[1]);
+  counters_.set(Counter::kLayerFramesAnchor, encode.layer_frames[0]);
+  counters_.set(Counter::kLayersLeftOut, encode.layers_left_out);
+  const world::InterestCounters& interest = interest_.counters();
+  counters_.set(Counter::kLevelsRaised, interest.levels_raised);
+  counters_.set(Counter::kLevelsLowered, interest.levels_lowered);
+  counters_.set(Counter::kFramesLeftOut, interest.frames_left_out);
+  counters_.set(Counter::kCellsStale, interest.cells_stale);
+  counters_.set(Counter::kCellsCut, interest.cells_cut);
+  const auto rung = [&](world::Rung r) { return interest.rungs[static_cast<uint32_t>(r)]; };
+  counters_.set(Counter::kSlowNoLayer3, rung(world::Rung::kNoLayer3));
+  counters_.set(Counter::kSlowNoLayer2, rung(world::Rung::kNoLayer2));
+  counters_.set(Counter::kSlowNear, rung(world::Rung::kNear));
+  counters_.set(Counter::kSlowOwnOnly, rung(world::Rung::kOwnOnly));
+  counters_.set(Counter::kSlowClosed, rung(world::Rung::kEnd));
+  counters_.set(Gauge::kClientsLimited, interest_.limited_count());
+  counters_.set(Counter::kSlotsReusedEarly, slice_.cells().early_reuses());
+  counters_.set(Counter::kCellsHealed, interest.heals);
 }
 
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
-         identities_.memory_bytes() + players_.bytes() + outbox_.memory_bytes() +
+         identities_.memory_bytes() + bridge_.bytes() + players_.bytes() + outbox_.memory_bytes() +
          snapshot_.memory_bytes();
 }
 

@@ -35,6 +35,7 @@
 #include "shard/router.h"
 #include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
+#include "shard/world_bridge.h"
 #include "wire/messages.h"
 #include "world/directory.h"
 #include "world/interest.h"
@@ -56,15 +57,21 @@ struct ShardConfig {
   bool snapshots = false;                  // whether control may ask for them
   uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
-  base::Duration handler_time_limit = base::seconds(5);   // longer is answered with 4008
-  base::Duration handler_budget = base::milliseconds(1);  // longer is counted
+  base::Duration handler_time_limit = base::seconds(5);  // longer is answered with 4008
+  const HookTable* hooks = nullptr;                      // likewise
+  std::string_view environment;  // encoded EnvironmentState to begin with; copied
+  base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
+  base::Duration handler_budget = base::milliseconds(1);    // longer is counted
 };
+
+class HandlerContext;
 
 class Shard final : net::ConnectionHandler,
                     world::SliceEvents,
                     world::InterestEvents,
                     world::PublicationSink,
-                    mailbox::WakeSink {
+                    mailbox::WakeSink,
+                    BridgeHost {
  public:
   // `wakers`: one for each agent of the fabric, by number.
   Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
@@ -88,7 +95,7 @@ class Shard final : net::ConnectionHandler,
   // place where it stood; an entity that is no player comes back into the world, false at a limit.
   void restore_place(std::string_view player, const world::Steps3& position, uint8_t yaw);
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
-                      uint8_t yaw, uint32_t flags);
+                      uint8_t yaw, uint32_t flags, uint64_t tag);
 
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
@@ -113,10 +120,13 @@ class Shard final : net::ConnectionHandler,
   bool transfer(base::ShardId to, base::Bytes entity) override;
   bool gone(base::EntityId entity, std::string_view player_id,
             const world::Steps3& position) override;
-  bool interest_changed(base::ShardId owner, world::CellKey cell, bool packed_wanted,
-                        bool protobuf_wanted, uint8_t requests) override;
+  bool interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
+                        uint8_t protobuf_levels, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
   void wake_agent(mailbox::AgentId agent) override { io_.wake(*wakers_[agent]); }
+  base::Instant now() override { return io_.now(); }
+  base::EntityId make_entity_id() override { return new_entity_id(); }
+  void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
 
   // shard.cc
   void on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes);
@@ -150,6 +160,11 @@ class Shard final : net::ConnectionHandler,
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
+  Handled check_action(HandlerContext& context, const wire::Envelope& message);
+  float interest_radius(uint32_t slot);
+  void on_mark_state(base::Bytes bytes);
+  void on_environment(base::Bytes bytes);
+  void send_environment(uint32_t slot);
 
   // replies.cc
   template <class Payload>
@@ -226,6 +241,9 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<Player> players_;
   Router router_;
   TickBarrier barrier_;
+  WorldBridge bridge_;
+  mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
+  uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.

@@ -30,19 +30,19 @@ void Shard::restore_place(std::string_view player, const world::Steps3& position
 }
 
 bool Shard::restore_entity(world::EntityKind kind, std::string_view name,
-                           const world::Steps3& position, uint8_t yaw, uint32_t flags) {
+                           const world::Steps3& position, uint8_t yaw, uint32_t flags,
+                           uint64_t tag) {
   world::SpawnSpec spec;
   spec.player_id = name;
   spec.kind = kind;
   spec.position = position;
   spec.yaw = yaw;
+  spec.flags = flags;
+  spec.tag = tag;
   const base::EntityId id = new_entity_id();
   if (slice_.spawn(id, spec, barrier_.tick()) != world::SpawnStatus::kOk) return false;
-  world::Input standing{};
-  standing.flags = flags;
-  standing.position = position;
-  standing.has = world::Input::kPosition;
-  return slice_.queue_input(id, standing).status == world::QueueStatus::kOk;
+  bridge_.mark(id);
+  return true;
 }
 
 }  // namespace tidegate::shard

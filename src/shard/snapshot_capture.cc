@@ -32,7 +32,8 @@ void SnapshotCapture::cut(uint32_t tick, const world::EntityTable& entities) {
     for (int i = 0; i < 3; ++i) record.velocity[i] = image.velocity[i];
     record.flags = image.flags;
     record.id = entities.id(s).value;
-    used_ += mailbox::write_record(records_.data() + used_, record, entities.player_id(s));
+    used_ += mailbox::write_record(records_.data() + used_, record, entities.player_id(s),
+                                   entities.control(s).tag);
   }
   state_ = State::kEntities;
 }
@@ -42,7 +43,8 @@ uint32_t SnapshotCapture::gather_entities() {
   while (sent_ < used_) {
     SnapshotRecord record;
     std::memcpy(&record, records_.data() + sent_, sizeof record);
-    const auto bytes = static_cast<uint32_t>(sizeof record + record.name_bytes);
+    const auto bytes =
+        static_cast<uint32_t>(sizeof record + record.name_bytes + record.extra_bytes);
     if (piece_used_ + bytes > kPieceBytes) break;
     std::memcpy(piece_ + piece_used_, records_.data() + sent_, bytes);
     piece_used_ += bytes;

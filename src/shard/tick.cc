@@ -42,6 +42,8 @@ void Shard::run_simulate() {
   }
   moved_count_ = 0;
   interest_.post_changes(*this);
+  if (bridge_.wants_tick()) bridge_.run_tick(tick);
+  if (bridge_.wants_state()) bridge_.run_providers();
   slice_.simulate(tick, *this);
   for (uint32_t to = 0; to < config_.count; ++to) {
     outbox_.post(to, mailbox::SimulationDone{tick, 0, started.ns});
@@ -63,7 +65,7 @@ void Shard::run_encode() {
 void Shard::run_flush() {
   const uint32_t tick = barrier_.tick();
   const base::Instant started = io_.now();
-  if (publications_ != 0 || answers_due_) {
+  if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
     for (uint32_t slot = 0; slot < players_end_; ++slot) {
       if (players_[slot].session != 0 && endpoint_.is_open(slot)) flush_player(slot, tick, unix_ms);
@@ -88,7 +90,16 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
   world::ChunkList chunks{chunks_.data(), static_cast<uint32_t>(chunks_.size())};
   world::ChunkList world{world_chunks_.data(), static_cast<uint32_t>(world_chunks_.size())};
   world::Gathered gathered = world::Gathered::kFrames;
-  if (interest_.watching(slot)) gathered = interest_.gather(slot, tick, chunks, world);
+  if (interest_.watching(slot)) {
+    const auto sent = static_cast<uint32_t>(endpoint_.cold(slot).bytes_out);
+    const world::QueueSample queue{endpoint_.now_ms(), sent, endpoint_.hot(slot).backlog_bytes};
+    if (interest_.update_budget(slot, queue) == world::Rung::kEnd) {
+      endpoint_.close(slot, 1013, "too far behind; try again later",
+                      net::CloseCause::kSlowConsumer);
+      return;
+    }
+    gathered = interest_.gather(slot, tick, chunks, world);
+  }
 
   // Personal frames stand first, in personal_; the parts of one message follow each other in
   // parts_. A message is cut where the next chunk would pass the limit.
@@ -127,6 +138,7 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
   }
   if (chunks.overflowed) interest_.resync(slot);
+  if (own != 0 && interest_.watching(slot)) interest_.spend(slot, own);
   counters_.add(Counter::kEntityUpdatesSent, chunks.entities + world.entities);
 }
 
@@ -146,6 +158,8 @@ bool Shard::transfer(base::ShardId to, base::Bytes entity) {
 }
 
 bool Shard::gone(base::EntityId entity, std::string_view player_id, const world::Steps3& position) {
+  const world::EntityTable& entities = slice_.entities();
+  if (entities.image(entities.find(entity)).kind != world::EntityKind::kPlayer) return true;
   mailbox::Gone gone{};
   gone.entity = entity;
   for (int i = 0; i < 3; ++i) gone.position[i] = position[i];
@@ -154,14 +168,14 @@ bool Shard::gone(base::EntityId entity, std::string_view player_id, const world:
   return true;
 }
 
-bool Shard::interest_changed(base::ShardId owner, world::CellKey cell, bool packed_wanted,
-                             bool protobuf_wanted, uint8_t requests) {
+bool Shard::interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
+                             uint8_t protobuf_levels, uint8_t requests) {
   if (outbox_.strained()) return false;
   mailbox::SubscribeCell subscribe{};
   subscribe.cell_x = cell.x;
   subscribe.cell_z = cell.z;
-  subscribe.packed_wanted = packed_wanted;
-  subscribe.protobuf_wanted = protobuf_wanted;
+  subscribe.packed_levels = packed_levels;
+  subscribe.protobuf_levels = protobuf_levels;
   subscribe.requests = requests;
   outbox_.post(owner.value, subscribe);
   return true;
@@ -243,8 +257,7 @@ void Shard::on_publication(base::Bytes bytes) {
 void Shard::on_subscribe(mailbox::AgentId from, base::Bytes bytes) {
   const auto subscribe = read_message<mailbox::SubscribeCell>(bytes);
   slice_.subscribe({static_cast<uint16_t>(from)}, {subscribe.cell_x, subscribe.cell_z},
-                   subscribe.packed_wanted != 0, subscribe.protobuf_wanted != 0,
-                   subscribe.requests);
+                   subscribe.packed_levels, subscribe.protobuf_levels, subscribe.requests);
 }
 
 void Shard::on_transfer(base::Bytes bytes) {
@@ -253,7 +266,9 @@ void Shard::on_transfer(base::Bytes bytes) {
   const base::EntityId id = slice_.arrive(entity, transfer.tick, *this);
   counters_.add(Counter::kHandovers, 1);
   if (!id.valid()) return;  // counted by the slice
-  const std::string_view player = slice_.entities().player_id(slice_.entities().find(id));
+  const world::EntitySlot s = slice_.entities().find(id);
+  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer) return;  // has no home
+  const std::string_view player = slice_.entities().player_id(s);
   outbox_.post(world::home_of(player, config_.count).value, mailbox::TransferNotice{id},
                base::as_bytes(player));
 }

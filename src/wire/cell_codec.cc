@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layout (docs/protocol.md): a header of bytes, then bits, least significant first.
-//   byte 0: 1 keyframe, 2 drop, 4 checksum, 8..16 layer, the upper three bits 0
+//   byte 0: 1 keyframe, 2 drop, 4 checksum, 8..16 layer, 32 anchor, the upper two bits 0
 //   varints: zigzag cell x, zigzag cell z, epoch, frame, frame - reference, tick; checksum u64 LE
 //   member: gap g(3) from the slot before, kind 2 bits, id g(12), name length 7 bits and its bytes,
-//           x and z sg(11), y sg(6), yaw 8 bits, flags, predictor x, y, z sg(2)
+//           x and z sg(11), y sg(6), yaw 8 bits, flags, predictor x, y, z sg(2), 1 bit: has a
+//           pace, then x, y, z sg(4)
 //   flags: 1 bit wide, then 32 bits when it is set, 8 otherwise
 //   keyframe: count g(4), members
 //   delta: 1 bit: membership changed; if so leaves g(0): gap g(3), 1 bit to another cell and then
@@ -27,21 +28,37 @@
 namespace tidegate::wire {
 namespace {
 
-enum HeaderBit : uint8_t { kKeyframeBit = 1, kDropBit = 2, kChecksumBit = 4, kLayerShift = 3 };
+enum HeaderBit : uint8_t {
+  kKeyframeBit = 1,
+  kDropBit = 2,
+  kChecksumBit = 4,
+  kLayerShift = 3,
+  kAnchorBit = 32
+};
 
 constexpr uint32_t kGapOrder = 3;
 constexpr uint32_t kIdOrder = 12;
 constexpr uint32_t kPlaceOrder = 11;
 constexpr uint32_t kHeightOrder = 6;
 constexpr uint32_t kPredictorOrder = 2;
+constexpr uint32_t kPaceOrder = 4;
 constexpr uint32_t kYawOrder = 2;
+
+// Wrapping on purpose: garbage must not be undefined.
+int32_t sum(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+int32_t difference(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+}
 
 // Returns the header's bytes, 0 when they do not fit.
 size_t write_header(base::MutableBytes out, const CellFrameHeader& h) {
   PbWriter w(out);
   const uint8_t first =
       static_cast<uint8_t>((h.keyframe ? kKeyframeBit : 0) | (h.drop ? kDropBit : 0) |
-                           (h.has_checksum ? kChecksumBit : 0) | h.layer << kLayerShift);
+                           (h.has_checksum ? kChecksumBit : 0) | (h.anchor ? kAnchorBit : 0) |
+                           (h.keyframe || h.drop ? 0 : h.layer << kLayerShift));
   w.raw(&first, 1);
   w.raw_varint(zigzag(h.cell_x));
   w.raw_varint(zigzag(h.cell_z));
@@ -72,12 +89,14 @@ bool take_header(base::Bytes* rest, CellFrameHeader* h) {
   if (rest->empty()) return false;
   const uint8_t first = (*rest)[0];
   *rest = rest->subspan(1);
-  if ((first & 0xe0) != 0 || ((first & kKeyframeBit) != 0 && (first & kDropBit) != 0)) return false;
+  if ((first & 0xc0) != 0 || ((first & kKeyframeBit) != 0 && (first & kDropBit) != 0)) return false;
   *h = CellFrameHeader{};
   h->keyframe = (first & kKeyframeBit) != 0;
   h->drop = (first & kDropBit) != 0;
   h->has_checksum = (first & kChecksumBit) != 0;
+  h->anchor = (first & kAnchorBit) != 0;
   h->layer = first >> kLayerShift & 3;
+  if (h->anchor && h->layer != kChainLayer) return false;
   uint32_t x = 0;
   uint32_t z = 0;
   uint32_t back = 0;
@@ -116,6 +135,10 @@ void write_member(BitWriter& out, const CellMember& m, int32_t* previous) {
   out.bits(m.yaw, 8);
   write_flags(out, m.flags);
   for (int32_t p : m.predictor) out.golomb_signed(p, kPredictorOrder);
+  const bool has_pace = (m.pace[0] | m.pace[1] | m.pace[2]) != 0;
+  out.bit(has_pace);
+  if (!has_pace) return;
+  for (int32_t p : m.pace) out.golomb_signed(p, kPaceOrder);
 }
 
 // The order that codes `values` with the given mean in the fewest bits, near enough: 2^k just below
@@ -259,6 +282,7 @@ bool CellImage::read_header(base::Bytes payload, CellFrameHeader* out) {
 CellStatus CellImage::apply(base::Bytes payload, Listener* listener) {
   CellFrameHeader header;
   if (!take_header(&payload, &header)) return CellStatus::kMalformed;
+  comparing_ = false;
   if (header.drop) {
     if (!payload.empty()) return CellStatus::kMalformed;
     clear(listener);
@@ -268,24 +292,105 @@ CellStatus CellImage::apply(base::Bytes payload, Listener* listener) {
   }
   BitReader in(payload);
   if (header.keyframe) {
-    if (!apply_keyframe(in, listener)) {
-      has_frame_ = false;
-      return CellStatus::kMalformed;
-    }
+    header.layer = 0;
+    has_frame_ = apply_keyframe(in, listener);
+    chained_ = true;
+    from_half_ = false;
   } else {
-    if (!has_frame_ || header.epoch != header_.epoch || header.reference != header_.frame ||
-        header.cell_x != header_.cell_x || header.cell_z != header_.cell_z) {
-      return CellStatus::kMissingReference;
-    }
-    if (!apply_delta(in, listener)) {
-      has_frame_ = false;
-      return CellStatus::kMalformed;
-    }
+    if (!find_reference(header, listener)) return CellStatus::kMissingReference;
+    has_frame_ = apply_delta(in, header, listener);
+    if (comparing_) report_differences(*listener);
+  }
+  if (!has_frame_) return CellStatus::kMalformed;
+  if (header.layer == 0 || header.anchor) {
+    reach_anchor(header.frame, header.keyframe);
+  } else if (header.layer == 1) {
+    keep(layer_[1], header.frame);
   }
   header_ = header;
-  has_frame_ = true;
   if (header.has_checksum && checksum() != header.checksum) return CellStatus::kChecksumMismatch;
   return CellStatus::kOk;
+}
+
+// Makes the image that the delta refers to the current one. False: it is not held, nothing changed.
+bool CellImage::find_reference(const CellFrameHeader& header, Listener* listener) {
+  if (!has_frame_ || header.epoch != header_.epoch || header.cell_x != header_.cell_x ||
+      header.cell_z != header_.cell_z) {
+    return false;
+  }
+  const bool current = header.reference == header_.frame;
+  if (header.layer == kChainLayer) return current && chained_;
+  // A further part of the frame before.
+  if (current && header.frame == header.reference && header.layer == header_.layer) return true;
+  KeptImage* const from =
+      layer_[0].valid && header.reference == layer_[0].frame                        ? &layer_[0]
+      : header.layer == 2 && layer_[1].valid && header.reference == layer_[1].frame ? &layer_[1]
+                                                                                    : nullptr;
+  if (from == nullptr) return false;
+  if (listener != nullptr) {
+    shown_.resize(slots_.size());
+    for (size_t i = 0; i < slots_.size(); ++i) shown_[i] = kept(slots_[i]);
+    comparing_ = true;
+  }
+  restore(*from);
+  from_half_ = from == &layer_[1];
+  chained_ = false;
+  return true;
+}
+
+void CellImage::keep(KeptImage& image, uint32_t frame) {
+  image.members.resize(slots_.size());
+  for (size_t i = 0; i < slots_.size(); ++i) image.members[i] = kept(slots_[i]);
+  image.frame = frame;
+  image.valid = true;
+}
+
+void CellImage::restore(const KeptImage& image) {
+  count_ = 0;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    Member& m = slots_[i];
+    m.live = i < image.members.size() && image.members[i].live;
+    if (!m.live) continue;
+    const Kept& k = image.members[i];
+    m.x = k.x;
+    m.y = k.y;
+    m.z = k.z;
+    m.yaw = k.yaw;
+    m.flags = k.flags;
+    ++count_;
+  }
+}
+
+// The image is the anchor's. `fresh`: of a keyframe, which carries the paces itself.
+void CellImage::reach_anchor(uint32_t frame, bool fresh) {
+  if (!fresh && layer_[0].valid) {
+    const std::vector<Kept>& before = layer_[0].members;
+    for (size_t i = 0; i < slots_.size() && i < before.size(); ++i) {
+      Member& m = slots_[i];
+      const Kept& k = before[i];
+      if (!m.live || !k.live || (m.x == k.x && m.y == k.y && m.z == k.z)) continue;
+      m.pace[0] = difference(m.x, k.x);
+      m.pace[1] = difference(m.y, k.y);
+      m.pace[2] = difference(m.z, k.z);
+    }
+  }
+  keep(layer_[0], frame);
+  layer_[1].valid = false;
+}
+
+// A listener hears of the difference between what was shown and what is.
+void CellImage::report_differences(Listener& listener) {
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Member& m = slots_[i];
+    const bool was = i < shown_.size() && shown_[i].live;
+    if (was && !m.live) {
+      CellLeave leave;
+      leave.slot = static_cast<uint16_t>(i);
+      listener.on_leave(m, leave);
+    } else if (was && kept(m) != shown_[i]) {
+      listener.on_change(m);
+    }
+  }
 }
 
 void CellImage::clear(Listener* listener) {
@@ -295,6 +400,7 @@ void CellImage::clear(Listener* listener) {
     if (listener != nullptr) listener->on_leave(m, CellLeave{});
   }
   count_ = 0;
+  layer_[0].valid = layer_[1].valid = false;
 }
 
 bool CellImage::read_member(BitReader& in, uint32_t slot, Listener* listener) {
@@ -314,10 +420,13 @@ bool CellImage::read_member(BitReader& in, uint32_t slot, Listener* listener) {
   m.yaw = static_cast<uint8_t>(in.bits(8));
   m.flags = in.bit() ? in.bits(32) : in.bits(8);
   for (int32_t& p : m.predictor) p = in.golomb_signed(kPredictorOrder);
+  const bool has_pace = in.bit();
+  for (int32_t& p : m.pace) p = has_pace ? in.golomb_signed(kPaceOrder) : 0;
   if (in.failed()) return false;
   m.live = true;
   ++count_;
-  if (listener != nullptr) listener->on_enter(m);
+  const bool shown = comparing_ && slot < shown_.size() && shown_[slot].live;
+  if (listener != nullptr && !shown) listener->on_enter(m);
   return true;
 }
 
@@ -333,7 +442,7 @@ bool CellImage::apply_keyframe(BitReader& in, Listener* listener) {
   return in.at_end();
 }
 
-bool CellImage::apply_delta(BitReader& in, Listener* listener) {
+bool CellImage::apply_delta(BitReader& in, const CellFrameHeader& header, Listener* listener) {
   if (in.bit()) {
     uint64_t slot = UINT64_MAX;
     for (uint32_t n = in.golomb(0); n > 0; --n) {
@@ -341,14 +450,16 @@ bool CellImage::apply_delta(BitReader& in, Listener* listener) {
       CellLeave leave;
       leave.to_cell = in.bit();
       if (leave.to_cell) {
-        leave.cell_x = static_cast<int16_t>(header_.cell_x + in.golomb_signed(0));
-        leave.cell_z = static_cast<int16_t>(header_.cell_z + in.golomb_signed(0));
+        leave.cell_x = static_cast<int16_t>(header.cell_x + in.golomb_signed(0));
+        leave.cell_z = static_cast<int16_t>(header.cell_z + in.golomb_signed(0));
       }
       if (in.failed() || slot >= slots_.size() || !slots_[slot].live) return false;
       leave.slot = static_cast<uint16_t>(slot);
       slots_[slot].live = false;
       --count_;
-      if (listener != nullptr) listener->on_leave(slots_[slot], leave);
+      const bool shown = !comparing_ || (slot < shown_.size() && shown_[slot].live);
+      if (listener != nullptr && shown) listener->on_leave(slots_[slot], leave);
+      if (comparing_ && shown) shown_[slot].live = false;
     }
     slot = UINT64_MAX;
     for (uint32_t n = in.golomb(0); n > 0; --n) {
@@ -371,21 +482,41 @@ bool CellImage::apply_delta(BitReader& in, Listener* listener) {
       residual[0] = in.golomb_signed(order);
       residual[2] = in.golomb_signed(order);
       if (parts & 2) residual[1] = in.golomb_signed(order);
-      int32_t* const place[3] = {&m.x, &m.y, &m.z};
-      for (int a = 0; a < 3; ++a) {
-        // Wrapping on purpose: garbage must not be undefined.
-        m.predictor[a] = static_cast<int32_t>(static_cast<uint32_t>(m.predictor[a]) +
-                                              static_cast<uint32_t>(residual[a]));
-        *place[a] = static_cast<int32_t>(static_cast<uint32_t>(*place[a]) +
-                                         static_cast<uint32_t>(m.predictor[a]));
-      }
+      move(m, static_cast<uint32_t>(slot), header, residual);
     }
     if (parts & 4) m.yaw = static_cast<uint8_t>(m.yaw + in.golomb_signed(kYawOrder));
     if (parts & 8) m.flags = in.bit() ? in.bits(32) : in.bits(8);
     if (in.failed()) return false;
-    if (listener != nullptr) listener->on_change(m);
+    if (listener != nullptr && !comparing_) listener->on_change(m);
   }
   return in.at_end();
+}
+
+void CellImage::move(Member& m, uint32_t slot, const CellFrameHeader& header,
+                     const int32_t (&residual)[3]) {
+  int32_t* const place[3] = {&m.x, &m.y, &m.z};
+  if (header.layer == kChainLayer) {
+    for (int a = 0; a < 3; ++a) {
+      m.predictor[a] = sum(m.predictor[a], residual[a]);
+      *place[a] = sum(*place[a], m.predictor[a]);
+    }
+    return;
+  }
+  int32_t pace[3] = {m.pace[0], m.pace[1], m.pace[2]};
+  // Behind a layer 1 the motion up to it is newer than the pace of the anchor.
+  if (from_half_ && slot < layer_[0].members.size() && layer_[0].members[slot].live &&
+      slot < layer_[1].members.size()) {
+    const Kept& from = layer_[0].members[slot];
+    const Kept& to = layer_[1].members[slot];
+    pace[0] = sum(difference(to.x, from.x), difference(to.x, from.x));
+    pace[1] = sum(difference(to.y, from.y), difference(to.y, from.y));
+    pace[2] = sum(difference(to.z, from.z), difference(to.z, from.z));
+  }
+  for (int a = 0; a < 3; ++a) {
+    const int32_t expected =
+        header.layer == 0 ? pace[a] : sum(pace[a], header.layer == 1 ? 1 : 2) >> (header.layer);
+    *place[a] = sum(*place[a], sum(expected, residual[a]));
+  }
 }
 
 uint64_t CellImage::checksum() const {

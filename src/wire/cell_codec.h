@@ -2,10 +2,13 @@
 // The packed state of one cell, payload of CELL_FRAME. docs/protocol.md, "Cell frames", is the
 // normative text; this is its encoder, its decoder and the canonical image both sides compare.
 //
-// A cell is a set of members by slot. A keyframe carries all of them; a delta refers to the frame
-// before it and carries who left, who entered, and for those that moved the second difference of
-// their position: both sides expect the step of the last change again and only what differs from
-// that is sent, in exp-Golomb bits.
+// A cell is a set of members by slot. A keyframe carries all of them; a delta refers to an earlier
+// frame and carries who left, who entered, and for those that moved the second difference of their
+// position: both sides expect the last motion again and only what differs from that is sent, in
+// exp-Golomb bits. Layers 0 to 2 are dyadic (0 refers to the 0 before, 1 to 0, 2 to the nearest of
+// the two) for readers at an eighth, a quarter and half of the rate; layer 3 is a plain chain of
+// every change for readers at full rate. Both kinds meet at each layer 0, the anchor: there a
+// reader changes from the chain to the layers without a word.
 //
 // Thread: any. Owner: the writer borrows its output; CellImage owns its members. Limits:
 // kCellSlotsMax slots, names of 64 bytes; the decoder takes any bytes and answers with a status.
@@ -24,15 +27,17 @@
 namespace tidegate::wire {
 
 inline constexpr uint32_t kCellSlotsMax = 65'536;
+inline constexpr uint8_t kChainLayer = 3;
 
 struct CellFrameHeader {
   bool keyframe = false;
-  bool drop = false;          // the client forgets the cell; nothing follows
-  bool has_checksum = false;  // of the image after this frame
-  uint8_t layer = 0;          // 0..3
+  bool drop = false;            // the client forgets the cell; nothing follows
+  bool has_checksum = false;    // of the image after this frame
+  bool anchor = false;          // layer 3: the image after this frame is also that of layer 0
+  uint8_t layer = kChainLayer;  // 0..3
   int16_t cell_x = 0, cell_z = 0;
   uint32_t epoch = 0;      // of the cell's stream; frames of another epoch do not refer to it
-  uint32_t frame = 0;      // rises by one for each frame of the cell
+  uint32_t frame = 0;      // number of the image after this frame; rises with each change
   uint32_t reference = 0;  // the frame a delta refers to
   uint32_t tick = 0;
   uint64_t checksum = 0;
@@ -46,12 +51,20 @@ struct CellMember {
   uint32_t id = 0;                   // entity id, the same in every cell
   int32_t x = 0, y = 0, z = 0;       // steps; x and z from the cell's corner, y absolute
   int32_t predictor[3] = {0, 0, 0};  // step of the last change: x, y, z
+  int32_t pace[3] = {0, 0, 0};       // motion between the last two anchors that differ
   uint32_t flags = 0;
   std::string_view name;  // player id
 };
 
-// One member that changed. Position after = before + predictor + residual, when `moved`; the
-// predictor is then the whole step. Yaw after = before + yaw_delta mod 256.
+// The share of a member's pace that a frame of a layer expects: the whole for layer 0, half for 1,
+// a quarter for 2.
+constexpr int32_t expected_motion(int32_t pace, uint8_t layer) {
+  return layer == 0 ? pace : layer == 1 ? (pace + 1) >> 1 : (pace + 2) >> 2;
+}
+
+// One member that changed, against the image referred to. Position after = before + expected +
+// residual, when `moved`: layer 3 expects the predictor, which is then the whole step; the others
+// expect their share of the pace. Yaw after = before + yaw_delta mod 256.
 struct CellChange {
   uint16_t slot = 0;
   bool moved = false;
@@ -122,11 +135,12 @@ class CellImage {
     uint32_t id = 0;
     int32_t x = 0, y = 0, z = 0;
     int32_t predictor[3] = {0, 0, 0};
+    int32_t pace[3] = {0, 0, 0};
     uint32_t flags = 0;
     std::string name;
   };
 
-  // What a frame did, for clients that keep more than the image. Called while it is applied.
+  // What a frame did to the image as it was before it, for clients that keep more than the image.
   class Listener {
    public:
     virtual void on_enter(const Member& member) = 0;
@@ -154,15 +168,42 @@ class CellImage {
   const std::vector<Member>& slots() const { return slots_; }
 
  private:
+  // What a layer's image keeps of a member. Its identity is the slot's: a slot is not used again
+  // while an image that refers to it is.
+  struct Kept {
+    bool live = false;
+    uint8_t yaw = 0;
+    int32_t x = 0, y = 0, z = 0;
+    uint32_t flags = 0;
+    bool operator==(const Kept&) const = default;
+  };
+  struct KeptImage {
+    bool valid = false;
+    uint32_t frame = 0;
+    std::vector<Kept> members;
+  };
+
   bool apply_keyframe(BitReader& in, Listener* listener);
-  bool apply_delta(BitReader& in, Listener* listener);
+  bool apply_delta(BitReader& in, const CellFrameHeader& header, Listener* listener);
   bool read_member(BitReader& in, uint32_t slot, Listener* listener);
+  void move(Member& m, uint32_t slot, const CellFrameHeader& header, const int32_t (&residual)[3]);
+  bool find_reference(const CellFrameHeader& header, Listener* listener);
+  void keep(KeptImage& image, uint32_t frame);
+  void restore(const KeptImage& image);
+  void reach_anchor(uint32_t frame, bool fresh);
+  void report_differences(Listener& listener);
   void clear(Listener* listener);
+  static Kept kept(const Member& m) { return {m.live, m.yaw, m.x, m.y, m.z, m.flags}; }
 
   CellFrameHeader header_;
   std::vector<Member> slots_;
   uint32_t count_ = 0;
   bool has_frame_ = false;
+  bool chained_ = false;     // predictors are those of the chain: layer 3 may follow
+  bool from_half_ = false;   // the frame under way refers to the image of layer 1
+  KeptImage layer_[2];       // images after the last layer 0 (or anchor) and the last layer 1
+  std::vector<Kept> shown_;  // before the frame under way, when it does not refer to what is shown
+  bool comparing_ = false;   // ... which is so
 };
 
 }  // namespace tidegate::wire

@@ -177,5 +177,6 @@ inline constexpr uint32_t kZoneId = 1;
 inline constexpr uint32_t kZoneSpawns = 2;
 inline constexpr uint32_t kZoneDespawns = 3;
 inline constexpr uint32_t kZoneUpdates = 4;
+inline constexpr uint32_t kZoneEnvironment = 5;
 
 }  // namespace tidegate::wire

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Turns what happened in a cell during a tick into the chunks of its publication, once for each
-// encoding that somebody reads. The result is shared by every watcher on every shard.
+// encoding and rate that somebody reads. The result is shared by every watcher on every shard.
+// A tick with a change has a frame of the chain for who reads at full rate; a tick in which a layer
+// is due (layers.h) has one frame of that layer against the image it refers to, for the rest.
 // The tick's change is all or nothing: when it does not fit the arena, the cell keeps it for the
-// next tick and watchers get one frame for both. Answers to requests fit or wait one by one.
+// next tick and watchers get one frame for both. A layer that does not fit is left out; the next
+// one of the period, or the next anchor, tells the same. Requests fit or wait one by one;
+// keyframes wait for an anchor.
 // Thread: shard. Owner: WorldSlice. Limits: chunks of kChunkBytesMax; the arena.
 #pragma once
 
@@ -28,8 +32,12 @@ struct EncodeCounters {
   uint64_t requests_put_off = 0;  // answers that did not fit
   uint64_t records = 0;           // changes, enters and leaves in `frames`
   uint64_t publications = 0;      // handed to readers
-  uint64_t packed_bytes = 0, protobuf_bytes = 0;  // of changes
-  uint64_t request_bytes = 0;  // of keyframes, drops, spawns, world pieces, despawns
+  uint64_t packed_bytes = 0, protobuf_bytes = 0;  // of changes, all layers
+  uint64_t layer_frames[kLevels] = {};            // packed frames by layer; 3: the chain
+  uint64_t layer_records[kLevels] = {};
+  uint64_t layer_bytes[kLevels] = {};
+  uint64_t layers_left_out = 0;  // did not fit
+  uint64_t request_bytes = 0;    // of keyframes, drops, spawns, world pieces, despawns
 };
 
 class CellEncoder {
@@ -57,12 +65,21 @@ class CellEncoder {
     uint32_t leaves = 0, enters = 0, changes = 0;
   };
 
+  bool encode_layer(const Cell& cell, uint8_t layer, Publication& p);
   bool encode_change(const Cell& cell, Publication& p);
   void commit_change(uint32_t cell);
+  void commit_layer(Cell& cell, uint8_t layer);
   void answer_requests(Cell& cell, Publication& p);
+  uint64_t readers_of(const Cell& cell, const Publication& p, bool events) const;
   // packed_encoder.cc
-  PackedLists list_packed_change(const Cell& cell);
-  ChunkSpan packed_delta(const Cell& cell);
+  PackedLists list_chain(const Cell& cell);
+  PackedLists list_layer(const Cell& cell, uint8_t layer, bool from_half);
+  void sort_lists(const PackedLists& n);
+  wire::CellChange change_since(const Cell& cell, uint16_t slot, EntitySlot s, uint8_t layer,
+                                bool from_half) const;
+  ChunkSpan packed_delta(const Cell& cell, const PackedLists& n, wire::CellFrameHeader h);
+  ChunkSpan packed_chain(const Cell& cell);
+  ChunkSpan packed_layer(const Cell& cell, uint8_t layer);
   ChunkSpan packed_keyframe(const Cell& cell);
   ChunkSpan packed_drop(const Cell& cell);
   bool checksum_due(const Cell& cell) const {
@@ -73,12 +90,16 @@ class CellEncoder {
   template <class Write>
   uint32_t write_cell_frame(const Write& write, uint32_t entities);
   // protobuf_encoder.cc
-  ChunkSpan protobuf_delta(const Cell& cell);
+  ChunkSpan protobuf_events(const Cell& cell);
+  ChunkSpan protobuf_chain(const Cell& cell);
+  ChunkSpan protobuf_layer(const Cell& cell, uint8_t layer);
   uint32_t protobuf_crossings(const Cell& cell, CrossingChunks* out);
   ChunkSpan protobuf_crossing(const Cell& cell, CellKey other, CrossingKind kind);
   ChunkSpan protobuf_members(const Cell& cell, Request request);
   void put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s);
-  void put_update(RecordStream& zone, const Cell& cell, EntitySlot s);
+  // `fields`: ChangedField bits; `chain`: for readers who have what was before the last change.
+  void put_update(RecordStream& zone, const Cell& cell, EntitySlot s, uint8_t fields,
+                  uint32_t base_tick, bool chain);
   wire::PlayerStateUpdate whole_state(const Cell& cell, EntitySlot s) const;
   wire::Vector3 metres(const Steps3& p) const;
 
@@ -95,7 +116,11 @@ class CellEncoder {
   mem::MappedArray<wire::CellMember> members_;
   mem::MappedArray<wire::CellLeave> leaves_;
   mem::MappedArray<wire::CellChange> changes_;
-  uint32_t tick_ = 0;  // under way
+  uint32_t tick_ = 0;       // under way
+  uint32_t frame_ = 0;      // number of the cell's image after it
+  bool anchors_ = false;    // the cell's anchor moves in this tick
+  bool checksums_ = false;  // ... and its frames carry a checksum
+  bool rebased_ = false;    // ... and nobody holds what was before
   base::UnixMs now_ms_ = 0;
   EncodeCounters counters_;
 };

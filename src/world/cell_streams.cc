@@ -15,6 +15,7 @@ CellStreams::CellStreams(uint32_t cells, uint32_t entities)
       index_(cells),
       blocks_(entities),
       events_(size_t{entities} * 2),
+      gone_(size_t{entities} * 2),
       names_(entities),
       queue_(cells),
       leaves_max_(entities) {}
@@ -36,7 +37,7 @@ uint32_t CellStreams::obtain(CellKey key) {
   cell = Cell{};
   cell.key = key;
   cell.first_block = cell.last_block = kNone;
-  cell.first_event = cell.last_event = kNone;
+  cell.first_event = cell.last_event = cell.first_gone = kNone;
   cell.full_until = UINT32_MAX;
   cell.live = true;
   index_.insert(key.packed(), i);
@@ -82,6 +83,7 @@ void CellStreams::release_if_unused(uint32_t i) {
     return;
   }
   trim(cell, Trim::kAllEmpty);
+  forget_gone(cell);
   index_.erase(cell.key.packed());
   cell.live = false;
   cell.first_block = free_cell_;
@@ -130,6 +132,7 @@ uint32_t CellStreams::take_place(Cell& cell) {
     const uint32_t place = free_place(b, UINT32_MAX);
     if (place == kNone) continue;
     ++early_reuses_;
+    lose_anchor(cell);
     return place;
   }
   return kNone;
@@ -192,7 +195,10 @@ void CellStreams::trim(Cell& cell, Trim what) {
     if (unused) {
       const bool rested = *std::max_element(block.member, block.member + kBlockSlots) <= cell.frame;
       if (!rested && what == Trim::kRested) unused = false;
-      if (unused && !rested && cell.packed_readers != 0) ++early_reuses_;
+      if (unused && !rested && cell.packed_readers != 0) {
+        ++early_reuses_;
+        lose_anchor(cell);
+      }
     }
     if (!unused) {
       before = b;
@@ -232,6 +238,30 @@ void CellStreams::free_event(uint32_t e) {
   free_event_ = e;
 }
 
+void CellStreams::remember_gone(Cell& cell, const CellEvent& event) {
+  uint32_t g = free_gone_;
+  if (g != kNone) {
+    free_gone_ = gone_[g].next;
+  } else {
+    TG_ASSERT(gone_used_ < gone_.size());
+    g = gone_used_++;
+  }
+  gone_[g] = {cell.first_gone, event.since, cell.frame, event.other, event.slot, event.has_other};
+  cell.first_gone = g;
+  ++gone_count_;
+}
+
+void CellStreams::forget_gone(Cell& cell) {
+  for (uint32_t g = cell.first_gone; g != kNone;) {
+    const uint32_t next = gone_[g].next;
+    gone_[g].next = free_gone_;
+    free_gone_ = g;
+    --gone_count_;
+    g = next;
+  }
+  cell.first_gone = kNone;
+}
+
 void CellStreams::enter(uint32_t c, EntityTable& entities, EntitySlot s, const CellKey* from,
                         uint32_t tick) {
   Cell& cell = cells_[c];
@@ -239,10 +269,14 @@ void CellStreams::enter(uint32_t c, EntityTable& entities, EntitySlot s, const C
   TG_ASSERT(place != kNone);
   Block& block = blocks_[place / kBlockSlots];
   const uint32_t i = place % kBlockSlots;
-  block.used |= static_cast<uint8_t>(1U << i);
-  block.changed &= static_cast<uint8_t>(~(1U << i));
+  const auto bit = static_cast<uint8_t>(1U << i);
+  block.used |= bit;
+  block.changed &= static_cast<uint8_t>(~bit);
+  block.since_anchor |= bit;
+  block.since_half |= bit;
   block.member[i] = s;
   ++cell.members;
+  cell.dirty = cell.half_dirty = true;
 
   const uint32_t e = add_event(cell);
   CellEvent& event = events_[e];
@@ -257,13 +291,14 @@ void CellStreams::enter(uint32_t c, EntityTable& entities, EntitySlot s, const C
   Membership& membership = entities.membership(s);
   membership.cell = c;
   membership.member = place;
+  membership.since = cell.frame + 1;
   membership.slot = event.slot;
   membership.entered = e + 1;
   queue(c);
 }
 
 bool CellStreams::may_leave(uint32_t c) const {
-  return leaves_ < leaves_max_ && !cells_[c].skipped;
+  return leaves_ < leaves_max_ && leaves_ + gone_count_ < gone_.size() && !cells_[c].skipped;
 }
 
 bool CellStreams::leave(EntityTable& entities, EntitySlot s, const CellKey* to, uint32_t tick) {
@@ -277,6 +312,7 @@ bool CellStreams::leave(EntityTable& entities, EntitySlot s, const CellKey* to, 
   block.member[i] = cell.frame + kSlotRestFrames;
   cell.full_until = std::min(cell.full_until, block.member[i]);
   --cell.members;
+  cell.dirty = cell.half_dirty = true;
 
   const bool known = membership.entered == 0;
   if (known) {
@@ -287,6 +323,7 @@ bool CellStreams::leave(EntityTable& entities, EntitySlot s, const CellKey* to, 
     event.tick = tick;
     event.entity = entities.id(s);
     event.name = names_.add(entities.player_id(s));
+    event.since = membership.since;
     event.slot = membership.slot;
     event.has_other = to != nullptr;
     if (to != nullptr) event.other = *to;
@@ -306,24 +343,30 @@ bool CellStreams::leave(EntityTable& entities, EntitySlot s, const CellKey* to, 
 
 void CellStreams::finish_frame(uint32_t c, EntityTable& entities) {
   Cell& cell = cells_[c];
+  const bool read = cell.packed_readers != 0;
+  // Nobody holds slots of a cell without packed readers: they need no rest.
+  if (!read) lose_anchor(cell);
+  cell.frame += read ? 1 : kSlotRestFrames;
   for (uint32_t e = cell.first_event; e != kNone;) {
     const uint32_t next = events_[e].next;
-    if (events_[e].kind == CellEvent::kEnter) entities.membership(events_[e].member).entered = 0;
+    if (events_[e].kind == CellEvent::kEnter) {
+      entities.membership(events_[e].member).entered = 0;
+    } else if (cell.anchored) {
+      remember_gone(cell, events_[e]);
+    }
     free_event(e);
     e = next;
   }
   cell.first_event = cell.last_event = kNone;
   cell.changed = false;
   cell.skipped = false;
-  // Nobody holds slots of a cell without packed readers: they need no rest.
-  cell.frame += cell.packed_readers != 0 ? 1 : kSlotRestFrames;
   for (uint32_t b = cell.first_block; b != kNone; b = blocks_[b].next) blocks_[b].changed = 0;
   trim(cell, Trim::kRested);
 }
 
 size_t CellStreams::bytes() const {
   return cells_.bytes() + checksums_.bytes() + index_.bytes() + blocks_.bytes() + events_.bytes() +
-         names_.bytes() + queue_.bytes();
+         gone_.bytes() + names_.bytes() + queue_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cells a shard owns: members by slot, who reads them, what changed since the last frame.
 // A slot names an entity inside its cell's frames. It is used again only after kSlotRestFrames
-// frames of the cell, so that a watcher which skips frames never takes one entity for another.
+// images of the cell, several anchors later, so that a watcher of few layers never takes one entity
+// for another; when that cannot be had, the cell begins anew with keyframes. Who left since the
+// anchor is kept, because frames of layers tell it against the anchor.
 // Members stand in blocks of 8 slots from one pool: a walk over a cell touches its blocks only and
 // skips those without changes by one byte. Encoding is in cell_encoder.h.
 // Thread: shard. Owner: WorldSlice. Limits: `cells` cells, `entities` members; an entity has at
-// most one pending enter, and there are at most `entities` pending leaves.
+// most one pending enter, and there are at most `entities` pending leaves, and twice as many that
+// an anchor has yet to tell.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +18,7 @@
 #include "world/cell_key.h"
 #include "world/entity_table.h"
 #include "world/flat_map.h"
+#include "world/layers.h"
 #include "world/name_slab.h"
 
 namespace tidegate::world {
@@ -32,11 +36,20 @@ struct CellEvent {
   EntitySlot member;  // enter: where the entity is
   NameRef name;       // leave: owned copy of the player id
   CellKey other;      // came from or went to; valid with has_other
+  uint32_t since;     // leave: Membership::since
   uint16_t slot;
   Kind kind;
   bool has_other;  // false: spawned, or left the world
 };
 
+// One who left after the cell's anchor.
+struct GoneMember {
+  uint32_t next;
+  uint32_t since, left;  // numbers of the first image that had it and of the first that has not
+  CellKey other;
+  uint16_t slot;
+  bool has_other;
+};
 // Checksum that a frame carried, or that was made of the cell as of that frame.
 struct FrameChecksum {
   uint64_t value;
@@ -49,12 +62,17 @@ struct Cell {
   CellKey key;
   uint32_t first_block, last_block;  // ascending slots; kNone: no members
   uint32_t members;
-  uint32_t frame;          // number of the last frame
+  uint32_t frame;          // number of the last image
   uint32_t full_until;     // before this frame only the last block can have a free slot
   uint32_t base_tick;      // with `skipped`: the tick that watchers stand at
   uint32_t checksum_tick;  // when a delta last carried a checksum
   uint32_t first_event, last_event;
-  uint64_t packed_readers;  // bit: shard
+  uint32_t first_gone;                // GoneMember since the anchor
+  uint32_t anchor_frame, half_frame;  // images that layers refer to; valid with anchored, half
+  uint32_t anchor_tick, half_tick;
+  uint64_t packed_at[kLevels];  // readers by level; bit: shard
+  uint64_t protobuf_at[kLevels];
+  uint64_t packed_readers;  // of any level
   uint64_t protobuf_readers;
   uint64_t requesters;  // shards behind `requests`
   uint8_t requests;     // Request bits
@@ -62,6 +80,17 @@ struct Cell {
   bool changed;         // a member's image changed
   bool skipped;         // its last encode did not fit the arena
   bool live;
+  bool anchored;    // packed watchers hold the anchor's image
+  bool half;        // ... and a layer 1 came after it
+  bool dirty;       // something happened since the anchor was last told
+  bool half_dirty;  // ... since the layer 1
+
+  bool holds(uint32_t since, uint32_t image) const { return !is_after(since, image); }
+  uint64_t readers_of(const uint64_t (&at)[kLevels], uint8_t levels) const {
+    uint64_t shards = 0;
+    for (uint32_t l = 0; l < kLevels; ++l) shards |= (levels >> l & 1) != 0 ? at[l] : 0;
+    return shards;
+  }
 };
 
 class CellStreams {
@@ -87,10 +116,18 @@ class CellStreams {
   bool leave(EntityTable& entities, EntitySlot s, const CellKey* to, uint32_t tick);
   // The member's image changed; the cell gets a frame.
   void touch(const Membership& membership) {
-    Block& block = blocks_[membership.member / kBlockSlots];
-    block.changed |= static_cast<uint8_t>(1U << (membership.member % kBlockSlots));
-    cells_[membership.cell].changed = true;
+    mark(membership);
     queue(membership.cell);
+  }
+  // The same for a cell that stays in the queue anyway (inside drain_queue).
+  void mark(const Membership& membership) {
+    Block& block = blocks_[membership.member / kBlockSlots];
+    const auto bit = static_cast<uint8_t>(1U << (membership.member % kBlockSlots));
+    block.changed |= bit;
+    block.since_anchor |= bit;
+    block.since_half |= bit;
+    Cell& cell = cells_[membership.cell];
+    cell.changed = cell.dirty = cell.half_dirty = true;
   }
   void queue(uint32_t cell) {
     if (cells_[cell].queued) return;
@@ -100,6 +137,38 @@ class CellStreams {
   // Ends a frame: events and changes are forgotten, the frame number moves on, empty blocks whose
   // slots have rested are given back.
   void finish_frame(uint32_t cell, EntityTable& entities);
+  // What the layers refer to is the last image from now on: visit(slot, entity) for each member
+  // that changed or entered since (all of them when packed readers begin anew) takes it over.
+  template <class Visit>
+  void set_anchor(Cell& cell, uint32_t tick, Visit&& visit) {
+    if (cell.anchored || cell.packed_readers == 0) {
+      for_each_since_anchor(cell, visit);
+    } else {
+      for_each_member(cell, visit);
+    }
+    for (uint32_t b = cell.first_block; b != kNone; b = blocks_[b].next) {
+      blocks_[b].since_anchor = blocks_[b].since_half = 0;
+    }
+    forget_gone(cell);
+    cell.anchor_frame = cell.frame;
+    cell.anchor_tick = tick;
+    cell.anchored = cell.packed_readers != 0;
+    cell.half = cell.dirty = cell.half_dirty = false;
+  }
+  template <class Visit>
+  void set_half(Cell& cell, uint32_t tick, Visit&& visit) {
+    for_each_since_anchor(cell, visit);
+    for (uint32_t b = cell.first_block; b != kNone; b = blocks_[b].next) blocks_[b].since_half = 0;
+    cell.half_frame = cell.frame;
+    cell.half_tick = tick;
+    cell.half = true;
+    cell.half_dirty = false;
+  }
+  // Layers cannot go on from the anchor: the next one begins anew.
+  void lose_anchor(Cell& cell) {
+    cell.anchored = cell.half = false;
+    forget_gone(cell);
+  }
   // What clients' checksums of the frame are held against: the newest kChecksumsKept.
   void note_checksum(const Cell& cell, uint32_t frame, uint64_t value);
   // False: not known (any more).
@@ -125,6 +194,7 @@ class CellStreams {
   const Cell& cell(uint32_t i) const { return cells_[i]; }
   CellEvent& event(uint32_t i) { return events_[i]; }
   const CellEvent& event(uint32_t i) const { return events_[i]; }
+  const GoneMember& gone(uint32_t i) const { return gone_[i]; }
   std::string_view event_name(const CellEvent& e) const { return names_.view(e.name); }
   uint32_t count() const { return index_.count(); }
   uint32_t queued_count() const { return queue_count_; }
@@ -141,6 +211,15 @@ class CellStreams {
   void for_each_changed(const Cell& cell, Visit&& visit) const {
     walk(cell, visit, [](const Block& b) { return b.changed & b.used; });
   }
+  // ... for members that changed or entered since the anchor, or since the layer 1.
+  template <class Visit>
+  void for_each_since_anchor(const Cell& cell, Visit&& visit) const {
+    walk(cell, visit, [](const Block& b) { return b.since_anchor & b.used; });
+  }
+  template <class Visit>
+  void for_each_since_half(const Cell& cell, Visit&& visit) const {
+    walk(cell, visit, [](const Block& b) { return b.since_half & b.used; });
+  }
 
  private:
   static constexpr uint32_t kBlockSlots = 8;
@@ -150,6 +229,8 @@ class CellStreams {
     uint16_t base;                 // slot of place 0
     uint8_t used;                  // bit i: member[i] is an entity
     uint8_t changed;               // bit i: its image changed
+    uint8_t since_anchor;          // ... or it entered, since the anchor
+    uint8_t since_half;            // ... since the layer 1
     uint32_t member[kBlockSlots];  // used: EntitySlot; else: first frame that may use it again
   };
 
@@ -171,19 +252,22 @@ class CellStreams {
   void trim(Cell& cell, Trim what);
   uint32_t add_event(Cell& cell);
   void free_event(uint32_t event);
-  void unlink_event(Cell& cell, uint32_t event);
+  void remember_gone(Cell& cell, const CellEvent& event);
+  void forget_gone(Cell& cell);
 
   mem::MappedArray<Cell> cells_;
   mem::MappedArray<FrameChecksum> checksums_;  // kChecksumsKept of each cell
   CellMap index_;
   mem::MappedArray<Block> blocks_;
   mem::MappedArray<CellEvent> events_;
+  mem::MappedArray<GoneMember> gone_;
   NameSlab names_;
   mem::MappedArray<uint32_t> queue_;
   uint32_t queue_count_ = 0;
   uint32_t free_cell_ = kNone, cells_used_ = 0;  // free list through first_block
   uint32_t free_block_ = kNone, blocks_used_ = 0;
   uint32_t free_event_ = kNone, events_used_ = 0;
+  uint32_t free_gone_ = kNone, gone_used_ = 0, gone_count_ = 0;
   uint32_t leaves_ = 0, leaves_max_;
   uint64_t early_reuses_ = 0;
 };

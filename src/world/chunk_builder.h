@@ -12,6 +12,7 @@
 #include "mem/mapped_array.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
+#include "world/custom_state.h"
 #include "world/publication.h"
 #include "world/tick_arena.h"
 
@@ -50,8 +51,8 @@ class ChunkBuilder {
 // A frame is begun by its first record, so no record means no bytes.
 class RecordStream {
  public:
-  // No record is longer: a name of 64 bytes, three vectors, times and their tags.
-  static constexpr uint32_t kRecordBytesMax = 256;
+  // No record is longer: a name of 64 bytes, three vectors, times, custom state and their tags.
+  static constexpr uint32_t kRecordBytesMax = 256 + kCustomBytesMax;
 
   // `zone`: put in front of each frame's records (ZONE_UPDATE), empty for other types.
   RecordStream(ChunkBuilder& out, wire::MessageType type, int64_t now_ms, std::string_view zone)

@@ -3,13 +3,15 @@
 
 namespace tidegate::world {
 
-EntityTable::EntityTable(uint32_t limit)
+EntityTable::EntityTable(uint32_t limit, bool custom)
     : limit_(limit),
       ids_(limit),
       name_refs_(limit),
       images_(limit),
+      layer_bases_(limit),
       memberships_(limit),
       controls_(limit),
+      customs_(custom ? limit : 0),
       slots_(limit),
       names_(limit),
       departures_(limit),
@@ -33,8 +35,10 @@ EntitySlot EntityTable::add(EntityId id, std::string_view player_id, EntityKind 
   memberships_[slot].cell = UINT32_MAX;
   memberships_[slot].member = UINT32_MAX;
   controls_[slot] = Control{};
+  if (has_custom()) customs_[slot].clear();
   slots_.insert(id.value, slot);
   ++count_;
+  if (kind != EntityKind::kPlayer) ++others_;
   drop_forward(id.value);
   return slot;
 }
@@ -47,6 +51,7 @@ void EntityTable::remove(EntitySlot slot) {
   memberships_[slot].member = free_;
   free_ = slot;
   --count_;
+  if (images_[slot].kind != EntityKind::kPlayer) --others_;
 }
 
 void EntityTable::drop_forward(uint32_t id) {
@@ -86,9 +91,9 @@ void EntityTable::expire_forwards(uint32_t now_tick) {
 }
 
 size_t EntityTable::bytes() const {
-  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + memberships_.bytes() +
-         controls_.bytes() + slots_.bytes() + names_.bytes() + departures_.bytes() +
-         departed_.bytes();
+  return ids_.bytes() + name_refs_.bytes() + images_.bytes() + layer_bases_.bytes() +
+         memberships_.bytes() + controls_.bytes() + customs_.bytes() + slots_.bytes() +
+         names_.bytes() + departures_.bytes() + departed_.bytes();
 }
 
 }  // namespace tidegate::world

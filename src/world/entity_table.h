@@ -3,13 +3,14 @@
 // touches, what is rarely needed. Ids are found through a flat map; ids that left within the last
 // 64 ticks leave a forwarding address.
 // Thread: shard. Owner: WorldSlice. Limits: `limit` entities and as many forwarding addresses; all
-// memory at construction. About 150 bytes an entity and the name (bytes_per_entity()).
+// memory at construction. About 210 bytes an entity and the name (bytes_per_entity()).
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
 #include "base/ids.h"
+#include "world/custom_state.h"
 #include "world/flat_map.h"
 #include "world/name_slab.h"
 #include "world/world_config.h"
@@ -30,20 +31,37 @@ enum ChangedField : uint8_t {
   kChangedPosition = 1,
   kChangedYaw = 2,
   kChangedVelocity = 4,
-  kChangedFlags = 8
+  kChangedFlags = 8,
+  kChangedCustom = 16  // custom state; of Image only, not on the wire
 };
 
 // What watchers see; read by every encode of the cell.
 struct Image {
   Steps3 position;       // now
   Steps3 base;           // as last encoded; watchers stand there
-  int32_t predictor[3];  // step of the last change, which the packed stream expects again
+  int32_t predictor[3];  // step of the last change, which the packed chain expects again
+  int32_t pace[3];       // motion between the last anchors that differ, which the layers expect
   int16_t velocity[3];   // wire/quantise.h
   uint8_t yaw;           // 256 steps about y
   uint8_t base_yaw;
-  uint8_t changed;  // ChangedField bits since the last encode
+  uint8_t changed;         // ChangedField bits since the last encode
+  uint8_t changed_anchor;  // ... since the cell's last anchor
+  uint8_t changed_half;    // ... since its last layer 1
   EntityKind kind;
   uint32_t flags;  // movement flags of the client
+};
+
+inline void mark_changed(Image& image, uint8_t fields) {
+  image.changed |= fields;
+  image.changed_anchor |= fields;
+  image.changed_half |= fields;
+}
+
+// As it stood in the images that the frames of layers refer to.
+struct LayerBase {
+  Steps3 anchor, half;
+  uint32_t anchor_flags, half_flags;
+  uint8_t anchor_yaw, half_yaw;
 };
 
 // Where it is in the grid.
@@ -51,6 +69,7 @@ struct Membership {
   uint32_t cell;     // index in the cell table
   uint32_t member;   // index in the member pool
   uint32_t entered;  // the cell's not yet encoded enter event + 1; 0: encoded, watchers know it
+  uint32_t since;    // number of the cell's first image that has it
   uint16_t slot;     // the cell's slot, as on the wire
   uint8_t state;     // StateBit
   uint8_t queued;    // inputs that wait for simulate()
@@ -75,11 +94,14 @@ struct Control {
   uint32_t budget_tick;
   uint32_t simulated_tick;   // last tick a shard has simulated it; not twice in a tick
   uint32_t linger_deadline;  // tick; 0: it does not linger
+  uint32_t violations;       // moves the checks refused since it came into the world
+  uint64_t tag;              // the game's own word, for entities it made
 };
 
 class EntityTable {
  public:
-  explicit EntityTable(uint32_t limit);
+  // `custom`: whether entities have custom state; without, it takes no memory.
+  explicit EntityTable(uint32_t limit, bool custom = false);
 
   // New entity with zeroed columns; kNoEntity at the limit. The id must not be here.
   EntitySlot add(EntityId id, std::string_view player_id, EntityKind kind);
@@ -98,15 +120,22 @@ class EntityTable {
   void expire_forwards(uint32_t now_tick);
 
   Image& image(EntitySlot s) { return images_[s]; }
+  LayerBase& layer_base(EntitySlot s) { return layer_bases_[s]; }
+  const LayerBase& layer_base(EntitySlot s) const { return layer_bases_[s]; }
   Membership& membership(EntitySlot s) { return memberships_[s]; }
   Control& control(EntitySlot s) { return controls_[s]; }
   const Image& image(EntitySlot s) const { return images_[s]; }
   const Membership& membership(EntitySlot s) const { return memberships_[s]; }
   const Control& control(EntitySlot s) const { return controls_[s]; }
+  bool has_custom() const { return customs_.size() != 0; }
+  // Only with has_custom().
+  Custom& custom(EntitySlot s) { return customs_[s]; }
+  const Custom& custom(EntitySlot s) const { return customs_[s]; }
   EntityId id(EntitySlot s) const { return {ids_[s]}; }
   std::string_view player_id(EntitySlot s) const { return names_.view(name_refs_[s]); }
 
   uint32_t count() const { return count_; }
+  uint32_t others() const { return others_; }  // that are no players
   uint32_t limit() const { return limit_; }
   // Slots ever used: for (s = 0; s < high_water(); ++s) if (live(s)) ...
   uint32_t high_water() const { return high_water_; }
@@ -128,13 +157,16 @@ class EntityTable {
 
   uint32_t limit_;
   uint32_t count_ = 0;
+  uint32_t others_ = 0;
   uint32_t high_water_ = 0;
   uint32_t free_ = UINT32_MAX;      // linked through Membership::member
   mem::MappedArray<uint32_t> ids_;  // 0: free
   mem::MappedArray<NameRef> name_refs_;
   mem::MappedArray<Image> images_;
+  mem::MappedArray<LayerBase> layer_bases_;
   mem::MappedArray<Membership> memberships_;
   mem::MappedArray<Control> controls_;
+  mem::MappedArray<Custom> customs_;  // empty without custom state
   FlatMap slots_;
   NameSlab names_;
   mem::MappedArray<Departure> departures_;  // ring, oldest first
@@ -144,9 +176,9 @@ class EntityTable {
 };
 
 constexpr size_t EntityTable::bytes_per_entity() {
-  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(Membership) + sizeof(Control) +
-         4 * 8 /* two maps, half full */ + sizeof(Departure);
+  return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(LayerBase) +
+         sizeof(Membership) + sizeof(Control) + 4 * 8 /* two maps, half full */ + sizeof(Departure);
 }
-static_assert(EntityTable::bytes_per_entity() <= 200, "part of 1 KiB for a connection in all");
+static_assert(EntityTable::bytes_per_entity() <= 224, "part of 1 KiB for a connection in all");
 
 }  // namespace tidegate::world

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flush side of InterestTable: a watcher's chunks of one tick.
+#include <algorithm>
+
 #include "world/interest.h"
 
 namespace tidegate::world {
@@ -39,8 +41,9 @@ void InterestTable::add_crossings(const Watcher& w, const Publication& p, ChunkL
 // A protobuf watcher's WORLD_STATE: its own cell first, then others while there is room. Pieces of
 // its own cell that have none come as spawns: piece i is the same entities in both. New members
 // tend to stand at the end, so those pieces go first and the watcher's own entity is among them.
-void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world) {
-  const uint64_t joining = w.joining;
+void InterestTable::gather_world(Watcher& w, uint32_t tick, uint64_t left_out, ChunkList& chunks,
+                                 ChunkList& world) {
+  const uint64_t joining = w.joining & ~left_out;
   const CellKey own = scale_.cell_of({w.x, 0, w.z});
   for (const bool first : {true, false}) {
     for (uint32_t i = 0; i < w.count; ++i) {
@@ -57,10 +60,56 @@ void InterestTable::gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, C
           chunks.add(p->protobuf_spawns.first[piece]);
         }
       }
-      w.joining &= ~(uint64_t{1} << i);
+      complete(w, i);
     }
   }
   w.state &= static_cast<uint8_t>(~kWorldDue);
+}
+
+// A keyframe for a watcher that has the cell: its chain begins with one, and so does a stream that
+// begins anew or is healed.
+bool InterestTable::takes_whole(const Watcher& w, uint32_t i, const Publication& p) const {
+  return (w.state & kIsPacked) != 0 && (p.answered & kPackedKeyframe) != 0 &&
+         (w.dropping >> i & 1) == 0 &&
+         ((p.flags & kRebased) != 0 || (w.healing >> i & 1) != 0 ||
+          (level_of(w, i) == kFullLevel && (w.chained >> i & 1) == 0));
+}
+
+// What a watcher that has the cell gets of it in this tick. `left_out`: only what it must have.
+void InterestTable::add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out,
+                                ChunkList& chunks) {
+  const uint64_t bit = uint64_t{1} << i;
+  const bool chained = (w.chained & bit) != 0;
+  const uint8_t level = std::min<uint8_t>(level_of(w, i), kFullLevel - 1);
+  const bool due = !chained && p.layer <= level;
+  if ((w.state & kIsPacked) == 0) {
+    chunks.add(p.protobuf_events);
+    if (p.crossing_count != 0) add_crossings(w, p, chunks);
+    if (left_out) {
+      leave_out(w, i, p);
+      return;
+    }
+    if (chained || due) w.wait[i] = 0;
+    if (chained) chunks.add(p.protobuf_chain);
+    if (due) chunks.add(p.protobuf_layer);
+    // Behind a layer 0 the client has every change until now.
+    if (due && p.layer == 0 && level_of(w, i) == kFullLevel) complete(w, i);
+    return;
+  }
+  if (left_out) {
+    leave_out(w, i, p);
+    return;
+  }
+  if (chained) {
+    chunks.add(p.packed_chain);
+    w.wait[i] = 0;
+  }
+  if (!due || p.packed_layer.count == 0) return;
+  if ((p.flags & kRefersToHalf) != 0 && (w.half_held & bit) == 0) return;
+  chunks.add(p.packed_layer);
+  w.wait[i] = 0;
+  if (p.layer == 0) w.half_held &= ~bit;
+  if (p.layer == 1) w.half_held |= bit;
 }
 
 Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunks,
@@ -73,31 +122,36 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
   uint64_t joined = 0;
   uint64_t dropped = 0;
   bool own_answered = false;
+  const uint64_t left_out = w.budget.rung() < Rung::kOwnOnly ? choose(w, tick) : 0;
+  if (w.budget.rung() >= Rung::kOwnOnly) {
+    end_gather(w);
+    return Gathered::kFrames;
+  }
   for (uint32_t i = 0; i < w.count; ++i) {
     const uint64_t bit = uint64_t{1} << i;
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
-    // A keyframe that is due has the delta in it.
-    const bool renewed =
-        (w.healing & ~w.dropping & bit) != 0 && (p->answered & kPackedKeyframe) != 0;
-    if ((w.joining & bit) == 0 && !renewed) {
-      if (packed) {
-        chunks.add(p->packed_delta);
-      } else {
-        chunks.add(p->protobuf_delta);
-        if (p->crossing_count != 0) add_crossings(w, *p, chunks);
-      }
+    const bool out = (left_out & bit) != 0;
+    const bool joins = (w.joining & bit) != 0;
+    if (!joins && !out && takes_whole(w, i, *p)) {
+      joined |= bit;
+    } else if (!joins) {
+      add_updates(w, i, *p, out, chunks);
     }
     if (w.dropping & bit) {
       if (p->answered & dropped_by) dropped |= bit;
-    } else if (((w.joining | w.healing) & bit) != 0 && (p->answered & joined_by) != 0) {
+    } else if (joins && (p->answered & joined_by) != 0) {
+      if (out) {
+        leave_out(w, i, *p);
+        continue;
+      }
       joined |= bit;
       own_answered |= p->cell == scale_.cell_of({w.x, 0, w.z});
     }
   }
   Gathered result = Gathered::kFrames;
   if ((w.state & kWorldDue) != 0 && own_answered) {
-    gather_world(w, tick, chunks, world);
+    gather_world(w, tick, left_out, chunks, world);
     result = Gathered::kWorld;
   } else if ((w.state & kWorldDue) != 0) {
     joined = 0;  // nothing may stand before the WORLD_STATE
@@ -115,8 +169,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       if ((joined >> i & 1) == 0) continue;
       const Publication& p = publications_[w.cells[i]];
       chunks.add(packed ? p.packed_keyframe : p.protobuf_spawns);
-      w.joining &= ~(uint64_t{1} << i);
-      w.healing &= ~(uint64_t{1} << i);
+      complete(w, i);
     }
   }
   // A drop that was left out must come again: the cell stays on the list.
@@ -125,11 +178,18 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     if (dropped >> i & 1) forget(w, i);
   }
   // What was not answered is asked for again; it costs nothing while the question is on its way.
-  for (uint64_t open = w.joining | w.dropping | w.healing; open != 0; open &= open - 1) {
+  uint64_t open = w.joining | w.dropping | w.healing;
+  if (packed) open |= w.level_low & w.level_high & ~w.chained;
+  for (; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
-    request(w.cells[i], (w.dropping >> i & 1) != 0 ? dropped_by : join_requests(w));
+    if ((w.dropping >> i & 1) != 0) {
+      request(w.cells[i], dropped_by);
+    } else if (!packed || is_anchor(cells_[w.cells[i]].key, tick)) {
+      request(w.cells[i], join_requests(w));
+    }
   }
-  if (w.joining == 0) w.state &= static_cast<uint8_t>(~kStale);
+  w.budget.spend(chunks.bytes + world.bytes);
+  end_gather(w);
   return result;
 }
 

@@ -10,8 +10,9 @@ namespace {
 
 // Distance kept between the circle that joins cells and the one that keeps them, and how far a
 // watcher may go before its cells are decided anew (its circle is larger by that much).
-constexpr int32_t kMarginDivisor = 4;  // of the cell's edge: 16 m
-constexpr int32_t kSlackDivisor = 64;  // 1 m
+constexpr int32_t kMarginDivisor = 4;       // of the cell's edge: 16 m
+constexpr int32_t kSlackDivisor = 64;       // 1 m
+constexpr int32_t kLevelMarginDivisor = 8;  // 8 m: before a level is lowered
 
 int64_t square(int64_t v) { return v * v; }
 
@@ -28,7 +29,12 @@ int64_t distance_squared(CellKey key, int32_t cell_steps, int32_t x, int32_t z) 
 
 InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint32_t cells)
     : scale_(config),
+      budget_(config.budget),
+      floor_anchors_(std::max(1u, config.tick_rate / kLayerPeriod)),
       view_metres_(config.view_distance),
+      rate_steps_{INT32_MAX, to_steps(config.quarter_rate_distance, config.position_step),
+                  to_steps(config.half_rate_distance, config.position_step),
+                  to_steps(config.full_rate_distance, config.position_step)},
       cell_min_(scale_.cell_of(scale_.bounds_min)),
       cell_max_(scale_.cell_of(scale_.bounds_max)),
       watchers_(watchers),
@@ -40,11 +46,19 @@ InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint3
 }
 
 void InterestTable::add(uint32_t watcher, Encoding encoding, float view_distance,
-                        const Steps3& position) {
+                        const Steps3& position, uint32_t budget) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state == 0);
   w = Watcher{};
+  w.budget.start(budget_, budget);
+  w.cut_steps = kNoCut;
   w.state = encoding == Encoding::kPacked ? kInUse | kIsPacked : kInUse | kWorldDue;
+  set_view(watcher, view_distance, position);
+}
+
+void InterestTable::set_view(uint32_t watcher, float view_distance, const Steps3& position) {
+  Watcher& w = watchers_[watcher];
+  TG_ASSERT(w.state != 0);
   const bool asked = view_distance > 0.0F && view_distance < view_metres_;
   w.view_steps =
       static_cast<uint16_t>(to_steps(asked ? view_distance : view_metres_, scale_.metres_per_step));
@@ -55,6 +69,7 @@ void InterestTable::remove(uint32_t watcher) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
   while (w.count != 0) forget(w, w.count - 1u);
+  if ((w.state & kLimited) != 0) --limited_;
   w.state = 0;
 }
 
@@ -68,22 +83,32 @@ void InterestTable::move(uint32_t watcher, const Steps3& position) {
   decide(w, position);
 }
 
+// Squared distance of the watcher from cells[i].
+int64_t InterestTable::distance_of(const Watcher& w, uint32_t i) const {
+  return distance_squared(cells_[w.cells[i]].key, scale_.cell_steps, w.x, w.z);
+}
+
 void InterestTable::decide(Watcher& w, const Steps3& position) {
   w.x = position[0];
   w.z = position[2];
   const int32_t step = scale_.cell_steps;
   const int32_t join_radius = w.view_steps + step / kSlackDivisor;
-  const int64_t keep = square(int64_t{w.view_steps} + step / kMarginDivisor);
-  const int64_t join = square(join_radius);
+  const int64_t reach = reach_squared(w);
+  const int64_t keep = std::min(square(int64_t{w.view_steps} + step / kMarginDivisor), reach);
+  const int64_t join = std::min(square(join_radius), reach);
   const bool packed = (w.state & kIsPacked) != 0;
-  const Encoding encoding = packed ? Encoding::kPacked : Encoding::kProtobuf;
 
   for (uint32_t i = w.count; i-- > 0;) {
     const uint64_t bit = uint64_t{1} << i;
-    const bool far = distance_squared(cells_[w.cells[i]].key, step, w.x, w.z) > keep;
-    if (!far) {
+    const int64_t distance = distance_of(w, i);
+    if (distance <= keep) {
       w.dropping &= ~bit;
-    } else if ((w.joining & bit) != 0 && (w.state & kStale) == 0) {
+      const uint8_t now = level_of(w, i);
+      const uint8_t level = std::min(level_at(distance, now), level_cap(w, now));
+      if (level == now) continue;
+      ++(level > now ? counters_.levels_raised : counters_.levels_lowered);
+      set_level(w, i, level);
+    } else if ((w.joining & ~w.stale & bit) != 0) {
       forget(w, i);  // it was told nothing of the cell
     } else {
       w.dropping |= bit;
@@ -106,14 +131,17 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
     for (int x = std::max(from.x, cell_min_.x); x <= std::min(to.x, cell_max_.x); ++x) {
       if (present[z - from.z] >> (x - from.x) & 1) continue;
       const CellKey key{static_cast<int16_t>(x), static_cast<int16_t>(z)};
-      if (distance_squared(key, step, w.x, w.z) > join) continue;
-      const uint32_t cell = w.count < kActiveCellsMax ? watch(key, encoding) : kNoCell;
+      const int64_t distance = distance_squared(key, step, w.x, w.z);
+      if (distance > join) continue;
+      const uint32_t cell = w.count < kActiveCellsMax ? watch(key) : kNoCell;
       if (cell == kNoCell) {
         ++counters_.cells_refused;
         continue;
       }
       w.cells[w.count] = static_cast<uint16_t>(cell);
       w.joining |= uint64_t{1} << w.count;
+      use(cell, encoding_of(w), uses_of(w, w.count), 1);
+      set_level(w, w.count, std::min(level_at(distance, 0), level_cap(w, kFullLevel)));
       ++w.count;
       request(cell, join_requests(w));
       ++counters_.joins;
@@ -127,12 +155,64 @@ uint8_t InterestTable::join_requests(const Watcher& w) {
   return (w.state & kWorldDue) != 0 ? kProtobufWorld | kProtobufSpawns : kProtobufSpawns;
 }
 
+// Levels whose frames the watcher is sent in cells[i]. On the way into the chain it goes on with
+// the layers.
+uint8_t InterestTable::uses_of(const Watcher& w, uint32_t i) {
+  const uint8_t level = level_of(w, i);
+  if (level < kFullLevel) return static_cast<uint8_t>(1U << level);
+  return (w.chained >> i & 1) != 0 ? 1U << kFullLevel : 3U << (kFullLevel - 1);
+}
+
+// Level for a cell at that distance, when it is `now`.
+uint8_t InterestTable::level_at(int64_t distance_squared, uint8_t now) const {
+  const auto reach = [&](uint8_t level, int32_t margin) {
+    return level == 0 || distance_squared <= square(int64_t{rate_steps_[level]} + margin);
+  };
+  uint8_t level = kFullLevel;
+  while (!reach(level, scale_.cell_steps / kSlackDivisor)) --level;
+  while (level < now &&
+         reach(static_cast<uint8_t>(level + 1), scale_.cell_steps / kLevelMarginDivisor)) {
+    ++level;
+  }
+  return level;
+}
+
+void InterestTable::set_level(Watcher& w, uint32_t i, uint8_t level) {
+  const uint64_t bit = uint64_t{1} << i;
+  const uint8_t before = uses_of(w, i);
+  w.level_low = (level & 1) != 0 ? w.level_low | bit : w.level_low & ~bit;
+  w.level_high = (level & 2) != 0 ? w.level_high | bit : w.level_high & ~bit;
+  if (level < kFullLevel) w.chained &= ~bit;
+  // The new use before the end of the old one: the cell stays watched.
+  use(w.cells[i], encoding_of(w), uses_of(w, i), 1);
+  use(w.cells[i], encoding_of(w), before, -1);
+  if (level == kFullLevel && (w.state & kIsPacked) != 0) request(w.cells[i], kPackedKeyframe);
+}
+
+// The client has the whole of cells[i] as of this tick.
+void InterestTable::complete(Watcher& w, uint32_t i) {
+  const uint64_t bit = uint64_t{1} << i;
+  w.joining &= ~bit;
+  w.stale &= ~bit;
+  w.healing &= ~bit;
+  w.half_held &= ~bit;
+  w.wait[i] = 0;
+  if (level_of(w, i) != kFullLevel || (w.chained & bit) != 0) return;
+  const uint8_t before = uses_of(w, i);
+  w.chained |= bit;
+  use(w.cells[i], encoding_of(w), uses_of(w, i), 1);
+  use(w.cells[i], encoding_of(w), before, -1);
+}
+
 // Takes cells[i] off the watcher's list; the last one moves into its place.
 void InterestTable::forget(Watcher& w, uint32_t i) {
-  unwatch(w.cells[i], (w.state & kIsPacked) != 0 ? Encoding::kPacked : Encoding::kProtobuf);
+  use(w.cells[i], encoding_of(w), uses_of(w, i), -1);
   const uint32_t last = w.count - 1u;
   w.cells[i] = w.cells[last];
-  for (uint64_t* bits : {&w.joining, &w.dropping, &w.healing}) {
+  w.wait[i] = w.wait[last];
+  w.wait[last] = 0;
+  for (uint64_t* bits : {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained,
+                         &w.half_held, &w.stale, &w.healing}) {
     const uint64_t moved = *bits >> last & 1;
     *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }
@@ -150,11 +230,13 @@ void InterestTable::resync(uint32_t watcher) {
     for (uint32_t i = w.count; i-- > 0;) {
       if (w.dropping >> i & 1) forget(w, i);
     }
-  } else {
-    w.state |= kStale;
   }
   for (uint32_t i = 0; i < w.count; ++i) {
-    w.joining |= uint64_t{1} << i;
+    if ((w.state & kIsPacked) != 0) {
+      lose(w, i);
+    } else {
+      w.joining |= uint64_t{1} << i;
+    }
     request(w.cells[i], join_requests(w));
   }
 }
@@ -185,28 +267,43 @@ bool InterestTable::heal(uint32_t watcher, CellKey key) {
 
 // --- watched cells ---
 
-uint32_t InterestTable::watch(CellKey key, Encoding encoding) {
+uint32_t InterestTable::watch(CellKey key) {
   uint32_t i = cell_of_.find(key.packed());
-  if (i == FlatMap::kAbsent) {
-    if (free_cells_ != 0) {
-      i = free_cells_ - 1;
-      free_cells_ = cells_[i].next_free;
-    } else if (cells_used_ < cells_.size()) {
-      i = cells_used_++;
-    } else {
-      return kNoCell;
-    }
-    cells_[i] = WatchedCell{};
-    cells_[i].key = key;
-    publications_[i] = Publication{};
-    cell_of_.insert(key.packed(), i);
+  if (i != FlatMap::kAbsent) return i;
+  if (free_cells_ != 0) {
+    i = free_cells_ - 1;
+    free_cells_ = cells_[i].next_free;
+  } else if (cells_used_ < cells_.size()) {
+    i = cells_used_++;
+  } else {
+    return kNoCell;
   }
-  if (cells_[i].watchers[static_cast<uint32_t>(encoding)]++ == 0) mark_changed(i);
+  cells_[i] = WatchedCell{};
+  cells_[i].key = key;
+  publications_[i] = Publication{};
+  cell_of_.insert(key.packed(), i);
   return i;
 }
 
-void InterestTable::unwatch(uint32_t i, Encoding encoding) {
-  if (--cells_[i].watchers[static_cast<uint32_t>(encoding)] == 0) mark_changed(i);
+// `watchers`: 1 or -1 for each of the levels.
+void InterestTable::use(uint32_t i, Encoding encoding, uint8_t levels, int32_t watchers) {
+  for (uint32_t level = 0; level < kLevels; ++level) {
+    if ((levels >> level & 1) == 0) continue;
+    uint32_t& count = cells_[i].watchers[static_cast<uint32_t>(encoding)][level];
+    const uint32_t before = count;
+    count += static_cast<uint32_t>(watchers);
+    if (before == 0 || count == 0) mark_changed(i);
+  }
+}
+
+uint8_t InterestTable::levels_wanted(uint32_t i, Encoding encoding) const {
+  uint8_t levels = 0;
+  for (uint32_t level = 0; level < kLevels; ++level) {
+    if (cells_[i].watchers[static_cast<uint32_t>(encoding)][level] != 0) {
+      levels |= static_cast<uint8_t>(1U << level);
+    }
+  }
+  return levels;
 }
 
 void InterestTable::request(uint32_t i, uint8_t requests) {
@@ -226,22 +323,22 @@ void InterestTable::post_changes(InterestEvents& events) {
   for (uint32_t at = 0; at < changed_count_; ++at) {
     const uint16_t i = changed_[at];
     WatchedCell& cell = cells_[i];
-    const bool packed = cell.watchers[static_cast<uint32_t>(Encoding::kPacked)] != 0;
-    const bool protobuf = cell.watchers[static_cast<uint32_t>(Encoding::kProtobuf)] != 0;
+    const uint8_t packed = levels_wanted(i, Encoding::kPacked);
+    const uint8_t protobuf = levels_wanted(i, Encoding::kProtobuf);
     // Who asked may be gone again.
-    if (!packed) cell.requests &= static_cast<uint8_t>(~kPackedRequests);
-    if (!protobuf) cell.requests &= kPackedRequests;
-    const auto wanted = static_cast<uint8_t>((packed ? 1 : 0) | (protobuf ? 2 : 0));
-    if ((wanted != cell.posted || cell.requests != 0) &&
+    if (packed == 0) cell.requests &= static_cast<uint8_t>(~kPackedRequests);
+    if (protobuf == 0) cell.requests &= kPackedRequests;
+    if ((protobuf != cell.posted[0] || packed != cell.posted[1] || cell.requests != 0) &&
         !events.interest_changed(owner_of(cell.key, scale_.shard_count), cell.key, packed, protobuf,
                                  cell.requests)) {
       changed_[kept++] = i;
       continue;
     }
-    cell.posted = wanted;
+    cell.posted[0] = protobuf;
+    cell.posted[1] = packed;
     cell.requests = 0;
     cell.queued = 0;
-    if (wanted != 0) continue;
+    if ((packed | protobuf) != 0) continue;
     cell_of_.erase(cell.key.packed());
     cell.next_free = free_cells_;
     free_cells_ = i + 1u;

@@ -2,7 +2,17 @@
 // Which cells each connection of this shard watches, and which of the tick's chunks it gets. A
 // watcher is a connection slot with a position and a radius; the cells it watches are those that
 // touch its circle, with a margin before one is let go. Cells are shared: a table of watched cells
-// with a count of watchers for each encoding subscribes to the owner once. No step walks pairs.
+// with a count of watchers for each encoding and level subscribes to the owner once. No step walks
+// pairs.
+//
+// A watcher has a level in each cell, by distance with a margin: full rate near, then half, a
+// quarter and an eighth. Fewer layers need nothing; the chain of a packed cell begins with a
+// keyframe, at an anchor; until then its watcher goes on with the layers.
+//
+// A watcher has a budget (budget.h). When a tick's frames do not fit it, cells are taken by
+// priority, which rises while they wait: a frame of layer 1 or 2 is left out, a chain is left for
+// the layers, and a cell whose layer 0 must be left out is stale: it begins again with a keyframe,
+// at the latest a second later. What is left over a whole second long costs the farthest cell.
 //
 // Order of a tick: add/move/remove as messages come in; post_changes() before the shard's own
 // SimulationDone (its requests are then answered in this tick's publications); store() for each
@@ -14,8 +24,10 @@
 #include <cstdint>
 
 #include "mem/mapped_array.h"
+#include "world/budget.h"
 #include "world/cell_key.h"
 #include "world/flat_map.h"
+#include "world/layers.h"
 #include "world/publication.h"
 #include "world/world_config.h"
 
@@ -30,10 +42,11 @@ enum class Encoding : uint8_t { kProtobuf = 0, kPacked = 1 };  // as in CLIENT_H
 // What the shard tells a cell's owner (mailbox SubscribeCell).
 class InterestEvents {
  public:
-  // Wanted encodings and Request bits of a cell. False when there is no room; it is repeated in
-  // the next post_changes(). Nothing wanted and no request: the subscription ends.
-  virtual bool interest_changed(base::ShardId owner, CellKey cell, bool packed_wanted,
-                                bool protobuf_wanted, uint8_t requests) = 0;
+  // Levels of the cell's watchers as bits (layers.h), for each encoding, and Request bits. False
+  // when there is no room; it is repeated in the next post_changes(). No level and no request: the
+  // subscription ends.
+  virtual bool interest_changed(base::ShardId owner, CellKey cell, uint8_t packed_levels,
+                                uint8_t protobuf_levels, uint8_t requests) = 0;
 
  protected:
   ~InterestEvents() = default;
@@ -75,6 +88,11 @@ struct InterestCounters {
   uint64_t joins = 0, drops = 0, resyncs = 0, heals = 0;
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
+  uint64_t levels_raised = 0, levels_lowered = 0;
+  uint64_t frames_left_out = 0;  // by budget: of cells that a watcher has
+  uint64_t cells_stale = 0;      // layer 0 was left out
+  uint64_t cells_cut = 0;        // times that the farthest cells were dropped for want of budget
+  uint64_t rungs[static_cast<uint32_t>(Rung::kCount)] = {};  // times that a watcher went down to it
 };
 
 class InterestTable {
@@ -83,20 +101,33 @@ class InterestTable {
   InterestTable(const WorldConfig& config, uint32_t watchers, uint32_t cells);
 
   // view_distance in metres, cut to the configured one; 0 means the configured one. A protobuf
-  // watcher's first gather with its own cell's answer gives the WORLD_STATE.
-  void add(uint32_t watcher, Encoding encoding, float view_distance, const Steps3& position);
+  // watcher's first gather with its own cell's answer gives the WORLD_STATE. `budget`: bytes a
+  // second, 0: the configured budget.
+  void add(uint32_t watcher, Encoding encoding, float view_distance, const Steps3& position,
+           uint32_t budget = 0);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
   // Whether the cell is on the watcher's list.
   bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
+  // New view distance, as for add().
+  void set_view(uint32_t watcher, float view_distance, const Steps3& position);
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);
   // Sends one cell anew in the next tick: the client's image of it is not the owner's. False when
   // a packed watcher does not have the cell (any more).
   bool heal(uint32_t watcher, CellKey cell);
+
+  // Before each gather(). kEnd: the watcher is to be closed, it is too far behind.
+  Rung update_budget(uint32_t watcher, const QueueSample& queue);
+  Rung rung(uint32_t watcher) const { return watchers_[watcher].budget.rung(); }
+  // Bytes that were sent to the watcher besides its chunks.
+  void spend(uint32_t watcher, uint32_t bytes) { watchers_[watcher].budget.spend(bytes); }
+  // Watchers that are shown less than their distance allows. While there are some, gather() is to
+  // be called also in ticks without publications.
+  uint32_t limited_count() const { return limited_; }
 
   // Tells owners what changed since the last call. Cost: cells with changes.
   void post_changes(InterestEvents& events);
@@ -113,16 +144,23 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 168;
+  static constexpr size_t kWatcherBytes = 336;
 
  private:
   struct Watcher {
     uint16_t cells[kActiveCellsMax];  // indices of watched cells, the first `count` are valid
     uint64_t joining;                 // bit i: no keyframe of cells[i] was gathered yet
     uint64_t dropping;                // bit i: to be let go with this tick's chunks
+    uint64_t level_low, level_high;   // bit i: the two bits of the level in cells[i]
+    uint64_t chained;                 // bit i: level 3, and the client is in the chain
+    uint64_t half_held;               // bit i: packed, the client has the layer 1 of this period
+    uint64_t stale;                   // bit i: joining, and the client holds an old image of it
     uint64_t healing;                 // bit i: a keyframe is due although the client has the cell
-    int32_t x, z;                     // steps, where the cells were last decided
-    uint16_t view_steps;              // radius, steps
+    uint8_t wait[kActiveCellsMax];    // priority that cells[i] has gained by waiting
+    Budget budget;
+    int32_t x, z;         // steps, where the cells were last decided
+    int32_t cut_steps;    // cells further away are off for want of budget; kNoCut: none
+    uint16_t view_steps;  // radius, steps
     uint8_t count;
     uint8_t state;  // WatcherBit
   };
@@ -131,34 +169,65 @@ class InterestTable {
     kInUse = 1,
     kIsPacked = 2,
     kWorldDue = 4,  // protobuf: WORLD_STATE comes first
-    kStale = 8,     // resync: the client holds cells that are joining again
+    kCapped = 8,    // a chain was left for want of budget: none begins before there is plenty
+    kLimited = 16,  // counted in limited_
+    kDecide = 32,   // cells are to be decided anew behind the next gather()
   };
 
   struct WatchedCell {
     CellKey key;
-    uint32_t watchers[2];  // by Encoding
-    uint8_t requests;      // Request bits for the next post_changes()
-    uint8_t queued;        // 1: in changed_
-    uint8_t posted;        // bit e: the owner was told that encoding e is wanted
-    uint8_t unused;
-    uint32_t next_free;  // index + 1; 0: none
+    uint32_t watchers[2][kLevels];  // by Encoding and level
+    uint8_t requests;               // Request bits for the next post_changes()
+    uint8_t queued;                 // 1: in changed_
+    uint8_t posted[2];              // by Encoding: the levels the owner was told
+    uint32_t next_free;             // index + 1; 0: none
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;
-  uint32_t watch(CellKey key, Encoding encoding);  // kNoCell: the table is full
-  void unwatch(uint32_t cell, Encoding encoding);
+  static constexpr int32_t kNoCut = INT32_MAX;
+  uint32_t watch(CellKey key);  // kNoCell: the table is full
+  void use(uint32_t cell, Encoding encoding, uint8_t levels, int32_t watchers);
+  uint8_t levels_wanted(uint32_t cell, Encoding encoding) const;
   void request(uint32_t cell, uint8_t requests);
   static uint8_t join_requests(const Watcher& w);
   void mark_changed(uint32_t cell);
   void decide(Watcher& w, const Steps3& position);
   void forget(Watcher& w, uint32_t i);
+  static Encoding encoding_of(const Watcher& w) {
+    return (w.state & kIsPacked) != 0 ? Encoding::kPacked : Encoding::kProtobuf;
+  }
+  static uint8_t level_of(const Watcher& w, uint32_t i) {
+    return static_cast<uint8_t>((w.level_low >> i & 1) | (w.level_high >> i & 1) << 1);
+  }
+  static uint8_t uses_of(const Watcher& w, uint32_t i);
+  uint8_t level_at(int64_t distance_squared, uint8_t now) const;
+  void set_level(Watcher& w, uint32_t i, uint8_t level);
+  void complete(Watcher& w, uint32_t i);
+  // budget_choice.cc
+  void lose(Watcher& w, uint32_t i);
+  void cut_farthest(Watcher& w);
+  int64_t distance_of(const Watcher& w, uint32_t i) const;
+  int64_t reach_squared(const Watcher& w) const;
+  uint8_t level_cap(const Watcher& w, uint8_t now) const;
+  void note_limited(Watcher& w);
+  void end_gather(Watcher& w);
+  uint64_t choose(Watcher& w, uint32_t tick);
+  uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
+  void leave_out(Watcher& w, uint32_t i, const Publication& p);
+  // gather.cc
+  bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
+  void add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out, ChunkList& chunks);
   bool watches_fully(const Watcher& w, CellKey key) const;
   void add_crossings(const Watcher& w, const Publication& p, ChunkList& chunks) const;
-  void gather_world(Watcher& w, uint32_t tick, ChunkList& chunks, ChunkList& world);
+  void gather_world(Watcher& w, uint32_t tick, uint64_t left_out, ChunkList& chunks,
+                    ChunkList& world);
   const Publication* published(uint32_t cell, uint32_t tick) const;
 
   WorldScale scale_;
+  BudgetConfig budget_;
+  uint32_t floor_anchors_;  // a stale cell waits no longer: a second
   float view_metres_;
+  int32_t rate_steps_[kLevels];  // a cell as near as that has the level; 0 has no end
   CellKey cell_min_, cell_max_;  // of the bounds
   mem::MappedArray<Watcher> watchers_;
   mem::MappedArray<WatchedCell> cells_;
@@ -167,6 +236,7 @@ class InterestTable {
   uint32_t changed_count_ = 0;
   uint32_t free_cells_ = 0;
   uint32_t cells_used_ = 0;
+  uint32_t limited_ = 0;
   CellMap cell_of_;  // packed key -> index in cells_
   InterestCounters counters_;
 };

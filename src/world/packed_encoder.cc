@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The packed half of CellEncoder: CELL_FRAME chunks. A frame that would not fit one chunk is cut:
+// The packed half of CellEncoder: CELL_FRAME chunks, of the chain (against the image before) and of
+// layers (against the anchor or the layer 1). A frame that would not fit one chunk is cut:
 // the parts behind the first are deltas that carry the same frame number and refer to it, so that
 // the chain goes on as if it were one.
 #include <algorithm>
@@ -38,6 +39,7 @@ wire::CellMember CellEncoder::member_record(const Cell& cell, uint16_t slot, Ent
   m.z = shown[2] - cell.key.z * scale_.cell_steps;
   for (int i = 0; i < 3; ++i) {
     m.predictor[i] = shown == image.base ? image.predictor[i] : shown[i] - image.base[i];
+    m.pace[i] = image.pace[i];
   }
   m.flags = image.flags;
   m.name = entities_.player_id(s);
@@ -82,7 +84,14 @@ uint32_t CellEncoder::write_cell_frame(const Write& write, uint32_t entities) {
   return bytes;
 }
 
-CellEncoder::PackedLists CellEncoder::list_packed_change(const Cell& cell) {
+void CellEncoder::sort_lists(const PackedLists& n) {
+  const auto by_slot = [](const auto& a, const auto& b) { return a.slot < b.slot; };
+  std::sort(members_.data(), members_.data() + n.enters, by_slot);
+  std::sort(leaves_.data(), leaves_.data() + n.leaves, by_slot);
+}
+
+// What happened since the last image of the chain.
+CellEncoder::PackedLists CellEncoder::list_chain(const Cell& cell) {
   PackedLists n;
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
     const CellEvent& event = cells_.event(e);
@@ -92,9 +101,7 @@ CellEncoder::PackedLists CellEncoder::list_packed_change(const Cell& cell) {
       leaves_[n.leaves++] = {event.slot, event.has_other, event.other.x, event.other.z};
     }
   }
-  const auto by_slot = [](const auto& a, const auto& b) { return a.slot < b.slot; };
-  std::sort(members_.data(), members_.data() + n.enters, by_slot);
-  std::sort(leaves_.data(), leaves_.data() + n.leaves, by_slot);
+  sort_lists(n);
   cells_.for_each_changed(cell, [&](uint16_t slot, EntitySlot s) {
     if (entities_.membership(s).entered != 0) return;
     const Image& image = entities_.image(s);
@@ -116,12 +123,87 @@ CellEncoder::PackedLists CellEncoder::list_packed_change(const Cell& cell) {
   return n;
 }
 
-ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
-  builder_.begin();
-  const PackedLists n = list_packed_change(cell);
-  wire::CellFrameHeader h = header(cell, cell.frame + 1);
+// What happened since the anchor or the layer 1.
+CellEncoder::PackedLists CellEncoder::list_layer(const Cell& cell, uint8_t layer, bool from_half) {
+  PackedLists n;
+  const uint32_t reference = from_half ? cell.half_frame : cell.anchor_frame;
+  const auto left = [&](uint16_t slot, uint32_t since, bool has_other, CellKey other) {
+    if (cell.holds(since, reference)) leaves_[n.leaves++] = {slot, has_other, other.x, other.z};
+  };
+  for (uint32_t g = cell.first_gone; g != kNone; g = cells_.gone(g).next) {
+    const GoneMember& gone = cells_.gone(g);
+    if (is_after(gone.left, reference)) left(gone.slot, gone.since, gone.has_other, gone.other);
+  }
+  for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
+    const CellEvent& event = cells_.event(e);
+    if (event.kind == CellEvent::kLeave) {
+      left(event.slot, event.since, event.has_other, event.other);
+    }
+  }
+  const auto list = [&](uint16_t slot, EntitySlot s) {
+    if (!cell.holds(entities_.membership(s).since, reference)) {
+      members_[n.enters++] = member_record(cell, slot, s);
+      return;
+    }
+    const wire::CellChange change = change_since(cell, slot, s, layer, from_half);
+    if (change.moved || change.yaw_delta != 0 || change.flags_changed) {
+      changes_[n.changes++] = change;
+    }
+  };
+  if (from_half) {
+    cells_.for_each_since_half(cell, list);
+  } else {
+    cells_.for_each_since_anchor(cell, list);
+  }
+  sort_lists(n);
+  return n;
+}
+
+wire::CellChange CellEncoder::change_since(const Cell& cell, uint16_t slot, EntitySlot s,
+                                           uint8_t layer, bool from_half) const {
+  const Image& image = entities_.image(s);
+  const LayerBase& base = entities_.layer_base(s);
+  const Steps3& from = from_half ? base.half : base.anchor;
+  const Steps3 shown = shown_position(cell.key, image);
+  wire::CellChange change;
+  change.slot = slot;
+  change.moved = shown != from;
+  // Behind a layer 1 the motion up to it is newer than the pace of the anchor.
+  const bool twice = from_half && cell.holds(entities_.membership(s).since, cell.anchor_frame);
+  for (int i = 0; change.moved && i < 3; ++i) {
+    const int32_t pace = twice ? 2 * (base.half[i] - base.anchor[i]) : image.pace[i];
+    change.residual[i] = shown[i] - from[i] - wire::expected_motion(pace, layer);
+  }
+  const uint8_t yaw = from_half ? base.half_yaw : base.anchor_yaw;
+  change.yaw_delta = static_cast<uint8_t>(image.yaw - yaw);
+  change.flags_changed = image.flags != (from_half ? base.half_flags : base.anchor_flags);
+  change.flags = image.flags;
+  return change;
+}
+
+ChunkSpan CellEncoder::packed_chain(const Cell& cell) {
+  wire::CellFrameHeader h = header(cell, frame_);
   h.reference = cell.frame;
-  const bool with_checksum = checksum_due(cell);
+  h.anchor = anchors_ && cell.dirty;
+  h.has_checksum = checksums_;
+  return packed_delta(cell, list_chain(cell), h);
+}
+
+ChunkSpan CellEncoder::packed_layer(const Cell& cell, uint8_t layer) {
+  const bool from_half = layer == 2 && cell.half;
+  wire::CellFrameHeader h = header(cell, frame_);
+  h.reference = from_half ? cell.half_frame : cell.anchor_frame;
+  h.layer = layer;
+  h.has_checksum = checksums_ && layer == 0;
+  return packed_delta(cell, list_layer(cell, layer, from_half), h);
+}
+
+// Writes the lists; `h` is of the whole frame.
+ChunkSpan CellEncoder::packed_delta(const Cell& cell, const PackedLists& n,
+                                    wire::CellFrameHeader h) {
+  builder_.begin();
+  const bool with_checksum = h.has_checksum;
+  const bool anchor = h.anchor;
   if (with_checksum) {
     h.checksum = checksum(cell);
     cells_.note_checksum(cell, h.frame, h.checksum);
@@ -135,7 +217,9 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
     const uint32_t enters = all_left ? std::min(n.enters - at.enters, most.enters) : 0;
     const bool all_in = all_left && at.enters + enters == n.enters;
     const uint32_t changes = all_in ? std::min(n.changes - at.changes, most.changes) : 0;
-    h.has_checksum = with_checksum && all_in && at.changes + changes == n.changes;
+    const bool last = all_in && at.changes + changes == n.changes;
+    h.has_checksum = with_checksum && last;
+    h.anchor = anchor && last;
     const uint32_t bytes = write_cell_frame(
         [&](base::MutableBytes out) {
           return wire::write_cell_delta(out, h, {leaves_.data() + at.leaves, leaves},
@@ -144,7 +228,7 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
         },
         leaves + enters + changes);
     if (bytes == 0) {
-      if (leaves + enters + changes <= 1) {
+      if (leaves <= 1 && enters <= 1 && changes <= 1) {  // as few of each as a part can have
         builder_.fail();
         return {};
       }
@@ -156,7 +240,11 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell) {
     at.changes += changes;
     h.reference = h.frame;
   } while (at.leaves < n.leaves || at.enters < n.enters || at.changes < n.changes);
-  return builder_.finish();
+  const ChunkSpan span = builder_.finish();
+  ++counters_.layer_frames[h.layer];
+  counters_.layer_records[h.layer] += n.leaves + n.enters + n.changes;
+  counters_.layer_bytes[h.layer] += span.bytes;
+  return span;
 }
 
 ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
@@ -165,6 +253,7 @@ ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
   cells_.for_each_member(
       cell, [&](uint16_t slot, EntitySlot s) { members_[count++] = member_record(cell, slot, s); });
   wire::CellFrameHeader h = header(cell, cell.frame);
+  h.layer = 0;
   h.keyframe = true;
   h.checksum = checksum(cell);
   cells_.note_checksum(cell, h.frame, h.checksum);
@@ -177,7 +266,7 @@ ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
     const uint32_t bytes = write_cell_frame(
         [&](base::MutableBytes out) {
           return h.keyframe ? wire::write_cell_keyframe(out, h, part)
-                            : wire::write_cell_delta(out, h, {}, part, {});
+                            : wire::write_cell_delta(out, h, {}, part, {});  // of layer 0
         },
         n);
     if (bytes == 0) {

@@ -12,7 +12,11 @@ namespace {
 // Field numbers of EntitySpawn, EntityUpdate and InterestUpdate.
 constexpr uint32_t kSpawnState = 1;
 constexpr uint32_t kSpawnKind = 2;
+constexpr uint32_t kSpawnCustom = 3;
 constexpr uint32_t kUpdateDelta = 1;
+constexpr uint32_t kUpdateCustom = 2;
+// A whole state, or a spawn without custom state, at its largest.
+constexpr uint32_t kStateBytesMax = 216;
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
 
@@ -52,34 +56,41 @@ void CellEncoder::put_spawn(RecordStream& zone, const Cell& cell, EntitySlot s) 
   wire::encode(out, whole_state(cell, s));
   out.end(state);
   out.varint(kSpawnKind, static_cast<uint32_t>(entities_.image(s).kind));
+  if (entities_.has_custom()) out.bytes(kSpawnCustom, entities_.custom(s).state());
   out.end(spawn);
 }
 
-void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s) {
+void CellEncoder::put_update(RecordStream& zone, const Cell& cell, EntitySlot s, uint8_t fields,
+                             uint32_t base_tick, bool chain) {
   const Image& image = entities_.image(s);
-  if (image.changed == 0) return;
+  if (fields == 0) return;
   wire::PlayerStateDelta m;
   m.player_id = entities_.player_id(s);
-  m.changed_fields = image.changed;
+  m.changed_fields = fields & ~uint32_t{kChangedCustom};
   m.position = metres(shown_position(cell.key, image));
   m.rotation = rotations_[image.yaw];
   m.velocity = {wire::from_velocity(image.velocity[0]), wire::from_velocity(image.velocity[1]),
                 wire::from_velocity(image.velocity[2])};
   m.state_flags = image.flags;
   m.timestamp = now_ms_;
-  m.base_tick = cell.skipped ? cell.base_tick : tick_ - 1;
+  m.base_tick = base_tick;
   m.delta_tick = tick_;
   wire::PbWriter& out = zone.record(1);
   const size_t update = out.begin(wire::kZoneUpdates);
   const size_t delta = out.begin(kUpdateDelta);
   wire::encode(out, m);
   out.end(delta);
+  if ((fields & kChangedCustom) != 0) {
+    // A change is for readers of the chain, who have what was before it.
+    const Custom& custom = entities_.custom(s);
+    out.bytes(kUpdateCustom, chain ? custom.change() : custom.state());
+  }
   out.end(update);
 }
 
-// What every watcher of the cell is told. An enter that is told late counts as new for all: who
-// saw the entity in its old cell may have left that since.
-ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
+// What every watcher of the cell is told at once, whatever its level. An enter that is told late
+// counts as new for all: who saw the entity in its old cell may have left that since.
+ChunkSpan CellEncoder::protobuf_events(const Cell& cell) {
   builder_.begin();
   const auto spawned = [&](const CellEvent& e) {
     return e.kind == CellEvent::kEnter && (!e.has_other || e.tick != tick_);
@@ -105,9 +116,6 @@ ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
       spawns = true;
       put_spawn(zone, cell, event.member);
     }
-    cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
-      if (entities_.membership(s).entered == 0) put_update(zone, cell, s);
-    });
   }
   RecordStream interest(builder_, wire::MessageType::kInterestUpdate, now_ms_, {});
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
@@ -119,6 +127,39 @@ ChunkSpan CellEncoder::protobuf_delta(const Cell& cell) {
     }
   }
   interest.close();
+  return builder_.finish();
+}
+
+// Changes of this tick. Who entered in it was told whole.
+ChunkSpan CellEncoder::protobuf_chain(const Cell& cell) {
+  builder_.begin();
+  RecordStream zone(builder_, wire::MessageType::kZoneUpdate, now_ms_, zone_);
+  const uint32_t base_tick = cell.skipped ? cell.base_tick : tick_ - 1;
+  cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
+    if (entities_.membership(s).entered != 0) return;
+    put_update(zone, cell, s, entities_.image(s).changed, base_tick, true);
+  });
+  zone.close();
+  return builder_.finish();
+}
+
+// What changed since the layer's reference, as it is now.
+ChunkSpan CellEncoder::protobuf_layer(const Cell& cell, uint8_t layer) {
+  builder_.begin();
+  RecordStream zone(builder_, wire::MessageType::kZoneUpdate, now_ms_, zone_);
+  const bool from_half = layer == 2 && cell.half;
+  const auto put = [&](uint16_t, EntitySlot s) {
+    if (entities_.membership(s).entered != 0) return;
+    const Image& image = entities_.image(s);
+    put_update(zone, cell, s, from_half ? image.changed_half : image.changed_anchor,
+               from_half ? cell.half_tick : cell.anchor_tick, false);
+  };
+  if (from_half) {
+    cells_.for_each_since_half(cell, put);
+  } else {
+    cells_.for_each_since_anchor(cell, put);
+  }
+  zone.close();
   return builder_.finish();
 }
 
@@ -170,7 +211,11 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
           put_spawn(zone, cell, event.member);
           break;
         case CrossingKind::kMove:
-          put_update(zone, cell, event.member);
+          // Who saw it seldom in its old cell learns all that it missed there.
+          put_update(
+              zone, cell, event.member,
+              entities_.image(event.member).changed | entities_.image(event.member).changed_anchor,
+              tick_ - 1, false);
           break;
       }
     }
@@ -190,13 +235,16 @@ ChunkSpan CellEncoder::protobuf_crossing(const Cell& cell, CellKey other, Crossi
   return builder_.finish();
 }
 
-// All members, in pieces of kPieceMembers: piece i of the spawns and piece i of the world are the
-// same entities, so a watcher may take some as the one and the rest as the other.
+// All members, in pieces of at most kPieceMembers that fit a chunk: piece i of the spawns and piece
+// i of the world are the same entities, so a watcher may take some as the one and the rest as the
+// other.
 ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
   builder_.begin();
-  static_assert(kPieceMembers * 216 + 2 * RecordStream::kRecordBytesMax < kChunkBytesMax);
+  constexpr uint32_t kPieceBytesMax = kChunkBytesMax - 2 * RecordStream::kRecordBytesMax;
+  static_assert(kPieceMembers * kStateBytesMax < kPieceBytesMax);
   EntitySlot piece[kPieceMembers];
   uint32_t in_piece = 0;
+  uint32_t piece_bytes = 0;
   const auto write_piece = [&] {
     builder_.cut();
     if (request == kProtobufWorld) {
@@ -228,10 +276,14 @@ ChunkSpan CellEncoder::protobuf_members(const Cell& cell, Request request) {
       }
     }
     in_piece = 0;
+    piece_bytes = 0;
   };
   cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+    const uint32_t bytes =
+        kStateBytesMax + (entities_.has_custom() ? 4u + entities_.custom(s).whole_bytes : 0u);
+    if (in_piece == kPieceMembers || piece_bytes + bytes > kPieceBytesMax) write_piece();
     piece[in_piece++] = s;
-    if (in_piece == kPieceMembers) write_piece();
+    piece_bytes += bytes;
   });
   if (in_piece != 0) write_piece();
   return builder_.finish();

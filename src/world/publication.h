@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "world/cell_key.h"
+#include "world/layers.h"
 
 namespace tidegate::world {
 
@@ -33,7 +34,7 @@ struct ChunkSpan {
 
 // What readers may ask of a cell for this tick; bits of SubscribeCell.requests.
 enum Request : uint8_t {
-  kPackedKeyframe = 1,     // for a packed watcher that joins
+  kPackedKeyframe = 1,     // for a packed watcher that joins or takes up the chain; at an anchor
   kPackedDrop = 2,         // for a packed watcher that leaves
   kProtobufSpawns = 4,     // for a protobuf watcher that joins
   kProtobufWorld = 8,      // for a protobuf watcher's WORLD_STATE
@@ -54,23 +55,33 @@ struct CrossingChunks {
   ChunkSpan chunks;
 };
 
+enum PublicationFlag : uint8_t {
+  kRefersToHalf = 1,  // packed_layer refers to the layer 1 before it, not to the anchor
+  kRebased = 2,       // packed_keyframe is for every watcher: earlier anchors hold no longer
+};
+
 struct Publication {
   CellKey cell;
   uint32_t tick = 0;
   uint8_t answered = 0;  // Request bits that this publication answers, also with nothing to send
-  uint8_t unused[3] = {};
+  uint8_t layer = kNoLayer;  // of packed_layer and protobuf_layer
+  uint8_t flags = 0;         // PublicationFlag
+  uint8_t unused = 0;
   uint32_t crossing_count = 0;
-  ChunkSpan packed_delta;       // next frame of the cell's chain
+  ChunkSpan packed_chain;       // next frame of the chain
+  ChunkSpan packed_layer;       // the tick's frame of a layer
   ChunkSpan packed_keyframe;    // the whole cell as of the end of this tick
   ChunkSpan packed_drop;        // forget the cell
-  ChunkSpan protobuf_delta;     // for every protobuf watcher of the cell
+  ChunkSpan protobuf_events;    // who came and went: for every protobuf watcher of the cell
+  ChunkSpan protobuf_chain;     // changes of this tick
+  ChunkSpan protobuf_layer;     // changes since the layer's reference
   ChunkSpan protobuf_spawns;    // all members as of the end of this tick
   ChunkSpan protobuf_world;     // the same as bare WorldStateSnapshot fields
   ChunkSpan protobuf_despawns;  // all members gone from view
   const CrossingChunks* crossings = nullptr;
 };
 static_assert(std::is_trivially_copyable_v<Publication>);
-static_assert(sizeof(Publication) <= 144, "copied once for each reader shard and dirty cell");
+static_assert(sizeof(Publication) <= 192, "copied once for each reader shard and dirty cell");
 
 class PublicationSink {
  public:

@@ -9,7 +9,8 @@ namespace tidegate::world {
 
 namespace {
 
-// An entity on its way to another slice of this process, with its name and its past behind it.
+// An entity on its way to another slice of this process, with its name, custom state and past
+// behind it.
 struct TransferRecord {
   Image image;
   Control control;
@@ -18,9 +19,10 @@ struct TransferRecord {
   uint8_t known;  // 1: watchers of `from` knew it there
   uint8_t state;  // StateBit that travel
   uint8_t name_bytes;
-  uint8_t samples;  // of its past, behind the name
+  uint8_t custom_bytes;
+  uint8_t samples;  // of its past, behind the custom state
 };
-static_assert(sizeof(TransferRecord) + kPlayerIdBytesMax +
+static_assert(sizeof(TransferRecord) + kPlayerIdBytesMax + kCustomBytesMax +
                   History::kTravelMax * sizeof(HistorySample) <=
               kTransferBytesMax);
 static_assert(std::is_trivially_copyable_v<TransferRecord>);
@@ -69,29 +71,54 @@ void WorldSlice::apply_inputs(uint32_t tick) {
   input_count_ = kept;
 }
 
-void WorldSlice::apply(EntitySlot s, const Input& input, uint32_t tick) {
+void WorldSlice::apply(EntitySlot s, const Input& received, uint32_t tick) {
   Image& image = entities_.image(s);
   Control& control = entities_.control(s);
   Membership& membership = entities_.membership(s);
-  if (static_cast<int32_t>(input.client_tick - control.client_tick) < 0) {
+  if (static_cast<int32_t>(received.client_tick - control.client_tick) < 0) {
     // Overtaken on its way through a former owner: what is newer holds.
     ++counters_.inputs_stale;
     return;
   }
-  control.client_tick = input.client_tick;
+  control.client_tick = received.client_tick;
   membership.state |= kResultPending | kAcknowledges;
   activate(s);
-  uint8_t changed = 0;
+  Input input = received;
+  if (hooks_ != nullptr) {
+    if (const uint16_t refused = hooks_->before_input(s, &input); refused != 0) {
+      control.reason = refused;
+      membership.state |= kCorrected;
+      ++counters_.inputs_refused_hook;
+      return;
+    }
+  }
   if (input.has & Input::kPosition) {
     const uint16_t reason = check_move(control, image.position, input.position, tick);
     if (reason != 0) {
-      control.reason = reason;
-      membership.state |= kCorrected;
-      ++(reason == kReasonSpeed ? counters_.inputs_refused_speed : counters_.inputs_refused_bounds);
-      return;
+      ++control.violations;
+      if (hooks_ == nullptr || hooks_->on_violation(s, input, reason) == Verdict::kCorrect) {
+        control.reason = reason;
+        membership.state |= kCorrected;
+        ++(reason == kReasonSpeed ? counters_.inputs_refused_speed
+                                  : counters_.inputs_refused_bounds);
+        return;
+      }
+      ++counters_.violations_forgiven;
+      input.position = scale_.clamp(input.position);
     }
-    if (image.position != input.position) changed |= kChangedPosition;
-    image.position = input.position;
+  }
+  ++counters_.inputs_applied;
+  const uint8_t changed = change_image(s, input, input.position);
+  if (hooks_ != nullptr && changed != 0) hooks_->changed(s, changed);
+}
+
+// Takes over what the input has, `position` in place of its own. Returns ChangedField bits.
+uint8_t WorldSlice::change_image(EntitySlot s, const Input& input, const Steps3& position) {
+  Image& image = entities_.image(s);
+  uint8_t changed = 0;
+  if ((input.has & Input::kPosition) != 0 && image.position != position) {
+    image.position = position;
+    changed |= kChangedPosition;
   }
   if ((input.has & Input::kYaw) != 0 && image.yaw != input.yaw) {
     image.yaw = input.yaw;
@@ -106,10 +133,10 @@ void WorldSlice::apply(EntitySlot s, const Input& input, uint32_t tick) {
     image.flags = input.flags;
     changed |= kChangedFlags;
   }
-  ++counters_.inputs_applied;
-  if (changed == 0) return;
-  image.changed |= changed;
-  cells_.touch(membership);
+  if (changed == 0) return 0;
+  mark_changed(image, changed);
+  cells_.touch(entities_.membership(s));
+  return changed;
 }
 
 // 0, or the error code that refuses the move. An accepted move is taken off the budget, which
@@ -182,7 +209,7 @@ bool WorldSlice::cross(EntitySlot s, CellKey to, uint32_t tick, SliceEvents&) {
   Membership& membership = entities_.membership(s);
   if (!cells_.may_leave(membership.cell) || !cells_.has_room(to)) return false;
   const CellKey from = cells_.cell(membership.cell).key;
-  entities_.image(s).changed |= kChangedPosition;
+  mark_changed(entities_.image(s), kChangedPosition);
   const bool known = cells_.leave(entities_, s, &to, tick);
   cells_.enter(cells_.obtain(to), entities_, s, known ? &from : nullptr, tick);
   return true;
@@ -200,17 +227,22 @@ bool WorldSlice::hand_over(EntitySlot s, ShardId owner, uint32_t tick, SliceEven
   uint8_t bytes[kTransferBytesMax];
   TransferRecord record{};
   record.image = image;
-  record.image.changed |= kChangedPosition;
+  mark_changed(record.image, kChangedPosition);
   record.control = entities_.control(s);
   record.id = id.value;
   record.from = cells_.cell(membership.cell).key;
   record.known = membership.entered == 0;
   record.state = membership.state & kTravellingState;
   record.name_bytes = static_cast<uint8_t>(name.size());
-  record.samples = static_cast<uint8_t>(export_past(s, tick, bytes + sizeof record + name.size()));
+  record.custom_bytes = entities_.has_custom() ? entities_.custom(s).whole_bytes : uint8_t{0};
+  const size_t past = sizeof record + name.size() + record.custom_bytes;
+  record.samples = static_cast<uint8_t>(export_past(s, tick, bytes + past));
   std::memcpy(bytes, &record, sizeof record);
   std::memcpy(bytes + sizeof record, name.data(), name.size());
-  const size_t past = sizeof record + name.size();
+  if (record.custom_bytes != 0) {
+    std::memcpy(bytes + sizeof record + name.size(), entities_.custom(s).whole,
+                record.custom_bytes);
+  }
   if (!events.transfer(owner, {bytes, past + record.samples * sizeof(HistorySample)})) return false;
 
   cells_.leave(entities_, s, &to, tick);
@@ -238,13 +270,13 @@ EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& event
   TransferRecord record;
   TG_ASSERT(bytes.size() >= sizeof record);
   std::memcpy(&record, bytes.data(), sizeof record);
-  const size_t past = sizeof record + record.name_bytes;
+  const size_t past = sizeof record + record.name_bytes + size_t{record.custom_bytes};
   TG_ASSERT(bytes.size() == past + record.samples * sizeof(HistorySample));
   const CellKey to = scale_.cell_of(record.image.position);
   TG_ASSERT(owner_of(to, scale_.shard_count) == self_);
   const EntityId id{record.id};
   const EntitySlot s =
-      cells_.has_room(to)
+      has_room(record.image.kind) && cells_.has_room(to)
           ? entities_.add(id, base::as_text(bytes.subspan(sizeof record, record.name_bytes)),
                           record.image.kind)
           : kNoEntity;
@@ -253,6 +285,11 @@ EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& event
     return EntityId::none();
   }
   entities_.image(s) = record.image;
+  if (record.custom_bytes != 0 && entities_.has_custom()) {
+    // Dirty: what was not told before it left is told with the crossing.
+    entities_.custom(s).set(bytes.subspan(sizeof record + record.name_bytes, record.custom_bytes),
+                            {});
+  }
   TG_ASSERT(record.samples <= History::kTravelMax);
   HistorySample samples[History::kTravelMax];
   std::memcpy(samples, bytes.data() + past, record.samples * sizeof(HistorySample));

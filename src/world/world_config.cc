@@ -17,6 +17,8 @@ const char* describe(ConfigStatus status) {
       return "cell_size must be 100 to 4096 whole position steps";
     case ConfigStatus::kViewDistance:
       return "view_distance must be positive and at most 3.2 cells";
+    case ConfigStatus::kRates:
+      return "rate distances must rise from full over half to quarter rate";
     case ConfigStatus::kBounds:
       return "bounds are empty or too far for 16-bit cell coordinates";
     case ConfigStatus::kSpeed:
@@ -40,6 +42,10 @@ ConfigStatus WorldConfig::check() const {
   }
   if (!(view_distance > 0.0F && view_distance <= kViewCellsMax * cell_size)) {
     return ConfigStatus::kViewDistance;
+  }
+  if (!(full_rate_distance >= 0.0F && full_rate_distance <= half_rate_distance &&
+        half_rate_distance <= quarter_rate_distance && quarter_rate_distance <= 1e6F)) {
+    return ConfigStatus::kRates;
   }
   if (!(max_speed > 0.0F && max_speed <= 10'000.0F && speed_tolerance >= 1.0F &&
         speed_tolerance <= 100.0F)) {

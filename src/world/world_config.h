@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/assert.h"
+#include "world/budget.h"
 #include "world/cell_key.h"
 
 namespace tidegate::world {
@@ -23,6 +24,7 @@ enum class ConfigStatus : uint8_t {
   kTickRate,      // tick_rate not within 1..240
   kCellSize,      // not a whole number of steps within 100..4096, or not a power-of-step multiple
   kViewDistance,  // would need more than kActiveCellsMax cells
+  kRates,         // not 0 <= full <= half <= quarter rate distance
   kBounds,        // empty, or a cell coordinate does not fit 16 bits
   kSpeed,         // max_speed or tolerance not positive
   kSpawn,         // spawn outside the bounds
@@ -31,20 +33,27 @@ enum class ConfigStatus : uint8_t {
 const char* describe(ConfigStatus status);
 
 struct WorldConfig {
-  uint32_t tick_rate = 60;        // ticks a second
-  float cell_size = 64.0F;        // metres, edge of a cell
-  float position_step = 0.02F;    // metres
-  float view_distance = 100.0F;   // metres, the largest a client can ask for
-  float max_speed = 12.0F;        // metres a second
-  float speed_tolerance = 1.15F;  // factor on max_speed: clocks drift, inputs bunch
+  uint32_t tick_rate = 60;       // ticks a second
+  float cell_size = 64.0F;       // metres, edge of a cell
+  float position_step = 0.02F;   // metres
+  float view_distance = 100.0F;  // metres, the largest a client can ask for
+  // Cells as near as that are sent at the full, half and quarter tick rate, others at an eighth.
+  float full_rate_distance = 24.0F;      // metres
+  float half_rate_distance = 40.0F;      // metres
+  float quarter_rate_distance = 100.0F;  // metres
+  float max_speed = 12.0F;               // metres a second
+  float speed_tolerance = 1.15F;         // factor on max_speed: clocks drift, inputs bunch
   float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
   float spawn_radius = 0.0F;                            // metres
+  BudgetConfig budget;                                  // of each watcher
   uint32_t linger_ms = 10'000;  // an entity stays so long without a connection
   uint32_t entities = 10'000;   // limit of each shard: all may gather on one
+  uint32_t npcs = UINT32_MAX;   // of them at most so many that are no players
   uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers
   uint32_t shard_count = 1;     // 1..kShardsMax
+  bool custom_state = false;    // whether entities carry bytes of the game's own
   uint32_t history_ticks = 0;   // past states kept of each entity; 0: none
   std::string_view zone_id = "main";  // outlives the world
 

@@ -7,18 +7,27 @@
 namespace tidegate::world {
 
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self)
-    : WorldSlice(config, self, tick_arena_bytes(config.entities, config.cells)) {}
+    : WorldSlice(config, self,
+                 tick_arena_bytes(config.entities, config.cells) +
+                     (config.custom_state ? size_t{config.entities} * 4 * kCustomBytesMax : 0)) {}
 
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes)
     : scale_(config),
       self_(self),
-      entities_(config.entities),
+      entities_(config.entities, config.custom_state),
+      npcs_(config.npcs),
       history_(config.entities, config.history_ticks),
       cells_(config.cells, config.entities),
       arena_(arena_bytes),
       encoder_(config, scale_, entities_, cells_, arena_),
       inputs_(size_t{config.entities} * 4),
       active_(config.entities) {}
+
+// What is no player has room of its own, so that it never takes a player's.
+bool WorldSlice::has_room(EntityKind kind) const {
+  return entities_.count() < entities_.limit() &&
+         (kind == EntityKind::kPlayer || entities_.others() < npcs_);
+}
 
 // Entities on their way out are not found: they take no input and no connection.
 EntitySlot WorldSlice::find_present(EntityId id) const {
@@ -51,17 +60,20 @@ SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_t
     return SpawnStatus::kNotOwner;
   }
   if (entities_.find(id) != kNoEntity) return SpawnStatus::kExists;
-  if (entities_.count() == entities_.limit() || !cells_.has_room(key)) return SpawnStatus::kFull;
+  if (!has_room(spec.kind) || !cells_.has_room(key)) return SpawnStatus::kFull;
   const EntitySlot s = entities_.add(id, spec.player_id, spec.kind);
   history_.begin(s);
   Image& image = entities_.image(s);
   image.position = image.base = spec.position;
   image.yaw = image.base_yaw = spec.yaw;
+  std::memcpy(image.velocity, spec.velocity, sizeof image.velocity);
+  image.flags = spec.flags;
   Control& control = entities_.control(s);
   control.connection = spec.connection;
   control.connection_shard = spec.connection_shard;
   control.budget = scale_.budget_max;
   control.budget_tick = now_tick;
+  control.tag = spec.tag;
   control.simulated_tick = now_tick - 1;
   if (spec.connection.valid()) {
     entities_.membership(s).state |= kResultPending;
@@ -161,19 +173,64 @@ Queued WorldSlice::queue_input(EntityId id, const Input& input) {
   return {};
 }
 
-bool WorldSlice::subscribe(ShardId reader, CellKey key, bool packed, bool protobuf,
-                           uint8_t requests) {
+Queued WorldSlice::place(EntityId id, const Input& to) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  Input input = to;
+  if ((input.has & Input::kFlags) == 0) input.flags = entities_.image(s).flags;
+  const uint8_t changed = change_image(s, input, scale_.clamp(input.position));
+  activate(s);
+  Control& control = entities_.control(s);
+  if ((changed & kChangedPosition) != 0 && control.connection.valid()) {
+    // Its client has to hear of it, and its connection's shard where it sees from.
+    entities_.membership(s).state |= kResultPending | kAcknowledges | kCorrected;
+    control.reason = 0;
+  }
+  return {};
+}
+
+Queued WorldSlice::set_custom(EntityId id, base::Bytes whole, base::Bytes change) {
+  TG_ASSERT(entities_.has_custom());
+  TG_ASSERT(whole.size() <= kCustomBytesMax && change.size() <= kCustomBytesMax);
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  entities_.custom(s).set(whole, change);
+  entities_.custom(s).marked = 0;
+  if (whole.empty()) return {};
+  mark_changed(entities_.image(s), kChangedCustom);
+  cells_.touch(entities_.membership(s));
+  return {};
+}
+
+Queued WorldSlice::mark_custom(EntityId id, bool* first) {
+  TG_ASSERT(entities_.has_custom());
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  *first = entities_.custom(s).marked == 0;
+  entities_.custom(s).marked = 1;
+  return {};
+}
+
+bool WorldSlice::subscribe(ShardId reader, CellKey key, uint8_t packed_levels,
+                           uint8_t protobuf_levels, uint8_t requests) {
   TG_ASSERT(reader.value < kShardsMax);
   const uint64_t bit = uint64_t{1} << reader.value;
   uint32_t c = cells_.find(key);
   if (c == kNone) {
-    if (!packed && !protobuf && requests == 0) return true;
+    if ((packed_levels | protobuf_levels | requests) == 0) return true;
     c = cells_.obtain(key);
     if (c == kNone) return false;
   }
   Cell& cell = cells_.cell(c);
-  cell.packed_readers = packed ? cell.packed_readers | bit : cell.packed_readers & ~bit;
-  cell.protobuf_readers = protobuf ? cell.protobuf_readers | bit : cell.protobuf_readers & ~bit;
+  const auto assign = [bit](uint64_t& readers, bool reads) {
+    readers = reads ? readers | bit : readers & ~bit;
+  };
+  for (uint32_t level = 0; level < kLevels; ++level) {
+    assign(cell.packed_at[level], (packed_levels >> level & 1) != 0);
+    assign(cell.protobuf_at[level], (protobuf_levels >> level & 1) != 0);
+  }
+  assign(cell.packed_readers, packed_levels != 0);
+  assign(cell.protobuf_readers, protobuf_levels != 0);
   if (requests != 0) {
     cell.requests |= requests;
     cell.requesters |= bit;

@@ -22,13 +22,15 @@
 #include "world/entity_table.h"
 #include "world/history.h"
 #include "world/publication.h"
+#include "world/slice_hooks.h"
 #include "world/tick_arena.h"
 #include "world/world_config.h"
 
 namespace tidegate::world {
 
 inline constexpr uint32_t kInputsPerTick = 16;  // of one entity; later ones replace the last
-inline constexpr size_t kTransferBytesMax = 256 + History::kTravelMax * sizeof(HistorySample);
+inline constexpr size_t kTransferBytesMax =     // serialised entity
+    256 + kCustomBytesMax + History::kTravelMax * sizeof(HistorySample);
 
 // Error codes of protocol.md that stand in MoveResult::reason.
 inline constexpr uint16_t kReasonSpeed = 4010;
@@ -36,10 +38,10 @@ inline constexpr uint16_t kReasonBounds = 4011;
 
 // One PLAYER_MOVE in the world's units. Crosses mailboxes by value.
 struct Input {
-  enum Has : uint8_t { kPosition = 1, kYaw = 2, kVelocity = 4 };
+  enum Has : uint8_t { kPosition = 1, kYaw = 2, kVelocity = 4, kFlags = 8 };
   Steps3 position;
   uint32_t client_tick;
-  uint32_t flags;       // always applied
+  uint32_t flags;       // of a client always applied
   int16_t velocity[3];  // wire/quantise.h
   uint8_t yaw;
   uint8_t has;  // Has bits
@@ -79,6 +81,9 @@ struct SpawnSpec {
   uint8_t yaw = 0;
   ShardId connection_shard;
   ConnectionRef connection;  // invalid: lingers from the start unless it is no player
+  int16_t velocity[3] = {};
+  uint32_t flags = 0;
+  uint64_t tag = 0;  // the game's own word; travels with the entity
 };
 
 enum class SpawnStatus : uint8_t {
@@ -112,6 +117,7 @@ struct SliceCounters {
   uint64_t inputs_stale = 0, inputs_dropped = 0;
   uint64_t inputs_merged = 0;  // above kInputsPerTick: replaced the one before
   uint64_t transfers_out = 0, transfers_in = 0, transfers_postponed = 0, arrivals_refused = 0;
+  uint64_t inputs_refused_hook = 0, violations_forgiven = 0;
   uint64_t spawned = 0, gone = 0;
 };
 
@@ -128,15 +134,28 @@ class WorldSlice {
   // Leaves the world in the next simulate(), with gone().
   Queued remove(EntityId id);
   Queued queue_input(EntityId id, const Input& input);
+  // Moves an entity as the game says: no checks but the bounds, to which it is cut. `has` of the
+  // input says what changes; flags with kFlags only. A client is answered as if corrected, with
+  // reason 0. Before simulate() of the tick.
+  Queued place(EntityId id, const Input& to);
+  // Custom state; see custom_state.h. Only with WorldConfig::custom_state.
+  Queued set_custom(EntityId id, base::Bytes whole, base::Bytes change);
+  // Remembers that the game's state of the entity is to be written anew; `first`: it was not
+  // remembered yet. set_custom() forgets it.
+  Queued mark_custom(EntityId id, bool* first);
+  // Asked in simulate(); null: none.
+  void set_hooks(SliceHooks* hooks) { hooks_ = hooks; }
 
   void simulate(uint32_t tick, SliceEvents& events);
   // Takes over an entity from another slice; `bytes` as given to transfer(). Returns its id, none
   // when the limits refuse it (they are to be chosen so that they never do).
   EntityId arrive(base::Bytes bytes, uint32_t tick, SliceEvents& events);
 
-  // Interest of shard `reader` in a cell of this slice. `requests`: Request bits, answered in the
-  // next encode (or a later one when that did not fit). False at the cell limit.
-  bool subscribe(ShardId reader, CellKey cell, bool packed, bool protobuf, uint8_t requests);
+  // Interest of shard `reader` in a cell of this slice: the levels of its watchers as bits.
+  // `requests`: Request bits, answered in the next encode (a keyframe at the next anchor; or later
+  // when that did not fit). False at the cell limit.
+  bool subscribe(ShardId reader, CellKey cell, uint8_t packed_levels, uint8_t protobuf_levels,
+                 uint8_t requests);
   // Publishes every changed or asked-for cell. Resets the arena first. `now_ms` (Unix) stands in
   // the envelopes and snapshots.
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
@@ -169,8 +188,10 @@ class WorldSlice {
     Input input;
   };
 
+  bool has_room(EntityKind kind) const;
   void activate(EntitySlot s);
-  void apply(EntitySlot s, const Input& input, uint32_t tick);
+  void apply(EntitySlot s, const Input& received, uint32_t tick);
+  uint8_t change_image(EntitySlot s, const Input& input, const Steps3& position);
   uint16_t check_move(Control& control, const Steps3& from, const Steps3& to, uint32_t tick) const;
   void apply_inputs(uint32_t tick);
   void expire_lingering(uint32_t tick);
@@ -188,6 +209,7 @@ class WorldSlice {
   WorldScale scale_;
   ShardId self_;
   EntityTable entities_;
+  uint32_t npcs_;  // limit of what is no player
   History history_;
   CellStreams cells_;
   TickArena arena_;
@@ -198,6 +220,7 @@ class WorldSlice {
   uint32_t active_count_ = 0;
   uint32_t lingering_ = 0;     // entities with a linger deadline
   uint32_t linger_check_ = 0;  // tick of the earliest of these deadlines
+  SliceHooks* hooks_ = nullptr;
   SliceCounters counters_;
 };
 

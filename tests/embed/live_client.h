@@ -14,12 +14,14 @@
 #include <cstdlib>
 #include <ctime>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "client/client.h"
 #include "crypto/jwt_sign.h"
+#include "wire/pb.h"
 
 namespace tidegate::embed_test {
 
@@ -128,6 +130,10 @@ class LiveClient final : public client::ClientEvents {
   std::vector<uint32_t> errors;
   uint64_t acks = 0;
   wire::MoveAck last_ack;
+  std::vector<std::string> environments;       // encoded, as they came
+  std::map<std::string, uint32_t> kinds;       // of spawns in ZONE_UPDATE
+  std::map<std::string, std::string> customs;  // the last bytes of each
+  uint64_t custom_count = 0;
 
  private:
   void turn(int wait_ms) {
@@ -145,6 +151,35 @@ class LiveClient final : public client::ClientEvents {
     } else if (n == 0 || errno != EAGAIN) {
       gone_ = true;
       client_->on_disconnected();
+    }
+  }
+  // What the picture leaves out: custom state, kinds of what came into view, the environment.
+  void on_world_payload(base::Instant, uint32_t type, base::Bytes payload) override {
+    const bool snapshot = type == static_cast<uint32_t>(wire::MessageType::kWorldState);
+    wire::PbReader in(payload);
+    while (in.next()) {
+      if (in.field() == (snapshot ? 7u : wire::kZoneEnvironment)) {
+        environments.emplace_back(in.text());
+      } else if (!snapshot &&
+                 (in.field() == wire::kZoneSpawns || in.field() == wire::kZoneUpdates)) {
+        read_entity(in.bytes(), in.field() == wire::kZoneSpawns);
+      }
+    }
+  }
+  void read_entity(base::Bytes bytes, bool spawn) {
+    std::string name;
+    wire::PbReader in(bytes);
+    while (in.next()) {
+      if (in.field() == 1) {
+        wire::PbReader state(in.bytes());
+        if (state.next() && state.field() == 1) name = state.text();
+        if (spawn) kinds[name] = 0;
+      } else if (spawn && in.field() == 2) {
+        kinds[name] = static_cast<uint32_t>(in.varint());
+      } else if (in.field() == (spawn ? 3u : 2u)) {
+        customs[name] = in.text();
+        ++custom_count;
+      }
     }
   }
   void on_custom(base::Instant, uint32_t type, base::Bytes payload) override {

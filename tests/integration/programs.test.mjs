@@ -158,6 +158,20 @@ describe('serve', () => {
     await fine.leave();
     await server.stop();
   });
+  test('slow readers get less, one that reads nothing is closed with 1013, nobody waits for more than 64 KiB', async () => {
+    const server = await startServer({ budget: { stall_timeout: '5s' } }, { folder });
+    const { code, output } = await run('tidegate-load', ['--url', server.url, '--secret', secret, '--bots', '40',
+      '--area', '40', '--encoding', 'protobuf', '--stalled', '1', '--slow', '4', '--slow-rate', '16000', '--duration', '10s']);
+    assert.equal(code, 0, output);
+    const { metrics } = await import('../conformance/lib/server.mjs');
+    const { sum } = await metrics(server);
+    assert.equal(sum('tidegate_slow_closed_total'), 1);
+    assert.equal(sum('tidegate_connections_closed_total', 'slow_consumer'), 1);
+    assert.ok(sum('tidegate_frames_left_out_total') > 0);
+    const waited = sum('tidegate_backlog_bytes_max');  // of the shards together
+    assert.ok(waited > 0 && waited <= 2 * 65536, `${waited} bytes`);
+    await server.stop();
+  });
 });
 
 describe('demo', () => {

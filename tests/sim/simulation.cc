@@ -7,6 +7,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "crowd.h"
 #include "mailbox/snapshot_record.h"
 
 namespace tidegate::sim {
@@ -129,9 +130,10 @@ class Player final : public client::ClientEvents {
   // Reads and writes what the network takes; false when the connection is over.
   bool turn(Instant now) {
     uint8_t buffer[8192];
-    // A slow reader takes one buffer a turn, the others all there is.
-    for (int i = 0; i < (slow_ ? 1 : 64); ++i) {
-      const uint32_t n = socket_->receive({buffer, sizeof buffer});
+    // A slow reader takes a few bytes a turn, the others all there is.
+    for (int i = 0; i < (bytes_a_turn_ == 0 ? 64 : 1); ++i) {
+      const uint32_t room = bytes_a_turn_ == 0 ? sizeof buffer : bytes_a_turn_;
+      const uint32_t n = socket_->receive({buffer, room});
       if (n == 0) break;
       client_->on_bytes(now, {buffer, n});
     }
@@ -194,7 +196,7 @@ class Player final : public client::ClientEvents {
   uint64_t flips_healed() const {
     return flips_healed_ + client_->picture().counters().flips_healed;
   }
-  void set_slow(bool slow) { slow_ = slow; }
+  void set_slow(uint32_t bytes_a_turn) { bytes_a_turn_ = bytes_a_turn; }
   const client::WorldPicture& picture() const { return client_->picture(); }
   const std::string& problem() const { return problem_; }
 
@@ -218,7 +220,7 @@ class Player final : public client::ClientEvents {
   base::Prng prng_;
   std::string name_;
   bool packed_;
-  bool slow_ = false;
+  uint32_t bytes_a_turn_ = 0;  // 0: reads all there is
   std::unique_ptr<client::Client> client_;
   io::SimClientSocket* socket_ = nullptr;
   wire::Vector3 at_, target_;
@@ -237,7 +239,8 @@ class Simulation {
         fabric_({.shards = plan.shards,
                  .shard_ring_bytes = 256 * 1024,
                  .control_ring_bytes = 256 * 1024}),
-        control_(fabric_) {
+        control_(fabric_),
+        crowd_(plan_) {
     shard::ShardConfig config;
     config.count = plan.shards;
     config.seed = plan.seed;
@@ -256,6 +259,12 @@ class Simulation {
     config.endpoint.big_inputs = 16;
     config.endpoint.rules.subprotocols = kSubprotocols;
     config.messages_per_second = 200;
+    if (plan.npcs != 0) {
+      config.hooks = crowd_.hooks();
+      config.world.custom_state = true;
+    }
+    config.world.budget.queue_bytes = 48 * 1024;
+    config.world.budget.stall_ms = 1500;
     for (uint32_t i = 0; i < plan.shards; ++i) {
       ios_.push_back(std::make_unique<io::SimIo>(
           network_,
@@ -283,7 +292,7 @@ class Simulation {
   Outcome run() {
     const int64_t step_ms = 2;
     const int64_t walk_until = static_cast<int64_t>(plan_.seconds * 1000);
-    const int64_t quiet_until = walk_until + 3000;
+    const int64_t quiet_until = walk_until + 9000;  // budgets recover
     const double moves_per_step = plan_.move_rate * static_cast<double>(step_ms) / 1000;
     for (int64_t ms = 0; ms < quiet_until && outcome_.failure.empty(); ms += step_ms) {
       const bool walking = ms < walk_until;
@@ -303,8 +312,11 @@ class Simulation {
           p.disconnect(network_);
           continue;
         }
-        if (walking && plan_.faults && prng_.chance(0.0005)) p.set_slow(prng_.chance(0.3));
-        if (!walking) p.set_slow(false);
+        if (walking && plan_.faults && prng_.chance(0.0005)) {
+          // Down to 2 kB a second.
+          p.set_slow(prng_.chance(0.3) ? 4u << prng_.below(10) : 0);
+        }
+        if (!walking) p.set_slow(0);
         if (walking && plan_.faults && prng_.chance(0.0002)) p.flip(network_.now());
         const bool phase = prng_.unit() < moves_per_step;
         // Without faults everybody begins at one time, so that the worlds can be compared.
@@ -355,6 +367,9 @@ class Simulation {
 
   void check_running() {
     for (size_t i = 0; i < shards_.size(); ++i) {
+      if (counters_[i]->get(metrics::Gauge::kBacklogBytesMax) > config_backlog_) {
+        fail("more waits for a client than the limit");
+      }
       if (shards_[i]->outbox_waiting() > kOutboxLimit) {
         fail("shard " + std::to_string(i) + " has too much waiting in front of its rings");
       }
@@ -420,11 +435,12 @@ class Simulation {
     check_snapshot(truth);
     std::unordered_map<uint32_t, std::vector<std::string>> by_cell;
     for (const auto& [name, t] : truth) by_cell[scale.cell_of(t.position).packed()].push_back(name);
-    if (truth.size() != players_.size()) {
+    if (truth.size() != players_.size() + plan_.npcs) {
       fail(std::to_string(truth.size()) + " entities for " + std::to_string(players_.size()) +
-           " players");
+           " players and " + std::to_string(plan_.npcs) + " NPCs");
       return;
     }
+    if (crowd_.refused() != 0) fail("the world refused what its tick hook did");
     for (auto& p : players_) {
       if (!p->in_world()) {
         fail(p->name() + " is not in the world at the end");
@@ -519,6 +535,9 @@ class Simulation {
     }
     for (size_t i = 0; i < shards_.size(); ++i) {
       outcome_.state_hash += world_hash(shards_[i]->slice().entities());
+      outcome_.left_out += counters_[i]->get(metrics::Counter::kFramesLeftOut);
+      outcome_.slow_closed += counters_[i]->get(metrics::Counter::kSlowClosed);
+      outcome_.overflows += counters_[i]->get(metrics::Counter::kBacklogOverflow);
       outcome_.handovers += counters_[i]->get(metrics::Counter::kHandovers);
     }
     outcome_.ticks = shards_[0]->current_tick();
@@ -548,6 +567,7 @@ class Simulation {
   // Everybody leaves; after the linger the world and the tables are empty.
   void check_orphans(int64_t from_ms) {
     for (auto& p : players_) p->disconnect(network_);
+    crowd_.end();
     for (int64_t ms = from_ms; ms < from_ms + 2500; ms += 2) {
       for (int round = 0; round < 3; ++round) {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
@@ -570,6 +590,7 @@ class Simulation {
   io::SimNetwork network_;
   mailbox::Fabric fabric_;
   Control control_;
+  Crowd crowd_;
   io::SimWaker control_waker_;
   NoWakes no_wakes_;
   std::vector<std::unique_ptr<io::SimIo>> ios_;
@@ -578,6 +599,7 @@ class Simulation {
   std::vector<std::unique_ptr<Player>> players_;
   Outcome outcome_;
   uint32_t checked_tick_ = 0;
+  uint32_t config_backlog_ = shard::ShardConfig{}.endpoint.backlog_bytes;
 };
 
 }  // namespace

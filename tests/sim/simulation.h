@@ -4,7 +4,7 @@
 //   one owner      an entity is on one shard, and a player has one entity
 //   pictures       no checksum mismatch, no chain gap, no double enter, nothing unknown changed;
 //                  at the end each picture is the world around its player
-//   bounded        what waits in front of rings stays below its limit
+//   bounded        what waits in front of rings and sockets stays below its limit
 //   no orphan      when all clients have gone and the linger is over, nobody is left
 // A failure is one line that names the seed; the same seed runs the same way again.
 // Thread: one. Owner: main. Limits: 62 shards.
@@ -28,6 +28,7 @@ struct Plan {
   uint64_t seed = 1;
   uint32_t shards = 4;
   uint32_t clients = 200;
+  uint32_t npcs = 24;  // walk in circles over all borders, driven by a tick hook
   double seconds = 6;  // of walking
   double move_rate = 20;
   float speed = 11;    // metres a second
@@ -40,6 +41,8 @@ struct Outcome {
   uint64_t state_hash = 0;  // of the world at the end, independent of the number of shards
   uint64_t trace_hash = 0;  // of the network: the same for the same seed
   uint64_t updates = 0, checksums = 0, handovers = 0, reconnects = 0, healed = 0, ticks = 0;
+  uint64_t left_out = 0, slow_closed = 0;  // by budgets
+  uint64_t overflows = 0;  // connections cut because even the last rung was not enough
 };
 
 Outcome run(const Plan& plan);

@@ -39,7 +39,7 @@ BANNED = [
     (r'std::(jthread|thread|async)\b|\bpthread_create\s*\(', 'starts a thread',
      ('server/', 'control/')),
     (r'std::(recursive_|shared_|timed_)?mutex\b|std::(lock_guard|unique_lock|scoped_lock)\b|'
-     r'std::condition_variable', 'takes a lock', ('server/', 'control/')),
+     r'std::condition_variable', 'takes a lock', ('server/', 'control/', 'embed/')),
     (r'\b(sleep|usleep|nanosleep)\s*\(|\bsleep_for\b|\bsleep_until\b', 'sleeps', ('control/',)),
     (r'\bthrow\b', 'throws', ()),
     (r'\bcatch\s*\(', 'catches: exceptions end where a library throws them', ('control/', 'embed/')),

@@ -93,6 +93,12 @@ int main(int argc, char** argv) {
   app.add_option("--encoding", encoding, "packed or protobuf")
       ->capture_default_str()
       ->check(CLI::IsMember({"packed", "protobuf"}));
+  app.add_option("--budget", o.budget, "bytes a second to ask for, 0: the server's choice")
+      ->capture_default_str();
+  app.add_option("--stalled", o.stalled, "so many bots read nothing once they are in the world")
+      ->capture_default_str();
+  app.add_option("--slow", o.slow, "so many bots read --slow-rate only")->capture_default_str();
+  app.add_option("--slow-rate", o.slow_rate, "bytes a second")->capture_default_str();
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
@@ -184,8 +190,8 @@ int main(int argc, char** argv) {
     auto now = std::make_unique<load::Sums>();
     load::sum(stats, o.processes, now.get());
     const uint64_t in = o.mode == load::Mode::kEcho ? now->connected : now->in_world;
-    if (measured_from == 0 &&
-        (in + now->refused + now->lost >= o.bots || elapsed() > connect_limit || interrupted)) {
+    if (measured_from == 0 && (in + now->refused + now->lost + now->slow_lost >= o.bots ||
+                               elapsed() > connect_limit || interrupted)) {
       connect_seconds = elapsed();
       measured_from = elapsed() + 0.5;  // the first looks at the world are over
       control->measure_from_ns.store(

@@ -26,7 +26,11 @@ struct Options {
   double area = 300;           // metres, edge of the square around the origin
   float view_distance = 0;     // metres, 0: the server's
   bool packed = true;
-  uint32_t mark_every = 10;  // each n-th bot carries its send time to its neighbours
+  uint32_t budget = 0;          // bytes a second that each bot asks for, 0: the server's choice
+  uint32_t stalled = 0;         // the first so many bots read nothing once they are in the world
+  uint32_t slow = 0;            // ... and the next so many read slow_rate bytes a second;
+  uint32_t slow_rate = 16'000;  // neither of them counts in latencies and delivery
+  uint32_t mark_every = 10;     // each n-th bot carries its send time to its neighbours
   uint32_t echo_bytes = 64;
   double report_every = 10;  // seconds between two checksums sent by a bot of cells that agree
   double flip_every = 0;     // seconds between two bits flipped in a process' pictures; 0: none

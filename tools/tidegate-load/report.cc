@@ -59,6 +59,7 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->in_world += get(s.in_world);
     out->refused += get(s.refused);
     out->lost += get(s.lost);
+    out->slow_lost += get(s.slow_lost);
     out->moves_sent += get(s.moves_sent);
     out->moves_acked += get(s.moves_acked);
     out->moves_corrected += get(s.moves_corrected);
@@ -108,7 +109,7 @@ std::string generator_verdict(const Sums& s) {
 bool all_good(const Options& o, const Sums& s) {
   return s.workers_died == 0 && s.refused == 0 && s.lost == 0 && s.checksum_mismatches == 0 &&
          s.chain_gaps == 0 && s.malformed == 0 && s.violations == 0 && s.flips_late == 0 &&
-         (o.mode == Mode::kEcho ? s.connected : s.in_world) == o.bots;
+         (o.mode == Mode::kEcho ? s.connected : s.in_world) + s.slow_lost == o.bots;
 }
 
 std::string to_json(const Options& o, const Sums& s, double seconds, double connect_seconds) {
@@ -117,8 +118,8 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
          name_of(o.mode), o.bots, seconds, o.packed ? "packed" : "protobuf");
   append(out,
          ",\n  \"connected\": %" PRIu64 ", \"in_world\": %" PRIu64 ", \"refused\": %" PRIu64
-         ", \"lost\": %" PRIu64,
-         s.connected, s.in_world, s.refused, s.lost);
+         ", \"lost\": %" PRIu64 ", \"slow_lost\": %" PRIu64,
+         s.connected, s.in_world, s.refused, s.lost, s.slow_lost);
   append(out, ",\n  \"connect_seconds\": %.3f, \"connections_per_second\": %.1f", connect_seconds,
          connect_seconds > 0 ? o.bots / connect_seconds : 0);
   append(out,
@@ -167,9 +168,9 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
                                : "protobuf",
          seconds);
   append(out,
-         "  connections            %" PRIu64 " in, %" PRIu64 " refused, %" PRIu64
-         " lost; all in after %.2f s\n",
-         s.connected, s.refused, s.lost, connect_seconds);
+         "  connections            %" PRIu64 " in, %" PRIu64 " refused, %" PRIu64 " lost, %" PRIu64
+         " slow ones closed; all in after %.2f s\n",
+         s.connected, s.refused, s.lost, s.slow_lost, connect_seconds);
   latency_text(out, "connect and login", s.connect_us);
   latency_text(out, "input to MOVE_ACK", s.ack_us);
   latency_text(out, "input to neighbour", s.neighbour_us);

@@ -12,7 +12,7 @@
 namespace tidegate::load {
 
 struct Sums {
-  uint64_t connecting = 0, connected = 0, in_world = 0, refused = 0, lost = 0;
+  uint64_t connecting = 0, connected = 0, in_world = 0, refused = 0, lost = 0, slow_lost = 0;
   uint64_t moves_sent = 0, moves_acked = 0, moves_corrected = 0;
   uint64_t frames = 0, updates = 0, enters = 0, leaves = 0;
   uint64_t checksums = 0, checksum_mismatches = 0, chain_gaps = 0, malformed = 0, violations = 0;
@@ -36,7 +36,7 @@ std::string live_line(const Options& options, const Sums& now, const Sums& befor
 
 // Empty when the generator kept its schedule; else why its numbers are not the server's.
 std::string generator_verdict(const Sums& sums);
-// True when nobody was refused or lost and every picture agreed.
+// True when nobody was refused or lost (but bots that read slowly) and every picture agreed.
 bool all_good(const Options& options, const Sums& sums);
 
 }  // namespace tidegate::load

@@ -14,6 +14,7 @@ struct Stats {
   using Count = std::atomic<uint64_t>;
   Count connecting{0}, connected{0}, in_world{0};  // connected and in_world: now
   Count refused{0}, lost{0};                       // never in, or gone before the end
+  Count slow_lost{0};                              // of those that read slowly
   Count moves_sent{0}, moves_acked{0}, moves_corrected{0};
   Count frames{0}, updates{0}, enters{0}, leaves{0};
   Count checksums{0}, checksum_mismatches{0}, chain_gaps{0}, malformed{0}, violations{0};

@@ -43,6 +43,7 @@ bool Bot::open(base::Instant intended) {
   config.path = o.path;
   config.encoding = o.packed ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
   config.view_distance = o.view_distance;
+  config.max_bytes_per_second = o.budget;
   config.echo = o.mode == Mode::kEcho;
   config.report_interval = base::nanoseconds(static_cast<int64_t>(o.report_every * 1e9));
   if (!config.echo) {
@@ -63,6 +64,10 @@ bool Bot::open(base::Instant intended) {
   }
   const int one = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  if (limited()) {  // what it does not read must not vanish in its kernel
+    const int bytes = 16 * 1024;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
   sockaddr_in to{};
   if (v4) {
     to.sin_family = AF_INET;
@@ -91,9 +96,29 @@ bool Bot::open(base::Instant intended) {
   return true;
 }
 
+bool Bot::limited() const { return number_ < worker_.options_.stalled + worker_.options_.slow; }
+
+// A limited bot reads at its rate from the moment it knows where it stands.
+void Bot::refill(base::Instant now) {
+  const uint32_t rate = number_ < worker_.options_.stalled ? 0 : worker_.options_.slow_rate;
+  if (over_ || !placed_ || fd < 0) return;
+  if (refilled_.ns == 0) refilled_ = now;
+  const int64_t gained = (now - refilled_).ns / 1000 * rate / 1'000'000;
+  if (gained > 0 || rate == 0) {
+    allowance_ = std::min<int64_t>(allowance_ + gained, rate / 10);
+    refilled_ = now;
+  }
+  wants_read = allowance_ > 0;
+  worker_.rearm(*this);
+}
+
 bool Bot::on_readable() {
   std::vector<uint8_t>& buffer = worker_.buffer_;
-  const ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+  const bool metered = limited() && refilled_.ns != 0 && allowance_ > 0;
+  const size_t most =
+      metered ? std::min(buffer.size(), static_cast<size_t>(allowance_)) : buffer.size();
+  const ssize_t n = recv(fd, buffer.data(), most, 0);
+  if (metered && n > 0) allowance_ -= n;
   if (n < 0) {
     if (errno == EAGAIN || errno == EINTR) return true;
     if (client_->state() == client::ClientState::kUpgrading) {
@@ -159,6 +184,10 @@ void Bot::end(bool expected) {
   if (counted_connected_) drop(s.connected);
   if (counted_world_) drop(s.in_world);
   if (expected) return;
+  if (limited() && counted_connected_) {
+    bump(s.slow_lost);
+    return;
+  }
   bump(counted_connected_ ? s.lost : s.refused);
   worker_.note_problem(client_ ? client_->problem() : "could not connect");
 }
@@ -175,17 +204,17 @@ void Bot::on_move_ack(base::Instant now, const wire::MoveAck& ack) {
     position_ = ack.position;
   }
   if (ack.client_tick > tick_acked_) {
-    bump(s.moves_acked, ack.client_tick - tick_acked_);
+    if (!limited()) bump(s.moves_acked, ack.client_tick - tick_acked_);
     tick_acked_ = ack.client_tick;
     const base::Instant due = due_of_[ack.client_tick % 64];
-    if (tick_ - ack.client_tick < 64 && worker_.measuring(due)) {
+    if (!limited() && tick_ - ack.client_tick < 64 && worker_.measuring(due)) {
       s.ack_us.record(micros(now - due));
     }
   }
 }
 
 void Bot::on_entity_changed(base::Instant now, std::string_view, uint32_t flags) {
-  if (flags == 0) return;
+  if (flags == 0 || limited()) return;
   const uint32_t late = stamp_of(now) - flags;
   // A mark from before the measured time, or of another run, is no measurement.
   if (late < 60'000'000 && worker_.measuring(now - base::microseconds(late))) {
@@ -263,7 +292,7 @@ void Bot::move(base::Instant due) {
     client_->send_move(m);
     client_->audit(due);
   }
-  bump(s.moves_sent);
+  if (!limited()) bump(s.moves_sent);
   if (worker_.measuring(due)) s.lag_us.record(micros(monotonic_now() - due));
   if (!wants_write) flush();
   worker_.rearm(*this);
@@ -320,7 +349,7 @@ void Worker::open_due(base::Instant now) {
       continue;
     }
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT;
+    event.events = bot.armed = EPOLLIN | EPOLLOUT;
     event.data.ptr = &bot;
     epoll_ctl(epoll_, EPOLL_CTL_ADD, bot.fd, &event);
   }
@@ -354,10 +383,11 @@ void Worker::flip_due(base::Instant now) {
 }
 
 void Worker::rearm(Bot& bot) {
-  if (bot.armed_write == bot.wants_write) return;
-  bot.armed_write = bot.wants_write;
+  const uint32_t wanted = (bot.wants_read ? EPOLLIN : 0u) | (bot.wants_write ? EPOLLOUT : 0u);
+  if (bot.armed == wanted) return;
+  bot.armed = wanted;
   epoll_event event{};
-  event.events = EPOLLIN | (bot.wants_write ? EPOLLOUT : 0u);
+  event.events = wanted;
   event.data.ptr = &bot;
   epoll_ctl(epoll_, EPOLL_CTL_MOD, bot.fd, &event);
 }
@@ -384,6 +414,10 @@ int Worker::run() {
     }
     open_due(now);
     move_due(now);
+    for (auto& bot : bots_) {
+      if (!bot->limited()) break;  // they are the first ones
+      bot->refill(now);
+    }
     flip_due(now);
     if (opened_ == bots_.size()) stats_.ready.store(1, std::memory_order_relaxed);
     // One millisecond is fine enough: lateness is measured and part of the latency.

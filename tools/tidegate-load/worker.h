@@ -33,7 +33,8 @@ class Bot final : public client::ClientEvents {
 
   int fd = -1;
   bool wants_write = false;
-  bool armed_write = true;  // what epoll was told last
+  bool wants_read = true;
+  uint32_t armed = 0;  // what epoll was told last
 
  private:
   friend class Worker;
@@ -45,6 +46,9 @@ class Bot final : public client::ClientEvents {
   void on_message(base::Instant now, base::Bytes message) override;
   void choose_target();
   void end(bool expected);
+  // A slow or stalled bot: not counted in latencies and delivery.
+  bool limited() const;
+  void refill(base::Instant now);
 
   Worker& worker_;
   uint32_t number_;
@@ -54,7 +58,9 @@ class Bot final : public client::ClientEvents {
   wire::Vector3 position_, target_;
   uint32_t tick_ = 0;  // client_tick of the last move
   uint32_t tick_acked_ = 0;
-  bool placed_ = false;  // the server told where it stands
+  bool placed_ = false;    // the server told where it stands
+  int64_t allowance_ = 0;  // of a slow bot: bytes it may read now
+  base::Instant refilled_{};
   bool counted_connected_ = false, counted_world_ = false, over_ = false;
   client::PictureCounters collected_;
   uint64_t messages_collected_ = 0;

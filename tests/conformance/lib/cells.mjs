@@ -4,7 +4,8 @@
 import { createXXHash3 } from 'hash-wasm';
 
 const hasher = await createXXHash3(0, 0);
-const FLAG = { keyframe: 1, drop: 2, checksum: 4 };
+const FLAG = { keyframe: 1, drop: 2, checksum: 4, anchor: 32 };
+const CHAIN = 3;  // the layer of frames at full rate
 const signed = (v) => (v % 2 === 1 ? -(v + 1) / 2 : v / 2);
 
 class ByteReader {
@@ -78,7 +79,24 @@ function readMember(bits) {
   member.yaw = bits.bits(8);
   member.flags = bits.flags();
   member.predictor = [bits.signedGolomb(2), bits.signedGolomb(2), bits.signedGolomb(2)];
+  member.pace = bits.bits(1) === 1 ? [bits.signedGolomb(4), bits.signedGolomb(4), bits.signedGolomb(4)] : [0, 0, 0];
   return member;
+}
+
+const AXES = ['x', 'y', 'z'];
+const copy = (members) => new Map([...members].map(([slot, m]) => [slot, { ...m, predictor: [...m.predictor], pace: [...m.pace] }]));
+
+// The image after a frame of layer 0, an anchor or a keyframe is what layers refer to from now on.
+// A member's pace is its motion since the anchor before, unless it stood still or is new.
+function reachAnchor(cell, frame, fresh) {
+  if (!fresh) {
+    for (const [slot, member] of cell.members) {
+      const before = cell.kept[0].members.get(slot);
+      if (!before || AXES.every((axis) => member[axis] === before[axis])) continue;
+      member.pace = AXES.map((axis) => member[axis] - before[axis]);
+    }
+  }
+  cell.kept = [{ frame, members: copy(cell.members) }, null];
 }
 
 function rowsOf(members) {
@@ -112,6 +130,7 @@ export class Cells {
     this.breaches = [];
     this.checked = 0;
     this.frames = { keyframe: 0, delta: 0, drop: 0 };
+    this.layers = [0, 0, 0, 0];  // deltas of each
     this.tick = 0;
   }
 
@@ -125,7 +144,8 @@ export class Cells {
       }
     }
     const seen = new Set();
-    for (const { members } of this.cells.values()) {
+    for (const { members, tick } of this.cells.values()) {
+      if (tick !== this.tick) continue;  // a cell that is sent more seldom may be older than a crossing
       for (const { id, name } of members.values()) {
         if (seen.has(id)) this.#breach(`${name} stands in two places`);
         seen.add(id);
@@ -140,7 +160,8 @@ export class Cells {
   // name: {x, y, z} in metres, yaw, flags
   entities() {
     const found = new Map();
-    for (const cell of this.cells.values()) {
+    // Who stands in two cells is where the newer one has it.
+    for (const cell of [...this.cells.values()].sort((a, b) => a.tick - b.tick)) {
       for (const m of cell.members.values()) {
         found.set(m.name, { x: cell.x * this.cellSize + m.x * this.step, y: m.y * this.step,
           z: cell.z * this.cellSize + m.z * this.step, yaw: m.yaw, flags: m.flags, kind: m.kind });
@@ -154,7 +175,7 @@ export class Cells {
   #frame(payload) {
     const header = new ByteReader(payload);
     const flags = header.u8();
-    if (flags & ~(FLAG.keyframe | FLAG.drop | FLAG.checksum | 24)) throw new Error(`flags ${flags}`);
+    if (flags & ~(FLAG.keyframe | FLAG.drop | FLAG.checksum | FLAG.anchor | 24)) throw new Error(`flags ${flags}`);
     const x = signed(header.varint());
     const z = signed(header.varint());
     const key = `${x},${z}`;
@@ -171,23 +192,27 @@ export class Cells {
       return;
     }
     const bits = new BitReader(payload.subarray(header.at));
+    const layer = (flags >> 3) & 3;
+    if (flags & FLAG.anchor && layer !== CHAIN) throw new Error('an anchor outside the chain');
     if (flags & FLAG.keyframe) {
       this.frames.keyframe += 1;
       if (sum === null) throw new Error('a keyframe without a checksum');
       const members = new Map();
       eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits)));
-      this.cells.set(key, { x, z, epoch, frame, tick, members });
+      this.cells.set(key, { x, z, epoch, frame, tick, members, chained: true, layer: 0 });
+      reachAnchor(this.cells.get(key), frame, true);
     } else {
       this.frames.delta += 1;
       const cell = this.cells.get(key);
       if (!cell) throw new Error(`delta of cell ${key}, which is not in view`);
-      if (cell.epoch !== epoch || cell.frame !== reference) {
-        throw new Error(`delta of ${key} refers to frame ${reference}, held is ${cell.frame}`);
-      }
-      this.#delta(cell, bits);
-      cell.frame = frame;
-      cell.tick = tick;
+      this.#refer(cell, { key, epoch, frame, reference, layer });
+      this.#delta(cell, bits, layer);
+      if (layer === 0 || flags & FLAG.anchor) reachAnchor(cell, frame, false);
+      if (layer === 1) cell.kept[1] = { frame, members: copy(cell.members) };
+      Object.assign(cell, { frame, layer });
+      this.layers[layer] += 1;
     }
+    this.cells.get(key).tick = tick;
     bits.finish();
     if (sum !== null) {
       this.checked += 1;
@@ -196,7 +221,34 @@ export class Cells {
     }
   }
 
-  #delta({ members }, bits) {
+  // Makes the image that a delta refers to the one it changes.
+  #refer(cell, { key, epoch, frame, reference, layer }) {
+    const missing = () => new Error(`delta of ${key} in layer ${layer} refers to frame ${reference}, held is ${cell.frame}`);
+    if (cell.epoch !== epoch) throw missing();
+    if (layer === CHAIN) {
+      if (cell.frame !== reference || !cell.chained) throw missing();
+      return;
+    }
+    if (frame === reference && cell.frame === frame && cell.layer === layer) return;  // a further part
+    const [anchor, half] = cell.kept;
+    const from = anchor.frame === reference ? anchor : layer === 2 && half?.frame === reference ? half : null;
+    if (!from) throw missing();
+    cell.members = copy(from.members);
+    cell.fromHalf = from === half;
+    cell.chained = false;
+  }
+
+  // What a layer expects of a member's motion.
+  #expected(cell, slot, layer) {
+    let { pace } = cell.members.get(slot);
+    const from = cell.kept[0].members.get(slot);
+    const to = cell.kept[1]?.members.get(slot);
+    if (cell.fromHalf && from && to) pace = AXES.map((axis) => 2 * (to[axis] - from[axis]));
+    return pace.map((p) => (layer === 0 ? p : (p + layer) >> layer));
+  }
+
+  #delta(cell, bits, layer) {
+    const { members } = cell;
     if (bits.bits(1) === 1) {
       eachSlot(bits.golomb(0), () => bits.golomb(3), (slot) => {
         if (bits.bits(1) === 1) {
@@ -221,9 +273,11 @@ export class Cells {
         const residual = [bits.signedGolomb(order), 0, bits.signedGolomb(order)];
         if (changed & 2) residual[1] = bits.signedGolomb(order);
         if (member) {
-          ['x', 'y', 'z'].forEach((axis, i) => {
-            member.predictor[i] += residual[i];
-            member[axis] += member.predictor[i];
+          const expected = layer === CHAIN ? member.predictor : this.#expected(cell, slot, layer);
+          AXES.forEach((axis, i) => {
+            const step = expected[i] + residual[i];
+            if (layer === CHAIN) member.predictor[i] = step;
+            member[axis] += step;
           });
         }
       }

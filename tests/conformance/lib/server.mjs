@@ -157,7 +157,7 @@ export async function metrics(server) {
   if (status !== 200) throw new Error(`/metrics answered ${status}`);
   const samples = [];
   for (const line of text.split('\n')) {
-    const match = /^([a-z_]+)(\{[^}]*\})? (\S+)$/.exec(line);
+    const match = /^([a-z0-9_]+)(\{[^}]*\})? (\S+)$/.exec(line);
     if (match) samples.push({ name: match[1], labels: match[2] ?? '', value: Number(match[3]) });
   }
   const sum = (name, label = '') => samples.filter((s) => s.name === name && s.labels.includes(label))

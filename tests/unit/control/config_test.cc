@@ -33,6 +33,18 @@ TEST(Config, DefaultsAreSafeAndComplete) {
   EXPECT_EQ(c.config.limits.connections, 10'000u);
 }
 
+TEST(Config, ABudgetIsAtMostTheLargest) {
+  EXPECT_TRUE(from_file("[budget]\nbytes_per_second = \"16KiB\"\n").ok());
+  EXPECT_NE(only_error(from_file("[budget]\nbytes_per_second = \"1MiB\"\n")).find("at most"),
+            std::string::npos);
+}
+
+TEST(Config, RateDistancesMustRise) {
+  EXPECT_TRUE(from_file("[interest]\nfull_rate_distance = 0\n").ok());
+  EXPECT_NE(only_error(from_file("[interest]\nhalf_rate_distance = 180\n")).find("rise"),
+            std::string::npos);
+}
+
 TEST(Config, ReadsEveryKindOfValue) {
   const LoadedConfig c = from_file(R"(
 [listen]

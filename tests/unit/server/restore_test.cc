@@ -10,7 +10,7 @@ namespace {
 struct Builder {
   std::vector<uint8_t> bytes;
   void add(uint8_t source, uint8_t kind, const std::string& name, world::Steps3 at,
-           uint32_t flags = 0) {
+           uint32_t flags = 0, uint64_t tag = 0) {
     mailbox::SnapshotRecord r{};
     r.source = source;
     r.kind = kind;
@@ -19,7 +19,7 @@ struct Builder {
     for (size_t i = 0; i < 3; ++i) r.position[i] = at[i];
     const size_t old = bytes.size();
     bytes.resize(old + mailbox::kSnapshotRecordBytesMax);
-    bytes.resize(old + mailbox::write_record(bytes.data() + old, r, name));
+    bytes.resize(old + mailbox::write_record(bytes.data() + old, r, name, tag));
   }
   control::Snapshot snapshot(const world::WorldConfig& config) const {
     control::Snapshot s;
@@ -36,7 +36,7 @@ TEST(Restore, TheLongestAbsentFirstAndTheEntityCounts) {
   b.add(mailbox::kSnapshotPlace, 0, "yesterday", {1, 0, 0}, 86400);
   b.add(mailbox::kSnapshotPlace, 0, "just now", {2, 0, 0}, 2);
   b.add(mailbox::kSnapshotPlace, 0, "here", {9, 9, 9}, 50);
-  b.add(mailbox::kSnapshotEntity, 1, "guard", {4, 0, 4}, 8);
+  b.add(mailbox::kSnapshotEntity, 1, "guard", {4, 0, 4}, 8, 1ull << 40);
   b.add(mailbox::kSnapshotEntity, 9, "of tomorrow", {4, 0, 4});
   const world::WorldConfig config;
   const control::Snapshot snapshot = b.snapshot(config);
@@ -50,6 +50,7 @@ TEST(Restore, TheLongestAbsentFirstAndTheEntityCounts) {
   ASSERT_EQ(plan.others.size(), 1u);
   EXPECT_EQ(plan.others[0].kind, world::EntityKind::kNpc);
   EXPECT_EQ(plan.others[0].flags, 8u);
+  EXPECT_EQ(plan.others[0].tag, 1ull << 40);
   EXPECT_EQ(plan.skipped, 1u);
 }
 

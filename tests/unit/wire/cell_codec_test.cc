@@ -185,6 +185,75 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
   }
 }
 
+// One member in slot 4; deltas move it along x.
+class Layers : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    model_[4].place[0] = 100;
+    CellFrameHeader head;
+    head.frame = 10;
+    ASSERT_EQ(image_.apply(keyframe(model_, head)), CellStatus::kOk);
+  }
+  CellStatus apply(uint8_t layer, uint32_t frame, uint32_t reference, int32_t residual,
+                   bool anchor = false) {
+    CellFrameHeader head;
+    head.layer = layer;
+    head.frame = frame;
+    head.reference = reference;
+    head.anchor = anchor;
+    const CellChange change{.slot = 4, .moved = true, .residual = {residual, 0, 0}};
+    uint8_t bytes[64];
+    return image_.apply({bytes, write_cell_delta(bytes, head, {}, {}, {&change, 1})});
+  }
+  int32_t x() const { return image_.slots()[4].x; }
+
+  Model model_;
+  CellImage image_;
+};
+
+TEST_F(Layers, EachRefersToTheNearestLowerOneAndExpectsItsShareOfThePace) {
+  EXPECT_EQ(apply(2, 12, 10, 8), CellStatus::kOk);
+  EXPECT_EQ(x(), 108);
+  EXPECT_EQ(apply(1, 14, 10, 16), CellStatus::kOk);
+  EXPECT_EQ(x(), 116);
+  EXPECT_EQ(apply(2, 16, 14, 0), CellStatus::kOk);  // a quarter of twice the motion to the half
+  EXPECT_EQ(x(), 124);
+  EXPECT_EQ(apply(0, 18, 10, 33), CellStatus::kOk);
+  EXPECT_EQ(x(), 133);
+  EXPECT_EQ(apply(2, 20, 18, 0), CellStatus::kOk);
+  EXPECT_EQ(x(), 133 + 8);
+  EXPECT_EQ(apply(1, 22, 18, 0), CellStatus::kOk);
+  EXPECT_EQ(x(), 133 + 17);
+  EXPECT_EQ(apply(0, 26, 18, 0), CellStatus::kOk);
+  EXPECT_EQ(x(), 133 + 33);
+}
+
+TEST_F(Layers, WhatRefersToAnImageThatIsNotHeldIsLeftAlone) {
+  EXPECT_EQ(apply(2, 16, 14, 0), CellStatus::kMissingReference);  // the layer 1 was left out
+  EXPECT_EQ(apply(1, 14, 10, 16), CellStatus::kOk);
+  EXPECT_EQ(apply(0, 18, 10, 30), CellStatus::kOk);
+  EXPECT_EQ(apply(2, 20, 14, 5), CellStatus::kMissingReference);  // gone with the new anchor
+  EXPECT_EQ(apply(1, 22, 10, 5), CellStatus::kMissingReference);
+  EXPECT_EQ(apply(3, 19, 18, 5), CellStatus::kMissingReference);  // the chain needs a keyframe
+  EXPECT_EQ(x(), 130);
+  EXPECT_EQ(apply(0, 26, 18, 0), CellStatus::kOk);
+  EXPECT_EQ(x(), 160);
+}
+
+TEST_F(Layers, TheChainStepsDownAtAnyTimeFromItsLastAnchor) {
+  EXPECT_EQ(apply(3, 11, 10, 2), CellStatus::kOk);
+  EXPECT_EQ(apply(3, 12, 11, 0, true), CellStatus::kOk);  // anchor; pace 4
+  EXPECT_EQ(apply(3, 13, 12, 50), CellStatus::kOk);
+  EXPECT_EQ(x(), 156);
+  EXPECT_EQ(apply(1, 16, 12, 1), CellStatus::kOk);
+  EXPECT_EQ(x(), 104 + 2 + 1);
+  EXPECT_EQ(apply(3, 17, 16, 0), CellStatus::kMissingReference);
+}
+
+TEST_F(Layers, OnlyTheChainMayMarkAnAnchor) {
+  EXPECT_EQ(apply(1, 14, 10, 1, true), CellStatus::kMalformed);
+}
+
 TEST(CellCodec, HeaderKeepsItsFields) {
   for (const int coordinate : {INT16_MIN, -1, 0, 1, INT16_MAX}) {
     const auto at = static_cast<int16_t>(coordinate);

@@ -114,6 +114,11 @@ void set_field(base::Prng& r, Message* m, const FieldDescriptor* f, int depth) {
       list ? to->AddUInt64(m, f, v) : to->SetUInt64(m, f, v);
       break;
     }
+    case FieldDescriptor::CPPTYPE_INT32: {
+      const auto v = static_cast<int32_t>(r.between(INT16_MIN, INT16_MAX));
+      list ? to->AddInt32(m, f, v) : to->SetInt32(m, f, v);
+      break;
+    }
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t v = r.chance(0.3) ? -some_number(r) : some_number(r);
       list ? to->AddInt64(m, f, v) : to->SetInt64(m, f, v);
@@ -251,6 +256,7 @@ struct Entity {
   uint32_t id = 0, flags = 0;
   int32_t place[3] = {};
   int32_t step[3] = {};  // of the last change, as the reference knows it
+  int32_t pace[3] = {};  // between the last anchors that differ
   std::string name;
 };
 using Model = std::map<uint16_t, Entity>;
@@ -267,6 +273,7 @@ CellMember view(uint16_t slot, const Entity& e) {
   m.y = e.place[1];
   m.z = e.place[2];
   for (int a = 0; a < 3; ++a) m.predictor[a] = e.step[a];
+  for (int a = 0; a < 3; ++a) m.pace[a] = e.pace[a];
   return m;
 }
 uint64_t checksum_of(const Model& model) {
@@ -334,6 +341,41 @@ Frame delta(const Model& before, Model* now, CellFrameHeader head) {
   }
   head.has_checksum = true;
   head.checksum = checksum_of(*now);
+  Frame out(64 * 1024);
+  out.resize(write_cell_delta(out, head, leaves, enters, changes));
+  return out;
+}
+
+// The delta of a layer from `reference`; `anchor` when that is the half.
+Frame layer_delta(const Model& reference, const Model* anchor, const Model& now,
+                  CellFrameHeader head) {
+  std::vector<CellLeave> leaves;
+  std::vector<CellMember> enters;
+  std::vector<CellChange> changes;
+  for (const auto& [slot, e] : reference) {
+    if (now.count(slot) == 0) leaves.push_back({.slot = slot, .to_cell = false});
+  }
+  for (const auto& [slot, e] : now) {
+    const auto it = reference.find(slot);
+    if (it == reference.end()) {
+      enters.push_back(view(slot, e));
+      continue;
+    }
+    const Entity& was = it->second;
+    CellChange c{.slot = slot};
+    for (int a = 0; a < 3; ++a) c.moved |= e.place[a] != was.place[a];
+    for (int a = 0; c.moved && a < 3; ++a) {
+      const bool twice = anchor != nullptr && anchor->count(slot) != 0;
+      const int32_t pace = twice ? 2 * (was.place[a] - anchor->at(slot).place[a]) : e.pace[a];
+      c.residual[a] = e.place[a] - was.place[a] - expected_motion(pace, head.layer);
+    }
+    c.yaw_delta = static_cast<uint8_t>(e.yaw - was.yaw);
+    c.flags_changed = e.flags != was.flags;
+    c.flags = e.flags;
+    if (c.moved || c.yaw_delta != 0 || c.flags_changed) changes.push_back(c);
+  }
+  head.has_checksum = true;
+  head.checksum = checksum_of(now);
   Frame out(64 * 1024);
   out.resize(write_cell_delta(out, head, leaves, enters, changes));
   return out;
@@ -462,8 +504,8 @@ std::string chain_vectors() {
   return rows.list();
 }
 
-// Dyadic layers: of eight frames one is of layer 0, one of layer 1, two of layer 2, four of layer
-// 3; each refers to the newest frame of a lower layer, those of layer 0 to each other.
+// Layers of four periods of eight ticks: layer 0 at 0, layer 1 at 4, layer 2 at 2 and 6; slots are
+// not used again.
 std::string layer_vectors() {
   Rows rows;
   base::Prng prng(3);
@@ -473,26 +515,57 @@ std::string layer_vectors() {
   head.cell_x = 4;
   head.cell_z = -1;
   head.epoch = 1;
-  evolve(prng, &model, &next_id);
-  struct Image {
-    uint32_t frame = 0;
-    Model model;
-  };
-  Image newest[4];
-  for (Image& image : newest) image = {head.frame, model};
-  rows.add(row("ok", keyframe(model, head), model, true));
-  for (int i = 1; i <= 32; ++i) {
-    evolve(prng, &model, &next_id);
-    const int layer = i % 8 == 0 ? 0 : i % 4 == 0 ? 1 : i % 2 == 0 ? 2 : 3;
-    const Image base = newest[layer == 0 ? 0 : layer - 1];
-    head.layer = static_cast<uint8_t>(layer);
-    ++head.frame;
-    ++head.tick;
-    head.reference = base.frame;
-    // Steps are as the reference knows them.
-    const Frame frame = delta(base.model, &model, head);
-    for (int k = layer; k < 4; ++k) newest[k] = {head.frame, model};
-    rows.add(row("ok", frame, model, i % 8 == 7));
+  for (; next_id < 9; ++next_id) {
+    model[static_cast<uint16_t>(next_id * 3)] = some_entity(prng, next_id);
+  }
+  CellImage image;
+  Model anchor = model;
+  Model half;
+  uint32_t anchor_frame = 0;
+  uint32_t half_frame = 0;
+  const Frame whole = keyframe(model, head);
+  rows.add(row(name_of(image.apply(whole)), whole, model, true));
+  for (uint32_t i = 2; i <= 32; i += 2) {
+    for (auto& [slot, e] : model) {
+      if (prng.chance(0.2)) continue;
+      for (int a = 0; a < 3; ++a) {
+        e.place[a] += e.step[a] + static_cast<int32_t>(prng.between(-2, 2));
+      }
+      if (prng.chance(0.3)) e.yaw = static_cast<uint8_t>(prng.below(256));
+      if (prng.chance(0.1)) e.flags = static_cast<uint32_t>(prng.next());
+    }
+    if (i % 10 == 0) model.erase(model.begin());
+    if (i % 6 == 0) {
+      model[static_cast<uint16_t>(next_id * 3)] = some_entity(prng, next_id);
+      ++next_id;
+    }
+    head.layer = i % 8 == 0 ? 0 : i % 8 == 4 ? 1 : 2;
+    const bool from_half = i % 8 == 6;
+    head.frame += 2;
+    head.tick += 2;
+    head.reference = from_half ? half_frame : anchor_frame;
+    const Frame frame =
+        layer_delta(from_half ? half : anchor, from_half ? &anchor : nullptr, model, head);
+    EXPECT_EQ(image.apply(frame), CellStatus::kOk) << i;
+    rows.add(row("ok", frame, model, true));
+    if (head.layer == 1) {
+      half = model;
+      half_frame = head.frame;
+    }
+    if (head.layer != 0) continue;
+    for (auto& [slot, e] : model) {
+      const auto was = anchor.find(slot);
+      if (was == anchor.end()) continue;
+      int32_t motion[3];
+      bool moved = false;
+      for (int a = 0; a < 3; ++a) {
+        motion[a] = e.place[a] - was->second.place[a];
+        moved |= motion[a] != 0;
+      }
+      for (int a = 0; moved && a < 3; ++a) e.pace[a] = motion[a];
+    }
+    anchor = model;
+    anchor_frame = head.frame;
   }
   return rows.list();
 }

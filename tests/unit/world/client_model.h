@@ -22,6 +22,7 @@ struct Seen {  // one entity as a protobuf client knows it
   wire::Quaternion rotation;
   uint32_t flags = 0;
   uint32_t kind = 0;
+  std::string custom = {};
 };
 
 class ClientModel {
@@ -65,7 +66,7 @@ class ClientModel {
 
   std::map<CellKey, wire::CellImage> images;
   std::map<std::string, Seen, std::less<>> seen;
-  uint64_t checksums = 0, frames = 0;
+  uint64_t checksums = 0, frames = 0, customs = 0;
 
  private:
   void take_message(base::Bytes bytes) {
@@ -99,7 +100,7 @@ class ClientModel {
     if (h.drop) images.erase(key);
   }
 
-  void spawn(base::Bytes bytes, uint32_t kind) {
+  void spawn(base::Bytes bytes, uint32_t kind, std::string_view custom = {}) {
     wire::PlayerStateUpdate m;
     ASSERT_TRUE(wire::decode(bytes, &m));
     ASSERT_TRUE(m.has_position && m.has_rotation && m.has_velocity);
@@ -107,7 +108,7 @@ class ClientModel {
     if (strict_) {
       EXPECT_EQ(seen.count(name), 0u) << name << " spawned twice";
     }
-    seen[name] = {m.position, m.velocity, m.rotation, m.state_flags, kind};
+    seen[name] = {m.position, m.velocity, m.rotation, m.state_flags, kind, std::string(custom)};
     spawned_.insert(name);
   }
 
@@ -119,11 +120,13 @@ class ClientModel {
         wire::PbReader in(zone.bytes());
         base::Bytes state;
         uint32_t kind = 0;
+        std::string_view custom;
         while (in.next()) {
           if (in.field() == 1) state = in.bytes();
           if (in.field() == 2) kind = static_cast<uint32_t>(in.varint());
+          if (in.field() == 3) custom = in.text();
         }
-        spawn(state, kind);
+        spawn(state, kind, custom);
       } else if (zone.field() == wire::kZoneDespawns) {
         const auto found = seen.find(zone.text());
         if (strict_) {
@@ -138,8 +141,15 @@ class ClientModel {
         ASSERT_TRUE(wire::decode(in.bytes(), &m));
         const auto found = seen.find(m.player_id);
         ASSERT_NE(found, seen.end()) << m.player_id << " updated unknown";
-        EXPECT_NE(m.changed_fields, 0u);
         Seen& s = found->second;
+        if (in.next()) {
+          EXPECT_EQ(in.field(), 2u);
+          EXPECT_FALSE(in.text().empty());
+          s.custom = in.text();
+          ++customs;
+        } else {
+          EXPECT_NE(m.changed_fields, 0u);
+        }
         if (m.changed_fields & wire::kChangedPosition) s.position = m.position;
         if (m.changed_fields & wire::kChangedRotation) s.rotation = m.rotation;
         if (m.changed_fields & wire::kChangedVelocity) s.velocity = m.velocity;

@@ -25,6 +25,8 @@ struct Options {
   bool strict = true;           // clients expect each spawn and despawn exactly once
   double transfer_refused = 0;  // share of hand-overs that find no room
   double moved_refused = 0;
+  bool budgets = false;        // as configured
+  bool levels = false;         // far cells at lower rates
   bool inputs_wander = false;  // inputs go to the owner as the client last heard of it
 };
 
@@ -37,6 +39,10 @@ struct Walker {  // an entity's client: where it is held to be
   Steps3 position{};  // as last answered
   Steps3 wish{};      // as last sent
   uint32_t client_tick = 0;
+  uint32_t since = 0;          // tick in which it came
+  uint32_t link = UINT32_MAX;  // bytes that its client takes in a tick
+  uint32_t sent = 0, waiting = 0, waiting_most = 0;
+  bool ended = false;  // its budget said so
   bool connected = true;
   bool gone = false;
   uint32_t chunks_max = 2048;           // of one tick; what is beyond them is lost
@@ -48,7 +54,19 @@ struct Walker {  // an entity's client: where it is held to be
 
 class Harness : public SliceEvents, public InterestEvents, public PublicationSink {
  public:
-  explicit Harness(const Options& options) : options_(options), prng_(options.seed) {
+  explicit Harness(const Options& given) : options_(given), prng_(given.seed) {
+    Options& options = options_;
+    // Pictures equal the truth in every tick only where every cell is sent at full rate.
+    if (!options.levels) {
+      WorldConfig& c = options.config;
+      c.full_rate_distance = c.half_rate_distance = c.quarter_rate_distance = 1000.0F;
+    }
+    // Clients can be sent all that there is, but in tests of budgets.
+    if (!options.budgets) {
+      BudgetConfig& budget = options.config.budget;
+      budget.bytes_per_second = budget.bytes_per_second_max = 2'000'000'000;
+      budget.queue_bytes = 1'000'000'000;
+    }
     const uint32_t shards = options.config.shard_count;
     for (uint32_t s = 0; s < shards; ++s) {
       const ShardId self{static_cast<uint16_t>(s)};
@@ -80,6 +98,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     w.shard = static_cast<uint32_t>(walkers.size()) % shards();
     w.slot = next_slot_[w.shard]++;
     w.position = w.wish = position;
+    w.since = tick;
     w.owner = slices_[0]->scale().owner_of_position(position);
     w.encoding = encoding;
     SpawnSpec spec;
@@ -149,7 +168,16 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       for (const Publication& p : published_[s]) interests_[s]->store(p);
     }
     for (Walker& w : walkers) {
-      if (w.client == nullptr || published_[w.shard].empty()) continue;
+      if (w.client == nullptr || w.ended) continue;
+      const uint32_t taken = std::min(w.waiting, w.link);
+      w.waiting -= taken;
+      w.sent += taken;
+      if (published_[w.shard].empty() && interests_[w.shard]->limited_count() == 0) continue;
+      if (interests_[w.shard]->update_budget(w.slot, {tick * 16, w.sent, w.waiting}) ==
+          Rung::kEnd) {
+        w.ended = true;
+        continue;
+      }
       ChunkList chunks{chunks_, w.chunks_max}, world{world_chunks_, 2048};
       const Gathered gathered = interests_[w.shard]->gather(w.slot, tick, chunks, world);
       if (chunks.overflowed) {
@@ -160,11 +188,41 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       ASSERT_LE(world.bytes, kChunkBytesMax);
       if (gathered == Gathered::kWorld) w.client->take_world(world);
       w.client->take(chunks);
+      w.waiting += chunks.bytes + world.bytes;
+      w.waiting_most = std::max(w.waiting_most, w.waiting);
+      if (w.waiting <= w.link) {  // all of it leaves at once
+        w.sent += w.waiting;
+        w.waiting = 0;
+      }
       bytes_sent += chunks.bytes + world.bytes;
       entities_sent += chunks.entities + world.entities;
     }
     for (auto& list : published_) list.clear();
+    if (options_.levels) record_truth();
     ++tick;
+  }
+
+  // With levels: every packed image is the cell as it was at the end of the image's tick, none is
+  // older than a period, and who is in view is exact in protobuf.
+  void check_levels() {
+    for (const Walker& w : walkers) {
+      if (!w.client || w.ended) continue;
+      // A protobuf client that is too slow gets nothing until a new WORLD_STATE.
+      const Rung rung = interests_[w.shard]->rung(w.slot);
+      if (w.encoding == Encoding::kProtobuf && rung != Rung::kAll) continue;
+      CellKey cells[kActiveCellsMax];
+      const uint32_t n = interests_[w.shard]->active_cells(w.slot, cells);
+      size_t expected = 0;
+      for (uint32_t i = 0; i < n; ++i) {
+        const WorldSlice& slice = *slices_[owner_of(cells[i], shards()).value];
+        const uint32_t c = slice.cells().find(cells[i]);
+        if (c != kNone) expected += slice.cells().cell(c).members;
+        if (w.encoding == Encoding::kPacked) check_image(w, cells[i]);
+      }
+      if (w.encoding == Encoding::kProtobuf) {
+        ASSERT_EQ(w.client->seen.size(), expected) << w.name;
+      }
+    }
   }
 
   // Every client's picture against what the owners hold; one owner for each entity.
@@ -184,6 +242,8 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
   void check_client(const Walker& w) {
     CellKey cells[kActiveCellsMax];
     const uint32_t n = interests_[w.shard]->active_cells(w.slot, cells);
+    // A packed watcher begins at the anchors of its cells.
+    if (n == 0 && w.encoding == Encoding::kPacked && tick - w.since <= kLayerPeriod) return;
     ASSERT_GT(n, 0u);
     size_t expected = 0;
     for (uint32_t i = 0; i < n; ++i) {
@@ -247,7 +307,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     gone_list.emplace_back(std::string(name), position);
     return true;
   }
-  bool interest_changed(ShardId owner, CellKey cell, bool packed, bool protobuf,
+  bool interest_changed(ShardId owner, CellKey cell, uint8_t packed, uint8_t protobuf,
                         uint8_t requests) override {
     EXPECT_TRUE(slices_[owner.value]->subscribe({static_cast<uint16_t>(posting_)}, cell, packed,
                                                 protobuf, requests));
@@ -328,9 +388,62 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     ASSERT_EQ(found->second.velocity.x, wire::from_velocity(image.velocity[0]));
     ASSERT_EQ(found->second.flags, image.flags);
     ASSERT_EQ(found->second.kind, static_cast<uint32_t>(image.kind));
+    const uint8_t untold = image.changed | image.changed_half | image.changed_anchor;
+    if (!table.has_custom() || (untold & kChangedCustom) != 0) return;  // told with the next frame
+    ASSERT_EQ(found->second.custom, base::as_text(table.custom(s).state())) << table.player_id(s);
+  }
+
+  void record_truth() {
+    for (auto& past : truth_) {
+      std::rotate(past.second.rbegin(), past.second.rbegin() + 1, past.second.rend());
+      past.second[0] = wire::CellChecksum().value();
+    }
+    for (const auto& slice : slices_) {
+      std::map<CellKey, bool> done;
+      for (EntitySlot s = 0; s < slice->entities().high_water(); ++s) {
+        if (!slice->entities().live(s)) continue;
+        const uint32_t c = slice->entities().membership(s).cell;
+        if (c == kNone || !done.emplace(slice->cells().cell(c).key, true).second) continue;
+        record_truth(*slice, slice->cells().cell(c));
+      }
+    }
+  }
+  void record_truth(const WorldSlice& slice, const Cell& cell) {
+    const int32_t step = slice.scale().cell_steps;
+    wire::CellChecksum sum;
+    slice.cells().for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
+      const Image& image = slice.entities().image(s);
+      const int32_t x = cell.key.x * step;
+      const int32_t z = cell.key.z * step;
+      sum.add(slot, static_cast<uint8_t>(image.kind), image.yaw, slice.entities().id(s).value,
+              std::clamp(image.position[0], x, x + step - 1) - x, image.position[1],
+              std::clamp(image.position[2], z, z + step - 1) - z, image.flags);
+    });
+    auto [at, fresh] = truth_.try_emplace(cell.key);
+    if (fresh) at->second.assign(2 * kLayerPeriod, wire::CellChecksum().value());
+    at->second[0] = sum.value();
+  }
+  void check_image(const Walker& w, CellKey key) {
+    ASSERT_EQ(w.client->images.count(key), 1u);
+    const wire::CellImage& image = w.client->images.at(key);
+    ASSERT_TRUE(image.has_frame());
+    const auto past = truth_.find(key);
+    if (past == truth_.end()) {
+      ASSERT_EQ(image.count(), 0u);
+      return;
+    }
+    const uint32_t age = tick - 1 - image.header().tick;
+    if (age < past->second.size()) {
+      ASSERT_EQ(image.checksum(), past->second[age])
+          << w.name << " cell " << key.x << "," << key.z << " tick " << image.header().tick;
+    }
+    const auto end = past->second.begin() + kLayerPeriod;
+    ASSERT_NE(std::find(past->second.begin(), end, image.checksum()), end)
+        << w.name << " cell " << key.x << "," << key.z << " is old";
   }
 
   Options options_;
+  std::map<CellKey, std::vector<uint64_t>> truth_;  // checksums of the last ticks, newest first
   base::Prng prng_;
   uint32_t current_ = UINT32_MAX;  // shard that simulates
   uint32_t posting_ = 0;           // shard whose post_changes() runs

@@ -11,7 +11,7 @@ namespace tidegate::world::test {
 namespace {
 
 struct Asked : InterestEvents {
-  bool interest_changed(ShardId, CellKey cell, bool packed, bool protobuf,
+  bool interest_changed(ShardId, CellKey cell, uint8_t packed, uint8_t protobuf,
                         uint8_t requests) override {
     if (!take) return false;
     calls.push_back({cell, packed, protobuf, requests});
@@ -19,7 +19,7 @@ struct Asked : InterestEvents {
   }
   struct Call {
     CellKey cell;
-    bool packed, protobuf;
+    uint8_t packed, protobuf;  // levels
     uint8_t requests;
   };
   using ShardId = base::ShardId;
@@ -197,11 +197,18 @@ TEST_F(InterestTest, UnansweredCellsAreAskedForAgain) {
   table_.add(0, Encoding::kPacked, 10.0F, {1600, 0, 1600});
   EXPECT_EQ(asked().calls.size(), 1u);
   ChunkList chunks{items_, 64}, world{items_, 64};
-  table_.gather(0, 1, chunks, world);
-  EXPECT_TRUE(cells().empty());
-  const auto calls = asked().calls;
-  ASSERT_EQ(calls.size(), 1u);
-  EXPECT_EQ(calls[0].requests, kPackedKeyframe);
+  uint32_t anchors = 0;
+  for (tick_ = 1; tick_ <= kLayerPeriod; ++tick_) {
+    table_.gather(0, tick_, chunks, world);
+    EXPECT_TRUE(cells().empty());
+    const auto calls = asked().calls;
+    // Keyframes are made at anchors: when one has passed, it is time to ask again.
+    ASSERT_EQ(calls.size(), is_anchor({0, 0}, tick_) ? 1u : 0u);
+    if (calls.empty()) continue;
+    EXPECT_EQ(calls[0].requests, kPackedKeyframe);
+    ++anchors;
+  }
+  EXPECT_EQ(anchors, 1u);
 }
 
 // Some cells join, some are let go, none is answered yet: the bits follow their cells.
@@ -283,7 +290,8 @@ TEST(Resync, HealsAClientThatMissedChunks) {
     const bool lost = i % 40 >= 15 && i % 40 < 30;
     for (uint32_t v = 0; v < 4; ++v) h.walkers[v].chunks_max = lost ? 1 + v : 2048;
     h.step();
-    if (!lost) h.check();
+    // What was lost in the last of these ticks comes again with the next anchor of its cell.
+    if (i % 40 < 15 || i % 40 >= 30 + kLayerPeriod) h.check();
   }
   uint64_t resyncs = 0;
   for (uint32_t s = 0; s < 2; ++s) resyncs += h.interest(s).counters().resyncs;

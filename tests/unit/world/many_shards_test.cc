@@ -77,7 +77,8 @@ class Walk {
 };
 
 struct Outcome {
-  uint64_t state = 0, handovers = 0, checksums = 0;
+  uint64_t state = 0, handovers = 0, checksums = 0, levels = 0;
+  uint64_t layer_frames[kLevels] = {};
 };
 
 Outcome run(const Options& options, uint64_t walk_seed, uint32_t ticks) {
@@ -92,11 +93,20 @@ Outcome run(const Options& options, uint64_t walk_seed, uint32_t ticks) {
       h.add({static_cast<int32_t>(i) * 10, 0, -3}, i % 100 == 99, Encoding::kProtobuf);
     }
     h.step();
-    h.check();
+    options.levels ? h.check_levels() : h.check();
   }
+  // Nobody moves: within a period every layer has told what there was.
+  for (uint32_t i = 0; options.levels && i < 2 * kLayerPeriod; ++i) h.step();
+  if (options.levels) h.check();
   Outcome outcome;
   outcome.state = h.state_hash();
   for (uint32_t s = 0; s < h.shards(); ++s) {
+    const InterestCounters& interest = h.interest(s).counters();
+    outcome.levels += std::min(interest.levels_raised, interest.levels_lowered);
+    for (uint32_t l = 0; l < kLevels; ++l) {
+      outcome.layer_frames[l] += h.slice(s).encode_counters().layer_frames[l];
+    }
+    EXPECT_EQ(h.slice(s).encode_counters().layers_left_out, 0u);
     outcome.handovers += h.slice(s).counters().transfers_in;
     EXPECT_EQ(h.slice(s).encode_counters().skipped, 0u);
     EXPECT_EQ(h.slice(s).counters().arrivals_refused, 0u);
@@ -120,6 +130,43 @@ TEST(ManyShards, PicturesEqualTheTruthAndTheCutDoesNotMatter) {
     if (shards > 1) {
       EXPECT_GT(outcome.handovers, 500u);
     }
+  }
+}
+
+// Far cells at lower rates, and levels that change all the time: images are those of their tick.
+TEST(ManyShards, LayersShowTheTruthOfTheirTickWhileLevelsChange) {
+  uint64_t expected = 0;
+  for (const uint32_t shards : {1u, 2u, 4u}) {
+    Options options;
+    options.config = small_world(shards);
+    options.config.full_rate_distance = 10.0F;
+    options.config.half_rate_distance = 30.0F;
+    options.config.quarter_rate_distance = 60.0F;
+    options.seed = 70 + shards;
+    options.levels = true;
+    const Outcome outcome = run(options, 43, 400);
+    if (expected == 0) expected = outcome.state;
+    EXPECT_EQ(outcome.state, expected) << shards << " shards";
+    EXPECT_GT(outcome.levels, 200u);
+    EXPECT_GT(outcome.checksums, 100u);
+    for (const uint64_t frames : outcome.layer_frames) EXPECT_GT(frames, 100u);
+  }
+}
+
+TEST(ManyShards, LayersWithInputsOnTheirWayAndFullRings) {
+  for (uint64_t seed = 1; seed <= 4 && !HasFailure(); ++seed) {
+    Options options;
+    options.config = small_world(4);
+    options.config.full_rate_distance = 0.0F;
+    options.config.half_rate_distance = 40.0F;
+    options.config.quarter_rate_distance = 50.0F;
+    options.seed = seed;
+    options.levels = true;
+    options.transfer_refused = 0.2;
+    options.moved_refused = 0.1;
+    options.inputs_wander = true;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    EXPECT_GT(run(options, seed, 150).handovers, 100u);
   }
 }
 
@@ -200,25 +247,55 @@ TEST(ManyShards, CrowdOfThousandsInOneCell) {
   }
 }
 
-// An arena that is too small delays cells; nobody's chain breaks, and all agree in the end.
-TEST(ManyShards, ArenaOverflowDelaysButNeverDesyncs) {
+// An arena that is too small delays cells and leaves layers out; nobody's stream breaks, and all
+// agree in the end.
+void overflow(bool levels) {
   Options options;
   options.config = small_world(2);
-  options.arena_bytes = 6'000;
+  options.config.full_rate_distance = 20.0F;
+  options.arena_bytes = levels ? 4'000 : 6'000;
+  options.levels = levels;
   options.strict = false;  // late enters are spawned for all
   Harness h(options);
   Walk walk(h, 9);
   walk.populate(60, 6);
-  for (int i = 0; i < 200 && !HasFailure(); ++i) {
+  for (int i = 0; i < 200 && !::testing::Test::HasFailure(); ++i) {
     walk.send(h.tick);
     h.step();
   }
   uint64_t skipped = 0;
-  for (uint32_t s = 0; s < 2; ++s) skipped += h.slice(s).encode_counters().skipped;
+  uint64_t left_out = 0;
+  for (uint32_t s = 0; s < 2; ++s) {
+    skipped += h.slice(s).encode_counters().skipped;
+    left_out += h.slice(s).encode_counters().layers_left_out;
+  }
   EXPECT_GT(skipped, 50u);
+  if (levels) {
+    EXPECT_GT(left_out, 50u);
+  }
   // Nobody moves: what waits is told over the next ticks.
   for (int i = 0; i < 200; ++i) h.step();
   h.check();
+}
+TEST(ManyShards, ArenaOverflowDelaysButNeverDesyncs) { overflow(false); }
+TEST(ManyShards, ArenaOverflowLeavesLayersOut) { overflow(true); }
+
+// At some of these sizes one enter fits but not an enter and a change: the attempt ends.
+TEST(ManyShards, ArenaWithRoomForOneRecordOnlyIsGivenUp) {
+  uint64_t skipped = 0;
+  for (size_t bytes = 64; bytes < 400; bytes += 4) {
+    Options options;
+    options.config = small_world(1);
+    options.arena_bytes = bytes;
+    Harness h(options);
+    h.add({100, 0, 100}, true, Encoding::kPacked);
+    for (int i = 0; i < 3; ++i) h.step();
+    h.add({200, 0, 100}, false, Encoding::kPacked);
+    h.send(h.walkers[0], {103, 0, 100});
+    for (int i = 0; i < 3; ++i) h.step();
+    skipped += h.slice(0).encode_counters().skipped;
+  }
+  EXPECT_GT(skipped, 20u);
 }
 
 }  // namespace

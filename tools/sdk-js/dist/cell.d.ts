@@ -13,11 +13,17 @@ export declare const Col: {
     readonly PY: 8;
     readonly PZ: 9;
     readonly FLAGS: 10;
-    readonly WIDTH: 11;
+    /** Motion between the last two anchors that differ. */
+    readonly PACE_X: 11;
+    readonly PACE_Y: 12;
+    readonly PACE_Z: 13;
+    readonly WIDTH: 14;
 };
 export interface CellHeader {
     keyframe: boolean;
     drop: boolean;
+    /** Of the chain: layers refer to the image after this frame. */
+    anchor: boolean;
     layer: number;
     cellX: number;
     cellZ: number;
@@ -57,9 +63,15 @@ export declare class Cell {
     image: CellImage;
     tick: number;
     private epoch;
+    private anchor;
+    private half;
+    private layer;
+    /** Predictors are those of the chain: layer 3 may follow. */
+    private chained;
+    /** The frame under way refers to the half. */
+    private fromHalf;
     private lastChecksum;
     private looked;
-    private readonly layers;
     constructor(x: number, z: number);
     /** Whether a frame was applied and nothing has broken the chain since. */
     get intact(): boolean;
@@ -72,6 +84,8 @@ export declare class Cell {
     /** Everybody leaves. */
     clear(listener: CellListener): void;
     private find;
+    private motion;
+    private setPaces;
     private tell;
     private compare;
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The packed state of one cell, payload of CELL_FRAME (docs/protocol.md, "Cell frames").
 //
-// An image is immutable: a frame makes a new one out of the image it refers to. A cell keeps up to
-// four, the newest of each layer, because a delta may refer to an older frame than the last; a frame
-// of layer k takes the place of those of layers k and above. What changed is told by comparing the
-// new image with the one shown before.
+// An image is immutable: a frame makes a new one out of the image it refers to. A cell keeps three:
+// the one shown, which the chain (layer 3) goes on from; the anchor (after a keyframe, a frame of
+// layer 0 or a marked one of the chain), which layers 0 to 2 refer to; and the half (after layer 1),
+// which layer 2 may refer to. What changed is told by comparing the new image with the one shown.
 import type { CellReport } from './messages.js';
 import { WireError } from './pb.js';
 import { xxh3 } from './xxh3.js';
 
-const LAYERS = 4;
+const CHAIN = 3;
 const SLOTS_MAX = 65536;
 const NAME_BYTES_MAX = 64;
 const ROW_BYTES = 24;
@@ -18,13 +18,17 @@ const NOTHING = new Uint8Array(0);
 
 /** Columns of a member's row in CellImage.rows. */
 export const Col = {
-  LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, PX: 7, PY: 8, PZ: 9, FLAGS: 10, WIDTH: 11,
+  LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, PX: 7, PY: 8, PZ: 9, FLAGS: 10,
+  /** Motion between the last two anchors that differ. */
+  PACE_X: 11, PACE_Y: 12, PACE_Z: 13, WIDTH: 14,
 } as const;
 const W = Col.WIDTH;
 
 export interface CellHeader {
   keyframe: boolean;
   drop: boolean;
+  /** Of the chain: layers refer to the image after this frame. */
+  anchor: boolean;
   layer: number;
   cellX: number;
   cellZ: number;
@@ -122,12 +126,12 @@ export function readCellHeader(data: Uint8Array): CellHeader {
   const x = u32();
   const z = u32();
   const header: CellHeader = {
-    keyframe: (first & 1) !== 0, drop: (first & 2) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
+    keyframe: (first & 1) !== 0, drop: (first & 2) !== 0, anchor: (first & 32) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
     epoch: u32(), frame: u32(), reference: 0, tick: 0, checksum: undefined, size: 0,
   };
   header.reference = (header.frame - u32()) >>> 0;
   header.tick = u32();
-  if ((first & 0xe0) !== 0 || (first & 3) === 3 || x > 0xffff || z > 0xffff) {
+  if ((first & 0xc0) !== 0 || (first & 3) === 3 || (header.anchor && header.layer !== CHAIN) || x > 0xffff || z > 0xffff) {
     throw new WireError('a cell header out of range');
   }
   if ((first & 4) !== 0) {
@@ -174,6 +178,8 @@ function readMember(bits: BitReader, draft: Draft, slot: number): void {
   rows[at + Col.YAW] = bits.bits(8);
   rows[at + Col.FLAGS] = bits.flags();
   for (let i = 0; i < 3; i += 1) rows[at + Col.PX + i] = bits.signed(2);
+  const hasPace = bits.bits(1) === 1;
+  for (let i = 0; i < 3; i += 1) rows[at + Col.PACE_X + i] = hasPace ? bits.signed(4) : 0;
   rows[at + Col.LIVE] = 1;
   draft.entered.push(slot);
 }
@@ -188,7 +194,12 @@ function slots(count: number, gap: () => number, each: (slot: number) => void): 
   }
 }
 
-function readDelta(bits: BitReader, draft: Draft, header: CellHeader): void {
+// Motion of a member that a layer expects, along one axis.
+const share = (pace: number, layer: number): number => (layer === 0 ? pace : ((pace + layer) | 0) >> layer);
+
+// `motion`: of a slot along an axis from the anchor to the half, when the frame refers to the half.
+function readDelta(bits: BitReader, draft: Draft, header: CellHeader,
+  motion: (slot: number, axis: number) => number | undefined): void {
   const isLive = (slot: number): boolean => slot * W < draft.rows.length && draft.rows[slot * W] !== 0;
   if (bits.bits(1) === 1) {
     slots(bits.golomb(0), () => bits.golomb(3), (slot) => {
@@ -211,13 +222,18 @@ function readDelta(bits: BitReader, draft: Draft, header: CellHeader): void {
       const x = bits.signed(order);
       const z = bits.signed(order);
       const y = (parts & 2) !== 0 ? bits.signed(order) : 0;
-      // Int32Array wraps, as the other side does.
-      rows[at + Col.PX]! += x;
-      rows[at + Col.PY]! += y;
-      rows[at + Col.PZ]! += z;
-      rows[at + Col.X]! += rows[at + Col.PX]!;
-      rows[at + Col.Y]! += rows[at + Col.PY]!;
-      rows[at + Col.Z]! += rows[at + Col.PZ]!;
+      const residual = [x, y, z];
+      for (let i = 0; i < 3; i += 1) {
+        // Int32Array wraps, as the other side does.
+        if (header.layer === CHAIN) {
+          rows[at + Col.PX + i]! += residual[i]!;
+          rows[at + Col.X + i]! += rows[at + Col.PX + i]!;
+        } else {
+          const moved = motion(slot, i);
+          const pace = moved === undefined ? rows[at + Col.PACE_X + i]! : (2 * moved) | 0;
+          rows[at + Col.X + i]! += (share(pace, header.layer) + residual[i]!) | 0;
+        }
+      }
     }
     if ((parts & 4) !== 0) rows[at + Col.YAW] = (rows[at + Col.YAW]! + bits.signed(2)) & 0xff;
     if ((parts & 8) !== 0) rows[at + Col.FLAGS] = bits.flags();
@@ -258,14 +274,20 @@ export class Cell {
   image: CellImage = EMPTY;
   tick = 0;
   private epoch = 0;
+  private anchor: CellImage | undefined;
+  private half: CellImage | undefined;
+  private layer = 0;
+  /** Predictors are those of the chain: layer 3 may follow. */
+  private chained = false;
+  /** The frame under way refers to the half. */
+  private fromHalf = false;
   private lastChecksum = 0n;
   private looked: CellImage | undefined;
-  private readonly layers: (CellImage | undefined)[] = new Array(LAYERS).fill(undefined);
 
   constructor(readonly x: number, readonly z: number) {}
 
   /** Whether a frame was applied and nothing has broken the chain since. */
-  get intact(): boolean { return this.layers.some((image) => image !== undefined); }
+  get intact(): boolean { return this.anchor !== undefined; }
 
   /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
   apply(header: CellHeader, data: Uint8Array, listener: CellListener): CellStatus {
@@ -277,17 +299,26 @@ export class Cell {
     try {
       const bits = new BitReader(data, header.size);
       if (header.keyframe) slots(bits.golomb(4), () => bits.golomb(3), (slot) => readMember(bits, draft, slot));
-      else readDelta(bits, draft, header);
+      else readDelta(bits, draft, header, (slot, axis) => this.motion(slot, axis));
       bits.finish();
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
-      this.layers.fill(undefined);
+      this.anchor = this.half = undefined;
       return 'malformed';
     }
     const before = this.image;
     const image: CellImage = { frame: header.frame, rows: draft.rows, names: draft.names };
-    this.layers.fill(undefined, header.keyframe ? 0 : header.layer);
-    this.layers[header.layer] = image;
+    const layer = header.keyframe ? 0 : header.layer;
+    if (header.keyframe) this.chained = true;
+    else if (layer !== CHAIN) this.chained = false;
+    if (layer === 0 || header.anchor) {
+      if (!header.keyframe) this.setPaces(image);
+      this.anchor = image;
+      this.half = undefined;
+    } else if (layer === 1) {
+      this.half = image;
+    }
+    this.layer = layer;
     this.epoch = header.epoch;
     this.tick = header.tick;
     this.image = image;
@@ -316,15 +347,45 @@ export class Cell {
   clear(listener: CellListener): void {
     const before = this.image;
     this.image = EMPTY;
-    this.layers.fill(undefined);
+    this.anchor = this.half = undefined;
     for (let slot = 0; slot * W < before.rows.length; slot += 1) {
       if (before.rows[slot * W] !== 0) listener.onLeave(this, before, slot);
     }
   }
 
   private find(header: CellHeader): CellImage | undefined {
-    if (header.epoch !== this.epoch) return undefined;
-    return this.layers.find((image) => image !== undefined && image.frame === header.reference);
+    if (!this.anchor || header.epoch !== this.epoch) return undefined;
+    const current = header.reference === this.image.frame;
+    if (header.layer === CHAIN) return current && this.chained ? this.image : undefined;
+    // A further part of the frame before.
+    if (current && header.frame === header.reference && header.layer === this.layer) return this.image;
+    this.fromHalf = false;
+    if (header.reference === this.anchor.frame) return this.anchor;
+    if (header.layer !== 2 || header.reference !== this.half?.frame) return undefined;
+    this.fromHalf = true;
+    return this.half;
+  }
+
+  private motion(slot: number, axis: number): number | undefined {
+    const at = slot * W;
+    const from = this.anchor?.rows;
+    const to = this.half?.rows;
+    if (!this.fromHalf || !from || !to || at >= from.length || from[at] === 0 || at >= to.length) return undefined;
+    return (to[at + Col.X + axis]! - from[at + Col.X + axis]!) | 0;
+  }
+
+  // Who moved from the anchor before to this one has that motion as its pace.
+  private setPaces(image: CellImage): void {
+    const before = this.anchor!.rows;
+    const { rows } = image;
+    for (let at = 0; at < rows.length && at < before.length; at += W) {
+      if (rows[at] === 0 || before[at] === 0) continue;
+      const x = (rows[at + Col.X]! - before[at + Col.X]!) | 0;
+      const y = (rows[at + Col.Y]! - before[at + Col.Y]!) | 0;
+      const z = (rows[at + Col.Z]! - before[at + Col.Z]!) | 0;
+      if (x === 0 && y === 0 && z === 0) continue;
+      rows.set([x, y, z], at + Col.PACE_X);
+    }
   }
 
   // The frame refers to the image shown: what it lists is what changed.
@@ -344,7 +405,7 @@ export class Cell {
       const is = at < b.length && b[at] !== 0;
       if (was && is && a[at + Col.ID] === b[at + Col.ID]) {
         for (let i = 1; i < W; i += 1) {
-          if (i >= Col.PX && i <= Col.PZ) continue;
+          if ((i >= Col.PX && i <= Col.PZ) || i >= Col.PACE_X) continue;
           if (a[at + i] === b[at + i]) continue;
           listener.onChange(this, image, slot);
           break;

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Budgets: the bucket and the ladder by themselves, then slow readers in a crowd whose pictures are
+// checked like everybody's.
+#include "world/budget.h"
+
+#include <gtest/gtest.h>
+
+#include "harness.h"
+
+namespace tidegate::world::test {
+namespace {
+
+// A link of so many bytes a second, a tick of 16 ms, and what is put in front of it.
+struct Link {
+  BudgetConfig config{.bytes_per_second = 40'000, .queue_bytes = 48 * 1024, .stall_ms = 5000};
+  Budget budget;
+  QueueSample queue;
+  uint32_t bytes_per_second = UINT32_MAX;
+
+  Link() { budget.start(config, 0); }
+  Rung tick(uint32_t bytes) {
+    queue.now_ms += 16;
+    queue.waiting += bytes;
+    budget.spend(bytes);
+    const auto can = static_cast<uint32_t>(uint64_t{bytes_per_second} * 16 / 1000);
+    const uint32_t taken = std::min(queue.waiting, can);
+    queue.waiting -= taken;
+    queue.sent += taken;
+    return budget.update(config, queue);
+  }
+};
+
+TEST(Budget, ASecondOfTheRateFitsAndComesBack) {
+  Link link;
+  EXPECT_EQ(link.tick(0), Rung::kAll);
+  EXPECT_EQ(link.budget.tokens(), 40'000);
+  link.tick(30'000);
+  EXPECT_EQ(link.budget.tokens(), 10'000 + 640);
+  uint32_t raised = 0;
+  for (int i = 0; i < 62; ++i) {
+    link.tick(0);
+    if (link.budget.may_raise()) ++raised;
+  }
+  EXPECT_EQ(link.budget.tokens(), 40'000);
+  EXPECT_EQ(raised, 1u);  // three quarters are there after some 600 ms, but not twice in a second
+}
+
+TEST(Budget, WhatIsAskedForIsCutToTheLargest) {
+  Link link;
+  link.budget.start(link.config, 1'000'000'000);
+  EXPECT_EQ(link.budget.rate(), link.config.bytes_per_second_max);
+  link.budget.start(link.config, 1);
+  EXPECT_EQ(link.budget.rate(), kBudgetRateMin);
+}
+
+TEST(Budget, OverdrawnAfterASecondOfDebt) {
+  Link link;
+  link.tick(0);
+  link.tick(200'000);
+  EXPECT_EQ(link.budget.tokens(), -40'000 + 640);  // no deeper than a second
+  int ticks = 0;
+  while (!link.budget.overdrawn() && ticks < 200) {
+    link.tick(640);
+    ++ticks;
+  }
+  EXPECT_NEAR(ticks, 1000 / 16, 2);
+  EXPECT_FALSE(link.budget.overdrawn());
+}
+
+TEST(Budget, ABusyLinkIsMeasuredAndTheRateRisesAgainWhenItIsIdle) {
+  Link link;
+  link.bytes_per_second = 10'000;
+  for (int i = 0; i < 60; ++i) link.tick(i < 40 ? 400 : 0);
+  EXPECT_NEAR(link.budget.rate(), 10'000 * 7 / 8, 500);
+  link.bytes_per_second = UINT32_MAX;
+  for (int i = 0; i < 320; ++i) link.tick(10);
+  EXPECT_EQ(link.budget.rate(), 40'000u);
+}
+
+TEST(Budget, GoesDownEveryRungAndEndsWithAStalledReader) {
+  Link link;
+  link.tick(0);
+  link.bytes_per_second = 0;
+  Rung last = Rung::kAll;
+  uint32_t begun = 0;
+  for (uint32_t ms = 0; last != Rung::kEnd && ms < 10'000; ms += 16) {
+    const Rung rung = link.tick(ms == 0 ? 5'000 : 0);
+    if (ms == 0) begun = link.queue.now_ms;
+    ASSERT_GE(rung, last);
+    ASSERT_LE(static_cast<int>(rung) - static_cast<int>(last), 1) << "skips a rung";
+    last = rung;
+  }
+  EXPECT_EQ(last, Rung::kEnd);
+  EXPECT_NEAR(link.queue.now_ms - begun, 5000, 20);
+}
+
+TEST(Budget, ASlowReaderWhoseQueueMovesIsAsOldAsItsOldestByte) {
+  Link link;
+  link.bytes_per_second = 20'000;
+  link.tick(4'000);  // 200 ms of the link, and always that much
+  Rung worst = Rung::kAll;
+  for (int i = 0; i < 1000; ++i) worst = std::max(worst, link.tick(320));
+  EXPECT_GE(worst, Rung::kNoLayer3);
+  EXPECT_LE(worst, Rung::kNoLayer2);
+}
+
+TEST(Budget, ClimbsARungEachHalfSecondOfAnEmptyQueue) {
+  Link link;
+  link.bytes_per_second = 0;
+  while (link.budget.rung() != Rung::kOwnOnly) link.tick(100);
+  link.bytes_per_second = UINT32_MAX;
+  const uint32_t from = link.queue.now_ms;
+  while (link.budget.rung() != Rung::kAll) link.tick(0);
+  EXPECT_NEAR(link.queue.now_ms - from, 4 * 500, 80);
+}
+
+WorldConfig crowded() {
+  WorldConfig c;
+  c.shard_count = 2;
+  c.entities = 256;
+  c.cells = 512;
+  c.full_rate_distance = 20.0F;
+  c.half_rate_distance = 40.0F;
+  c.quarter_rate_distance = 60.0F;
+  c.budget = {.bytes_per_second = 200'000, .queue_bytes = 48 * 1024, .stall_ms = 3000};
+  return c;
+}
+
+class Crowd : public ::testing::Test {
+ protected:
+  static Options options_for(const WorldConfig& config) {
+    Options o;
+    o.config = config;
+    o.seed = 5;
+    o.strict = false;  // a WORLD_STATE begins a protobuf client anew
+    o.levels = true;
+    o.budgets = true;
+    return o;
+  }
+  void populate(Harness& h, uint32_t walkers) {
+    for (uint32_t i = 0; i < walkers; ++i) {
+      const Steps3 at{static_cast<int32_t>(i * 397 % 9000) - 4500, 0,
+                      static_cast<int32_t>(i * 611 % 9000) - 4500};
+      h.add(at, true, i % 4 == 3 ? Encoding::kProtobuf : Encoding::kPacked);
+    }
+  }
+  void walk(Harness& h) {
+    for (uint32_t i = 0; i < h.walkers.size(); ++i) {
+      Walker& w = h.walkers[i];
+      Steps3 wish = w.position;
+      wish[0] += static_cast<int32_t>((h.tick / 40 + i) % 5) - 2;
+      wish[2] += static_cast<int32_t>((h.tick / 60 + i) % 5) - 2;
+      h.send(w, h.slice(0).scale().clamp(wish), static_cast<uint8_t>(h.tick + i));
+    }
+    h.step();
+  }
+  InterestCounters counters(Harness& h) {
+    InterestCounters sum;
+    for (uint32_t s = 0; s < h.shards(); ++s) {
+      const InterestCounters& c = h.interest(s).counters();
+      sum.frames_left_out += c.frames_left_out;
+      sum.cells_stale += c.cells_stale;
+      sum.cells_cut += c.cells_cut;
+      for (size_t r = 0; r < std::size(sum.rungs); ++r) sum.rungs[r] += c.rungs[r];
+    }
+    return sum;
+  }
+};
+
+TEST_F(Crowd, SlowReadersGetLessTheOthersAllAndEverybodyRecovers) {
+  Harness h(options_for(crowded()));
+  populate(h, 48);
+  for (int i = 0; i < 60; ++i) walk(h);
+  EXPECT_EQ(counters(h).frames_left_out, 0u);
+  // Two kinds of slow ones of each encoding, and one that reads nothing.
+  for (uint32_t i = 0; i < 4; ++i) h.walkers[i].link = 60;
+  for (uint32_t i = 4; i < 8; ++i) h.walkers[i].link = 15;
+  h.walkers[8].link = 0;
+  for (int i = 0; i < 500 && !HasFailure(); ++i) {
+    walk(h);
+    h.check_levels();
+  }
+  const InterestCounters slow = counters(h);
+  for (uint32_t r = 1; r < static_cast<uint32_t>(Rung::kCount); ++r) {
+    EXPECT_GT(slow.rungs[r], 0u) << name_of(static_cast<Rung>(r));
+  }
+  EXPECT_EQ(slow.rungs[static_cast<uint32_t>(Rung::kEnd)], 1u);
+  EXPECT_TRUE(h.walkers[8].ended);
+  for (uint32_t i = 0; i < h.walkers.size(); ++i) {
+    EXPECT_LE(h.walkers[i].waiting_most, 64u * 1024) << i;
+    if (i < 9) continue;
+    // Nobody else went down a rung, and none of their cells is late.
+    EXPECT_EQ(h.interest(h.walkers[i].shard).rung(h.walkers[i].slot), Rung::kAll);
+  }
+  h.disconnect(h.walkers[8]);
+  for (uint32_t i = 0; i < 8; ++i) h.walkers[i].link = UINT32_MAX;
+  for (int i = 0; i < 900; ++i) h.step();
+  h.check();
+  for (uint32_t s = 0; s < h.shards(); ++s) EXPECT_EQ(h.interest(s).limited_count(), 0u);
+}
+
+TEST_F(Crowd, ASmallBudgetIsKeptByChoosingFrames) {
+  WorldConfig config = crowded();
+  config.budget.bytes_per_second = 3'000;
+  Harness h(options_for(config));
+  for (uint32_t i = 0; i < 60; ++i) {
+    h.add({static_cast<int32_t>(i * 397 % 9000) - 4500, 0,
+           static_cast<int32_t>(i * 611 % 9000) - 4500},
+          i < 20, Encoding::kPacked);
+  }
+  for (int i = 0; i < 120; ++i) walk(h);
+  const uint64_t before = h.bytes_sent;
+  const uint32_t ticks = 600;
+  for (uint32_t i = 0; i < ticks && !HasFailure(); ++i) {
+    walk(h);
+    h.check_levels();
+  }
+  const double per_second = static_cast<double>(h.bytes_sent - before) / 20 / (ticks * 0.016);
+  EXPECT_LE(per_second, 3'000 * 1.2);  // a second of debt at the end
+  EXPECT_GE(per_second, 3'000 * 0.5);  // and it is used
+  EXPECT_GT(counters(h).frames_left_out, 100u);
+}
+
+// Each watched cell has had a new image within a second, or the client was told that it is off.
+TEST_F(Crowd, NoCellIsForgotten) {
+  WorldConfig config = crowded();
+  config.budget.bytes_per_second = kBudgetRateMin;
+  Harness h(options_for(config));
+  for (uint32_t i = 0; i < 60; ++i) {
+    h.add({static_cast<int32_t>(i * 397 % 9000) - 4500, 0,
+           static_cast<int32_t>(i * 611 % 9000) - 4500},
+          i < 8, Encoding::kPacked);
+  }
+  for (int i = 0; i < 300; ++i) walk(h);
+  uint32_t active_least = UINT32_MAX;
+  for (int i = 0; i < 600 && !HasFailure(); ++i) {
+    walk(h);
+    for (const Walker& w : h.walkers) {
+      if (!w.client) continue;
+      CellKey cells[kActiveCellsMax];
+      active_least = std::min(active_least, h.interest(w.shard).active_cells(w.slot, cells));
+      for (const auto& [key, image] : w.client->images) {
+        if (!image.has_frame() || image.count() == 0) continue;
+        ASSERT_LE(h.tick - image.header().tick, 60u + 3 * kLayerPeriod) << w.name;
+      }
+    }
+  }
+  EXPECT_GE(active_least, 1u);
+}
+
+}  // namespace
+}  // namespace tidegate::world::test
