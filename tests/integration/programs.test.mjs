@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The programs as their users meet them: commands, configuration and its errors, start, stop.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type } from '../conformance/lib/proto.mjs';
 import { Process, program, secret, startServer, temporaryFolder, writeConfig } from '../conformance/lib/server.mjs';
-import { within } from '../conformance/lib/wait.mjs';
+import { until, within } from '../conformance/lib/wait.mjs';
 
 const folder = temporaryFolder();
 
@@ -18,6 +18,17 @@ async function run(name, args, env = {}) {
   assert.equal(child.complaint(), null);
   return { ...end, output: child.output };
 }
+// State and parent of a process; null when it is gone.
+function processOf(pid) {
+  try {
+    const [state, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ');
+    return { state, parent: Number(parent) };
+  } catch {
+    return null;
+  }
+}
+const lives = (pid) => !['Z', undefined].includes(processOf(pid)?.state);
+const childrenOf = (pid) => readdirSync('/proc').filter((name) => /^\d+$/.test(name) && processOf(name)?.parent === pid);
 function file(name, text) {
   const path = join(folder, name);
   writeFileSync(path, text);
@@ -181,6 +192,13 @@ describe('demo', () => {
     assert.equal(code, 0, output);
     assert.ok(existsSync(path));
     JSON.parse(readFileSync(path, 'utf8'));
+  });
+  test('its bots end with it, however it ends', async () => {
+    const demo = new Process(program('tidegate'), ['demo', '--bots', '20', '--headless', '--listen.websocket=127.0.0.1:0', '--admin.listen=127.0.0.1:0']);
+    const bots = await until(() => childrenOf(demo.child.pid)[0] && childrenOf(demo.child.pid), 'its bots');
+    demo.child.kill('SIGKILL');
+    await demo.exited;
+    await until(() => bots.every((pid) => !lives(pid)), 'the end of the bots');
   });
   test('an unknown flag is refused', async () => {
     const { code, output } = await run('tidegate', ['demo', '--botz', '20']);

@@ -3,6 +3,7 @@
 // beside it, live figures of both, a verdict at the end.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,8 +44,12 @@ Child start_bots(const std::vector<std::string>& arguments, const std::string& s
   const std::string line = secret + '\n';
   if (write(key[1], line.data(), line.size()) != static_cast<ssize_t>(line.size())) return child;
   close(key[1]);
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) {
+    // The bots do not outlive a demo that is killed.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
     dup2(ends[1], 1);
     dup2(key[0], 3);
     std::vector<char*> argv;

@@ -114,11 +114,6 @@ void set_field(base::Prng& r, Message* m, const FieldDescriptor* f, int depth) {
       list ? to->AddUInt64(m, f, v) : to->SetUInt64(m, f, v);
       break;
     }
-    case FieldDescriptor::CPPTYPE_INT32: {
-      const auto v = static_cast<int32_t>(r.between(INT16_MIN, INT16_MAX));
-      list ? to->AddInt32(m, f, v) : to->SetInt32(m, f, v);
-      break;
-    }
     case FieldDescriptor::CPPTYPE_INT64: {
       const int64_t v = r.chance(0.3) ? -some_number(r) : some_number(r);
       list ? to->AddInt64(m, f, v) : to->SetInt64(m, f, v);
