@@ -15,8 +15,8 @@
 
 namespace tidegate::world {
 
-// kHash spreads keys over buckets; its low bits choose the bucket.
-template <uint32_t (*kHash)(uint32_t)>
+// Hash spreads keys over buckets; its low bits choose the bucket.
+template <uint32_t (*Hash)(uint32_t)>
 class BasicFlatMap {
  public:
   static constexpr uint32_t kAbsent = UINT32_MAX;
@@ -26,7 +26,7 @@ class BasicFlatMap {
         mask_(static_cast<uint32_t>(buckets_.size() - 1)) {}
 
   uint32_t find(uint32_t key) const {
-    for (uint32_t i = kHash(key) & mask_;; i = (i + 1) & mask_) {
+    for (uint32_t i = Hash(key) & mask_;; i = (i + 1) & mask_) {
       if (buckets_[i].value == 0) return kAbsent;
       if (buckets_[i].key == key) return buckets_[i].value - 1;
     }
@@ -34,20 +34,20 @@ class BasicFlatMap {
   // The key must be absent.
   void insert(uint32_t key, uint32_t value) {
     TG_ASSERT(count_ + 1 < buckets_.size() && value != kAbsent);
-    uint32_t i = kHash(key) & mask_;
+    uint32_t i = Hash(key) & mask_;
     while (buckets_[i].value != 0) i = (i + 1) & mask_;
     buckets_[i] = {key, value + 1};
     ++count_;
   }
   // The key must be present.
   void erase(uint32_t key) {
-    uint32_t i = kHash(key) & mask_;
+    uint32_t i = Hash(key) & mask_;
     while (buckets_[i].key != key || buckets_[i].value == 0) {
       TG_ASSERT(buckets_[i].value != 0);
       i = (i + 1) & mask_;
     }
     for (uint32_t j = (i + 1) & mask_; buckets_[j].value != 0; j = (j + 1) & mask_) {
-      const uint32_t home = kHash(buckets_[j].key) & mask_;
+      const uint32_t home = Hash(buckets_[j].key) & mask_;
       if (((j - home) & mask_) >= ((j - i) & mask_)) {
         buckets_[i] = buckets_[j];
         i = j;
