@@ -35,6 +35,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   applying_ = key;
   const wire::CellStatus status = it->second.apply(payload, this);
   const auto flip = flips_.find(key);
+  if (status == wire::CellStatus::kOk && (header.keyframe || header.drop)) echoes_.erase(key);
   switch (status) {
     case wire::CellStatus::kOk:
       if (flip == flips_.end() || !(header.has_checksum || header.drop)) break;
@@ -43,6 +44,8 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
       } else {
         ++counters_.flips_healed;
         events_.on_cell_healed(flip->second.at);
+        // Where it moves to was not looked at: only a keyframe brings that anew.
+        if (!header.keyframe) echoes_.insert(key);
       }
       flips_.erase(flip);
       break;
@@ -54,7 +57,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
       break;
     case wire::CellStatus::kChecksumMismatch:
       if (flip == flips_.end()) {
-        ++counters_.checksum_mismatches;
+        counters_.checksum_mismatches += echoes_.count(key) == 0;
       } else if (!flip->second.detected) {
         flip->second.detected = true;
         ++counters_.flips_detected;
@@ -235,6 +238,7 @@ bool WorldPicture::oldest_flip(base::Instant* out) const {
 void WorldPicture::clear() {
   cells_.clear();
   flips_.clear();
+  echoes_.clear();
   entities_.clear();
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/bytes.h"
@@ -113,6 +114,9 @@ class WorldPicture final : wire::CellImage::Listener {
     bool detected = false;
   };
   std::unordered_map<uint32_t, Flip> flips_;  // by packed cell key
+  // Cells whose image agreed again without a keyframe. A flip may have gone into a member's pace,
+  // which no checksum covers: the next differing checksum is the flip's, not the server's.
+  std::unordered_set<uint32_t> echoes_;
   bool at_rest_ = true;
 };
 
