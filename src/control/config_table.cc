@@ -68,7 +68,8 @@ const KeySpec kKeys[] = {
      "from the first byte of a message to its last; then 1008. Looked at with the heartbeat",
      FIELD(limits.message_timeout)},
     {"limits.stall_timeout", KeyType::kDuration, 1, 3600, "",
-     "how long a peer may take nothing of what waits for it. Looked at with the heartbeat",
+     "how long a peer may take nothing of what waits for it. Looked at with the heartbeat; for "
+     "players in the world budget.stall_timeout comes first",
      FIELD(limits.stall_timeout)},
     {"limits.extra_frames_per_second", KeyType::kCount, 100, 10'000'000, "",
      "pings, pongs and unfinished fragments of one connection; more close with 1008",
