@@ -58,6 +58,11 @@ void Shard::on_auth_result(base::Bytes bytes) {
     endpoint_.refuse_upgrade(slot, result.http_status, first, second);
     return;
   }
+  if (draining_) {
+    endpoint_.refuse_upgrade(slot, 503, "draining",
+                             "this server is shutting down; connect to another one");
+    return;
+  }
   Player& player = players_[slot];
   player.identity =
       identities_.store({first, second, text.substr(result.user_bytes + result.player_bytes)});
@@ -65,6 +70,7 @@ void Shard::on_auth_result(base::Bytes bytes) {
     endpoint_.refuse_upgrade(slot, 503, "overloaded", "no room for the claims of this token");
     return;
   }
+  if (!admit_user(slot)) return;
   player.expires_at = result.expires_at;
   do {
     player.session = prng_.next();
@@ -85,6 +91,8 @@ void Shard::on_open(uint32_t slot) {
 void Shard::run_timers() {
   endpoint_.run_timers();
   send_due_acks();
+  if (draining_) run_drain();
+  end_expired();
   while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
 }
 
@@ -137,6 +145,7 @@ void Shard::enter_world(uint32_t slot) {
 
 void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
+  leave_user(slot);
   if (player.session != 0) {
     leave_world(slot);
     identities_.free(player.identity);

@@ -43,6 +43,9 @@ enum PlayerFlag : uint16_t {
   kReplacedFlag = 32,  // another connection has the player now; the home shard knows
   kMoved = 64,         // position changed since interest was decided
   kAckQueued = 128,    // in the shard's queue of owed acknowledgements
+  // From the other end, apart from those above.
+  kUserCounted = 1 << 15,   // AdmissionTables count the user
+  kExpiryWarned = 1 << 14,  // the client was told that its token will expire
 };
 
 }  // namespace tidegate::shard
