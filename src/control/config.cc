@@ -13,6 +13,7 @@
 
 #include "control/config_diff.h"
 #include "control/config_table.h"
+#include "control/https_fetch.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
 
@@ -286,6 +287,9 @@ class Loader {
         error({}, "listen.origins: " + origin + " has no scheme; write https://" + origin,
               "listen.origins");
       }
+    }
+    if (const char* wrong = c.auth.jwks_url.empty() ? nullptr : check_fetch_url(c.auth.jwks_url)) {
+      error({}, std::string("auth.jwks_url: ") + wrong, "auth.jwks_url");
     }
     if (c.drain.grace + c.drain.spread > c.drain.deadline) {
       error({}, "drain.deadline must be at least drain.grace and drain.spread together",

@@ -66,6 +66,10 @@ struct Config {
     std::string hs256_secret_file;  // paths are resolved already
     std::string public_key_file;
     std::string jwks_file;
+    std::string jwks_url;  // empty: none
+    base::Duration jwks_interval = base::seconds(600);
+    std::string jwks_cache_file;  // empty: none
+    std::string jwks_ca_file;     // empty: those of the system
     std::string issuer;
     std::string audience;
     base::Duration leeway = base::seconds(5);
@@ -85,6 +89,8 @@ struct Config {
     base::Duration message_timeout = base::seconds(30);
     base::Duration stall_timeout = base::seconds(30);
     uint32_t extra_frames_per_second = 50'000;
+    uint32_t backlog_memory = 16 << 20;  // of each shard
+    uint32_t big_messages = 256;         // of each shard
     // 0: none
     uint32_t connections_per_ip = 256;
     uint32_t connections_per_network = 512;

@@ -81,6 +81,9 @@
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
+  X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
+  X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
+    "Key sets that could not be fetched or used; the keys there were stay")                        \
   X(kReloads, "tidegate_config_reloads_total", "Configurations read again and applied")            \
   X(kReloadsRefused, "tidegate_config_reloads_refused_total",                                      \
     "Configurations read again and refused as a whole")                                            \
@@ -133,6 +136,10 @@
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
+  X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
+    "Of limits.backlog_memory of each shard")                                               \
+  X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
+    "Buffers that hold a part of a head or message")                                        \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \

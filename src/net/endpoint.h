@@ -145,6 +145,10 @@ class Endpoint {
            backlog_blocks_.block_bytes();
   }
   uint64_t memory_bytes() const;
+  uint64_t backlog_bytes_in_use() const {
+    return uint64_t{backlog_blocks_.in_use()} * backlog_blocks_.block_bytes();
+  }
+  uint64_t input_bytes_in_use() const { return inputs_.bytes_in_use(); }
 
  private:
   // receive.cc

@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "control/json_writer.h"
+#include "control/tcp_stats.h"
 #include "net/refusals.h"
 #include "server/agent.h"
 #include "server/server.h"
@@ -109,6 +110,9 @@ control::Health Server::livez() {
 
 control::Health Server::readyz() {
   if (draining_.load(std::memory_order_relaxed)) return {false, "draining"};
+  if (!keys_ready_.load(std::memory_order_relaxed)) {
+    return {false, "auth.jwks_url has not answered yet: there are no keys to check tokens with"};
+  }
   for (const auto& agent : agents_) {
     if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
   }
@@ -138,6 +142,7 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
     return a.shard != b.shard ? a.shard < b.shard : a.row.connection.slot < b.row.connection.slot;
   });
+  const control::TcpStatsMap tcp = control::read_tcp_stats_blocking(websocket_port_);
   control::JsonWriter json;
   json.begin_object().key("total").unsigned_integer(filtered ? rows.size() : page.total);
   json.key("complete").boolean(page.complete);
@@ -165,6 +170,18 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("address").text(peer_text(c.row));
     json.key("age_ms").unsigned_integer(c.row.age_ms);
     json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    // Of the TCP connection; not of one behind a proxy, where the peer is not the client.
+    base::IpAddress peer;
+    std::memcpy(peer.bytes, c.row.peer, sizeof peer.bytes);
+    if (const auto it = tcp.find({peer, c.row.peer_port}); it != tcp.end()) {
+      json.key("tcp").begin_object();
+      json.key("rtt_ms").number(it->second.rtt_us / 1000.0);
+      json.key("rtt_variation_ms").number(it->second.rtt_variation_us / 1000.0);
+      json.key("retransmits").unsigned_integer(it->second.retransmits);
+      json.key("unacked_segments").unsigned_integer(it->second.unacked);
+      json.key("unsent_bytes").unsigned_integer(it->second.unsent_bytes);
+      json.end_object();
+    }
     json.key("messages_in").unsigned_integer(c.row.messages_in);
     json.key("messages_out").unsigned_integer(c.row.messages_out);
     json.key("bytes_in").unsigned_integer(c.row.bytes_in);

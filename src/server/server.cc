@@ -204,6 +204,8 @@ bool Server::set_up(std::string* error) {
       std::max(shard.endpoint.turn_bytes, config_.limits.message_bytes + (64u << 10));
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
+  shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
+  shard.endpoint.big_inputs = config_.limits.big_messages;
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
@@ -248,6 +250,12 @@ bool Server::start(std::string* error) {
     admin_port_ = admin_->port();
   }
   running_ = true;
+  keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
+  control_->set_ask_keys([this](base::Instant now) {
+    const std::lock_guard lock(jwks_mutex_);
+    return jwks_ != nullptr && jwks_->ask(now);
+  });
+  start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
@@ -323,6 +331,7 @@ void Server::stop(base::Duration grace) {
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
+  start_jwks({});  // ends it
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();

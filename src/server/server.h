@@ -26,6 +26,7 @@
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/jwks_service.h"
 #include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
@@ -123,6 +124,7 @@ class Server final : control::AdminSource {
 
   control::AdminReply kick(const control::AdminParameters& in, bool revoke);
   void watch_drain();
+  void start_jwks(const control::Config::Auth& auth);
   control::Config config_copy();
 
   control::Config config_;
@@ -145,6 +147,9 @@ class Server final : control::AdminSource {
   std::unique_ptr<net::AdmissionTables> admission_;
   std::function<control::LoadedConfig()> read_config_;
   std::function<void(const control::Config&)> config_applied_;
+  std::unique_ptr<control::JwksService> jwks_;  // nullptr: none is asked for
+  std::mutex jwks_mutex_;                       // jwks_
+  std::atomic<bool> keys_ready_{false};
   std::mutex reload_mutex_;
   std::mutex operator_mutex_;  // config_ once it runs, and:
   control::DrainOrder drain_order_;

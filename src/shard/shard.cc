@@ -216,6 +216,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kPlayers, live_players_);
   counters_.set(Gauge::kEntities, slice_.entities().count());
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
+  counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
+  counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   uint64_t mail_refused = 0;

@@ -284,6 +284,7 @@ class Shard final : net::ConnectionHandler,
   bool draining_ = false;
   DrainPlan drain_;
   uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
+  base::Instant expiry_due_{};  // next look
 
   mem::MappedArray<world::Chunk> chunks_;
   mem::MappedArray<world::Chunk> world_chunks_;

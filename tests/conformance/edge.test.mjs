@@ -206,3 +206,12 @@ describe('PROXY protocol', () => {
     refused(await open(server, { before: proxyHeader(v4) }), 400, 'malformed_upgrade');
   });
 });
+
+test('the admin API shows what TCP knows of a connection', async () => {
+  const server = await start({});
+  const client = await Client.enter(server, 'measured');
+  const [{ tcp }] = JSON.parse((await adminGet(server, '/api/v1/connections')).text).connections;
+  assert.ok(tcp.rtt_ms > 0 && tcp.rtt_ms < 60_000, JSON.stringify(tcp));
+  for (const name of ['retransmits', 'unacked_segments', 'unsent_bytes']) assert.ok(Number.isInteger(tcp[name]), name);
+  await client.leave();
+});
