@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
+#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
@@ -85,6 +86,8 @@ class ControlAgent {
   void set_ask_keys(std::function<bool(base::Instant)> ask) { ask_keys_ = std::move(ask); }
   // On the control thread: keys were fetched, or could not be.
   void retry_waiting();
+  // Without it no resume tokens are given. Before the first turn.
+  void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -130,6 +133,8 @@ class ControlAgent {
   enum class Unknown : uint8_t { kMayWait, kIsRefused };  // a token with an unknown key
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
                        Unknown unknown);
+  std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
+                          mailbox::AuthResult* result);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
@@ -148,6 +153,7 @@ class ControlAgent {
   base::UnixMs unix_ms_ = 0;
   // Token checks that wait for keys.
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
+  const SessionTokens* session_tokens_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

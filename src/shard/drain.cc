@@ -74,6 +74,8 @@ void Shard::on_kick(base::Bytes bytes) {
         (!player.empty() && identity.player != player)) {
       continue;
     }
+    players_[slot].flags |= kSessionEnds;  // nobody comes back into it
+    players_[slot].end = static_cast<uint8_t>(session::End::kClosed);
     wire::Disconnect disconnect;
     disconnect.code = kick.code;
     disconnect.reason = reason;
