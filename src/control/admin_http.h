@@ -7,6 +7,7 @@
 //   /api/v1/shards /api/v1/config
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
 //   /api/v1/snapshots            the files, and which one the world came back from
+//   POST /api/v1/tls/reload     read the certificates again
 //   /  /live/...                 the live page (live_page.h), when it is on
 //
 // With a token configured, everything but the health routes and the page's files wants
@@ -21,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "control/address.h"
 #include "control/live_page.h"
@@ -44,6 +46,13 @@ struct ConnectionsQuery {
   int32_t shard = -1;    // -1: all
 };
 
+// What a command did.
+struct CommandResult {
+  bool ok = false;
+  std::string text;  // what is wrong, or a line about what was done
+  std::vector<std::string> warnings;
+};
+
 // What the admin server shows. Called from several threads at once; may block for a second or two.
 class AdminSource {
  public:
@@ -58,6 +67,7 @@ class AdminSource {
   virtual std::string snapshots_json() = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;
+  virtual CommandResult reload_tls() = 0;
 };
 
 struct AdminHttpOptions {

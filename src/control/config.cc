@@ -48,9 +48,13 @@ bool to_text(const toml::node& node, std::string* out) {
     *out = "[";
     for (const toml::node& item : *array) {
       std::string one;
-      if (!item.is_number() || !to_text(item, &one)) return false;
+      if ((!item.is_number() && !item.is_string()) || !to_text(item, &one)) return false;
       if (out->size() > 1) *out += ", ";
-      *out += one;
+      if (item.is_string()) {
+        append_json_string(*out, one);
+      } else {
+        *out += one;
+      }
     }
     *out += ']';
   } else {
@@ -79,6 +83,7 @@ bool fits(const KeySpec& key, const toml::node& node) {
       return node.is_boolean();
     case KeyType::kCpus:
     case KeyType::kVector:
+    case KeyType::kTexts:
       return node.is_array();
   }
   return false;
@@ -132,6 +137,9 @@ class Loader {
       error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong, key.name);
       return;
     }
+    if (std::string_view(key.name) == "tls.certificates" && source.kind == Source::Kind::kFile) {
+      for (std::string& pair : out_.config.tls.certificates) resolve_pair(&pair);
+    }
     if (key.type == KeyType::kPath && !text.empty() && text.front() != '/' &&
         source.kind == Source::Kind::kFile) {
       const size_t slash = input_.file_name.rfind('/');
@@ -141,6 +149,18 @@ class Loader {
       }
     }
     out_.sources[static_cast<size_t>(index)] = std::move(source);
+  }
+
+  // "certificate:key" with paths that start at the file's folder.
+  void resolve_pair(std::string* pair) const {
+    const size_t slash = input_.file_name.rfind('/');
+    if (slash == std::string::npos) return;
+    const std::string folder = input_.file_name.substr(0, slash + 1);
+    const size_t colon = pair->find(':');
+    if (colon != std::string::npos && colon + 1 < pair->size() && (*pair)[colon + 1] != '/') {
+      pair->insert(colon + 1, folder);
+    }
+    if (pair->front() != '/') pair->insert(0, folder);
   }
 
   void read_file() {
@@ -256,6 +276,16 @@ class Loader {
     }
     if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
       error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
+    }
+    if (c.listen.tls.is_set() && c.tls.certificates.empty()) {
+      error({}, "listen.tls needs tls.certificates, as in [\"fullchain.pem:privkey.pem\"]",
+            "tls.certificates");
+    }
+    if (c.tls.min_version != "1.2" && c.tls.min_version != "1.3") {
+      error({}, "tls.min_version must be \"1.2\" or \"1.3\"", "tls.min_version");
+    }
+    if (c.tls.ticket_rotation.ns != 0 && c.tls.ticket_rotation < base::seconds(60)) {
+      error({}, "tls.ticket_rotation must be 0s or at least 60s", "tls.ticket_rotation");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",

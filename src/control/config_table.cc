@@ -18,8 +18,22 @@ constexpr double kDay = 86400;
 const KeySpec kKeys[] = {
     {"listen.websocket", KeyType::kAddress, 0, 0, "", "where players connect",
      FIELD(listen.websocket)},
+    {"listen.tls", KeyType::kAddress, 0, 0, "",
+     "where players connect by wss; needs tls.certificates; \"\" for none", FIELD(listen.tls)},
     {"listen.deflate", KeyType::kFlag, 0, 1, "",
      "speak permessage-deflate with clients that offer it", FIELD(listen.deflate)},
+    {"tls.certificates", KeyType::kTexts, 0, 64, "",
+     "PEM files as [\"fullchain.pem:privkey.pem\"], or one file with both; chosen by server name, "
+     "the "
+     "first is for all others",
+     FIELD(tls.certificates)},
+    {"tls.min_version", KeyType::kText, 0, 3, "", "1.2 or 1.3", FIELD(tls.min_version)},
+    {"tls.handshake_budget", KeyType::kDuration, 0.0001, 1, "",
+     "busy time of a shard's turn for TLS handshakes; what does not fit waits in order",
+     FIELD(tls.handshake_budget)},
+    {"tls.ticket_rotation", KeyType::kDuration, 0, 7 * kDay, "",
+     "how long a key seals session tickets, and how long a ticket is good; 0s: no tickets",
+     FIELD(tls.ticket_rotation)},
     {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none",
      FIELD(admin.listen)},
     {"admin.token", KeyType::kSecret, 0, 0, "",
@@ -253,6 +267,28 @@ bool parse_list(std::string_view text, std::vector<double>* out) {
   return true;
 }
 
+// "[\"a\", \"b\"]" as in the file, or "a, b" as in a flag. None holds spaces, quotes or commas.
+bool parse_texts(std::string_view text, std::vector<std::string>* out) {
+  if (!text.empty() && text.front() == '[' && text.back() == ']') {
+    text = text.substr(1, text.size() - 2);
+  }
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    std::string_view word = text.substr(0, comma);
+    while (!word.empty() && word.front() == ' ') word.remove_prefix(1);
+    while (!word.empty() && word.back() == ' ') word.remove_suffix(1);
+    if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
+      word = word.substr(1, word.size() - 2);
+    }
+    if (word.empty() || word.find_first_of("\" \\") != std::string_view::npos) return false;
+    out->emplace_back(word);
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) return false;
+  }
+  return true;
+}
+
 size_t distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -321,6 +357,8 @@ const char* name_of(KeyType type) {
       return "list of CPUs";
     case KeyType::kVector:
       return "list of 3 numbers";
+    case KeyType::kTexts:
+      return "list of texts";
   }
   return "?";
 }
@@ -356,6 +394,14 @@ std::string value_text(const KeySpec& key, const Config& constant) {
       }
       return out + ']';
     }
+    case KeyType::kTexts: {
+      std::string out = "[";
+      for (const std::string& item : at<std::vector<std::string>>(key, c)) {
+        if (out.size() > 1) out += ", ";
+        append_json_string(out, item);
+      }
+      return out + ']';
+    }
     case KeyType::kVector: {
       const Vector3& v = at<Vector3>(key, c);
       return '[' + trimmed(static_cast<double>(v[0])) + ", " + trimmed(static_cast<double>(v[1])) +
@@ -383,7 +429,8 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       return {};
     case KeyType::kAddress: {
       Address a;
-      if (!text.empty() || std::string_view(key.name) != "admin.listen") {
+      if (!text.empty() || (std::string_view(key.name) != "admin.listen" &&
+                            std::string_view(key.name) != "listen.tls")) {
         if (const char* wrong = parse_address(text, &a)) return wrong;
       }
       at<Address>(key, *config) = a;
@@ -417,6 +464,15 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       if (text != "true" && text != "false") return "expected true or false";
       at<bool>(key, *config) = text == "true";
       return {};
+    case KeyType::kTexts: {
+      std::vector<std::string> list;
+      if (!parse_texts(text, &list)) return "expected a list of texts, as in [\"a\", \"b\"]";
+      if (static_cast<double>(list.size()) > key.high) {
+        return "expected at most " + trimmed(key.high) + " of them";
+      }
+      at<std::vector<std::string>>(key, *config) = std::move(list);
+      return {};
+    }
     case KeyType::kCpus:
     case KeyType::kVector: {
       std::vector<double> list;

@@ -22,7 +22,8 @@ enum class KeyType : uint8_t {
   kNumber,
   kFlag,
   kCpus,
-  kVector
+  kVector,
+  kTexts  // list of texts without spaces
 };
 
 // One value as the table reads and writes it.

@@ -191,6 +191,17 @@ bool Server::set_up(std::string* error) {
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
+    if (config_.listen.tls.is_set()) {
+      io::ListenSpec tls = listen;
+      tls.address = config_.listen.tls.to_sockaddr();
+      if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
+      const io::IoStatus tls_status = agent->io->listen(tls, &tls_port_);
+      if (tls_status != io::IoStatus::kOk) {
+        *error = "listen.tls: cannot listen on " + config_.listen.tls.text() + ": " +
+                 io::describe(tls_status);
+        return false;
+      }
+    }
     agent->cpu = config_.shards.cpus.empty() ? cpus[i % cpus.size()]
                                              : config_.shards.cpus[i % config_.shards.cpus.size()];
     wakers.push_back(&agent->io->waker());
@@ -215,6 +226,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
+  if (!set_up_tls(&shard.endpoint.tls, error)) return false;
   shard.messages_per_second = config_.limits.messages_per_second;
   shard.messages_burst = config_.limits.messages_burst;
   shard.violations_per_minute = config_.limits.violations_per_minute;

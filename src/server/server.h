@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -72,6 +73,10 @@ class Server final : control::AdminSource {
 
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
+  uint16_t tls_port() const { return tls_port_; }      // 0: no TLS listener
+  // Reads the certificates again. New connections get them, open ones go on as they are. When
+  // anything is wrong the old ones stay. Any thread.
+  control::CommandResult reload_tls() override;
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
   std::string metrics() { return metrics_text(); }
@@ -83,6 +88,7 @@ class Server final : control::AdminSource {
   Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
+  bool set_up_tls(net::TlsConfig* out, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
@@ -102,6 +108,9 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
+  std::mutex tls_reload_;  // tls_, for its setters
+  tls::ContextHolder tls_;
+  std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
@@ -118,6 +127,7 @@ class Server final : control::AdminSource {
   bool running_ = false;
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
+  uint16_t tls_port_ = 0;
 };
 
 }  // namespace tidegate::server
