@@ -32,6 +32,7 @@ using Vector3 = std::array<float, 3>;  // x, y (up), z
 struct Config {
   struct Listen {
     Address websocket{"127.0.0.1", 7400};
+    Address tls = Address{"", 0};  // not set: none
     bool deflate = false;
     std::string proxy_protocol = "off";  // or required
     std::string forwarded =
@@ -39,6 +40,12 @@ struct Config {
     std::vector<std::string> trusted;  // networks whose word about addresses is taken
     std::vector<std::string> origins;  // pages that may connect; empty: all
   } listen;
+  struct Tls {
+    std::vector<std::string> certificates;  // "CERTIFICATE:KEY", or one file with both; resolved
+    std::string min_version = "1.2";
+    base::Duration handshake_budget = base::milliseconds(1);
+    base::Duration ticket_rotation = base::seconds(8 * 3600);  // 0: no tickets
+  } tls;
   struct Deflate {
     uint32_t window_bits = 15;         // of what the server compresses
     uint32_t client_window_bits = 15;  // of what clients compress

@@ -19,6 +19,8 @@ constexpr double kDay = 86400;
 const KeySpec kKeys[] = {
     {"listen.websocket", KeyType::kAddress, 0, 0, "", "where players connect",
      FIELD(listen.websocket)},
+    {"listen.tls", KeyType::kAddress, 0, 0, "",
+     "where players connect by wss; needs tls.certificates; \"\" for none", FIELD(listen.tls)},
     {"listen.deflate", KeyType::kFlag, 0, 1, "",
      "speak permessage-deflate with clients that offer it", FIELD(listen.deflate)},
     {"listen.proxy_protocol", KeyType::kText, 0, 16, "",
@@ -33,6 +35,18 @@ const KeySpec kKeys[] = {
      "pages that may connect, as in [\"https://game.example\", \"https://*.game.example\"]; []: "
      "all. Others get 403",
      FIELD(listen.origins)},
+    {"tls.certificates", KeyType::kTexts, 0, 64, "",
+     "PEM files as [\"fullchain.pem:privkey.pem\"], or one file with both; chosen by server name, "
+     "the "
+     "first is for all others",
+     FIELD(tls.certificates)},
+    {"tls.min_version", KeyType::kText, 0, 3, "", "1.2 or 1.3", FIELD(tls.min_version)},
+    {"tls.handshake_budget", KeyType::kDuration, 0.0001, 1, "",
+     "busy time of a shard's turn for TLS handshakes; what does not fit waits in order",
+     FIELD(tls.handshake_budget)},
+    {"tls.ticket_rotation", KeyType::kDuration, 0, 7 * kDay, "",
+     "how long a key seals session tickets, and how long a ticket is good; 0s: no tickets",
+     FIELD(tls.ticket_rotation)},
     {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none",
      FIELD(admin.listen)},
     {"admin.token", KeyType::kSecret, 0, 0, "",
@@ -368,7 +382,7 @@ bool parse_texts(std::string_view text, std::vector<std::string>* out) {
     if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
       word = word.substr(1, word.size() - 2);
     }
-    if (word.empty() || word.size() > 255 || !is_plain_text(word) ||
+    if (word.empty() || word.size() > 1024 || !is_plain_text(word) ||
         word.find_first_of(" \"\\") != std::string_view::npos) {
       return false;
     }
@@ -527,7 +541,8 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       return {};
     case KeyType::kAddress: {
       Address a;
-      if (!text.empty() || std::string_view(key.name) != "admin.listen") {
+      if (!text.empty() || (std::string_view(key.name) != "admin.listen" &&
+                            std::string_view(key.name) != "listen.tls")) {
         if (const char* wrong = parse_address(text, &a)) return wrong;
       }
       at<Address>(key, *config) = a;

@@ -32,6 +32,11 @@ const char* close_label(uint32_t v) {
              ? net::name_of(static_cast<net::CloseCause>(v))
              : nullptr;
 }
+const char* tls_label(uint32_t v) {
+  return v < static_cast<uint32_t>(tls::Failure::kCount)
+             ? tls::name_of(static_cast<tls::Failure>(v))
+             : nullptr;
+}
 const char* refusal_label(uint32_t v) {
   return v < net::kRefusalCodeCount ? net::kRefusalCodes[v] : nullptr;
 }
@@ -78,6 +83,7 @@ const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
 metrics::Labels labels(const shard::HandlerTable* handlers) {
   metrics::Labels l;
   l.of[static_cast<uint32_t>(metrics::Family::kCloses)] = close_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kTlsFailures)] = tls_label;
   l.of[static_cast<uint32_t>(metrics::Family::kRefusals)] = refusal_label;
   l.of[static_cast<uint32_t>(metrics::Family::kAdmission)] = admission_label;
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
@@ -138,6 +144,8 @@ std::string Server::metrics_text() {
   for (size_t i = 0; i < agents_.size(); ++i) {
     blocks.push_back({std::to_string(i), &agents_[i]->counters});
   }
+  control_counters_->set(metrics::Gauge::kTlsExpires,
+                         static_cast<uint64_t>(tls_expires_unix_.load(std::memory_order_relaxed)));
   blocks.push_back({"control", control_counters_.get()});
   return metrics::to_text(blocks, labels(extensions_.handlers));
 }
@@ -156,7 +164,8 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
     return a.shard != b.shard ? a.shard < b.shard : a.row.connection.slot < b.row.connection.slot;
   });
-  const control::TcpStatsMap tcp = control::read_tcp_stats_blocking(websocket_port_);
+  control::TcpStatsMap tcp = control::read_tcp_stats_blocking(websocket_port_);
+  if (tls_port_ != 0) tcp.merge(control::read_tcp_stats_blocking(tls_port_));
   control::JsonWriter json;
   json.begin_object().key("total").unsigned_integer(filtered ? rows.size() : page.total);
   json.key("complete").boolean(page.complete);

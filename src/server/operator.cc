@@ -10,6 +10,7 @@
 #include "control/config_table.h"
 #include "control/https_fetch.h"
 #include "control/json_writer.h"
+#include "control/tls_files.h"
 #include "server/agent.h"
 #include "server/live_settings.h"
 #include "server/server.h"
@@ -145,6 +146,13 @@ control::AdminReply Server::reload() {
     key = loaded.error_keys.front();
   } else if (auth = control::AuthService::make(loaded.config.auth, &error); auth == nullptr) {
     key = error.substr(0, error.find(':'));
+  } else if (config_copy().listen.tls.is_set()) {
+    std::vector<std::string> ignored;
+    if (control::load_tls_blocking(loaded.config.tls, unix_seconds(), &error, &ignored) ==
+        nullptr) {
+      key = "tls.certificates";
+      if (error.empty()) error = "tls.certificates: they could not be read";
+    }
   }
   if (!error.empty()) {
     control_counters_->add(metrics::Counter::kReloadsRefused, 1);
@@ -179,6 +187,7 @@ control::AdminReply Server::reload() {
       old_auth.jwks_ca_file != merged.auth.jwks_ca_file) {
     start_jwks(merged.auth);
   }
+  if (merged.listen.tls.is_set()) (void)reload_tls();  // it logs what it says
   if (config_applied_) config_applied_(merged);
   control_counters_->add(metrics::Counter::kReloads, 1);
   for (const control::ConfigChange& change : changes) {

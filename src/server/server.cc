@@ -207,6 +207,17 @@ bool Server::set_up(std::string* error) {
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
+    if (config_.listen.tls.is_set()) {
+      io::ListenSpec tls = listen;
+      tls.address = config_.listen.tls.to_sockaddr();
+      if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
+      const io::IoStatus tls_status = agent->io->listen(tls, &tls_port_);
+      if (tls_status != io::IoStatus::kOk) {
+        *error = "listen.tls: cannot listen on " + config_.listen.tls.text() + ": " +
+                 io::describe(tls_status);
+        return false;
+      }
+    }
     agent->cpu = config_.shards.cpus.empty() ? cpus[i % cpus.size()]
                                              : config_.shards.cpus[i % config_.shards.cpus.size()];
     wakers.push_back(&agent->io->waker());
@@ -228,6 +239,7 @@ bool Server::set_up(std::string* error) {
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
+  if (!set_up_tls(&shard.endpoint.tls, error)) return false;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;

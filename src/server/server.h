@@ -95,6 +95,10 @@ class Server final : control::AdminSource {
 
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
+  uint16_t tls_port() const { return tls_port_; }      // 0: no TLS listener
+  // Reads the certificates again. New connections get them, open ones go on as they are. When
+  // anything is wrong the old ones stay. Any thread.
+  control::CommandResult reload_tls() override;
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
   std::string metrics() { return metrics_text(); }
@@ -106,6 +110,7 @@ class Server final : control::AdminSource {
   Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
+  bool set_up_tls(net::TlsConfig* out, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
@@ -132,6 +137,9 @@ class Server final : control::AdminSource {
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
   std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::mutex tls_reload_;  // tls_, for its setters
+  tls::ContextHolder tls_;
+  std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
@@ -159,6 +167,7 @@ class Server final : control::AdminSource {
   bool running_ = false;
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
+  uint16_t tls_port_ = 0;
 };
 
 }  // namespace tidegate::server

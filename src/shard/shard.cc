@@ -77,6 +77,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   update_gauges();
   last_turn_ns_.store(now_.ns, std::memory_order_relaxed);

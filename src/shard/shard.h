@@ -7,7 +7,8 @@
 //   inboxes       messages from other agents
 //   timers        handshakes, heartbeats, late CLIENT_HELLOs
 //   tick          the phases of tick_barrier.h that are due
-//   outgoing      mailboxes published, one send for each connection with output
+//   outgoing      mailboxes published, TLS handshakes within their budget, one send for each
+//                 connection with output
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;

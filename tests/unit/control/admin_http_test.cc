@@ -38,6 +38,10 @@ struct FakeSource final : AdminSource {
     return {200, "{\"command\":\"" + std::string(name) + ' ' + in.get("user") + "\"}"};
   }
   std::string snapshots_json() override { return R"({"files":[]})"; }
+  CommandResult reload_tls() override {
+    if (!alive) return {false, "old.pem: no such file", {}};
+    return {true, "1 certificate in use", {"old.pem: expired"}};
+  }
 };
 
 // A server on a free port of the loopback address, and a client for it.
