@@ -9,7 +9,9 @@
 // bucket would be full again (GCRA).
 //
 // The one thing that shards share by memory: relaxed atomics, touched once when a connection comes
-// and once when it goes. No order between two cells is relied upon.
+// and once when it goes. No order between two cells is relied upon: of
+// connections with one key that come to several shards in the same instant, each shard may let in
+// one too many.
 //
 // Thread: any shard. Owner: server; outlives the shards. Limits: memory at construction.
 #pragma once

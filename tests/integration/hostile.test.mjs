@@ -118,12 +118,12 @@ describe('hostile clients', { concurrency: false }, () => {
     await endedAs('heartbeat_timeout', before + each);
     for (const socket of sockets) socket.destroy();
   });
-  test('one token for many connections: 429', async () => {
-    const token = await tokenFor('shared');
+  test('one user with many connections: 429', async () => {
     const sockets = [];
     const codes = [];
     for (let i = 0; i < 6; i += 1) {
       const socket = new RawSocket(server.port);
+      const token = await tokenFor('shared', { character_id: `character-${i}` });
       socket.write(head({ headers: { Authorization: `Bearer ${token}` } }));
       codes.push((await socket.response()).status);
       sockets.push(socket);
