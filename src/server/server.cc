@@ -107,6 +107,23 @@ net::CompressionConfig compression_config(const control::Config& config) {
   return c;
 }
 
+// `config` outlives the shards: `durable` refers to it.
+session::TopicLimits topic_limits(const control::Config& config, uint32_t shards) {
+  const control::Config::Topics& t = config.topics;
+  session::TopicLimits l;
+  l.topics = t.count;
+  l.per_connection = t.per_connection;
+  l.subscriptions = t.subscriptions;
+  l.name_bytes = t.name_bytes;
+  l.payload_bytes = std::min(t.payload_bytes, config.limits.message_bytes);
+  l.history_messages = t.history_messages;
+  l.history_bytes = t.history_bytes;
+  l.history_memory = t.history_memory / shards;
+  l.history_age = t.history_age;
+  l.durable = t.durable;
+  return l;
+}
+
 }  // namespace
 
 std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error,
@@ -221,10 +238,17 @@ bool Server::set_up(std::string* error) {
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
+  shard.events = extensions_.events;
   shard.environment = extensions_.environment;
   shard.tick_hook_budget = config_.handlers.tick_budget;
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
+  shard.topics = topic_limits(config_, shards);
+  shard.presence.users = config_.presence.users;
+  shard.presence.watched = config_.presence.watched;
+  shard.presence.watches = config_.presence.watches;
+  shard.presence.bytes_per_second = config_.presence.bytes_per_second;
+  shard.region = config_.presence.region;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";

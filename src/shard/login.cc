@@ -77,6 +77,7 @@ void Shard::on_auth_result(base::Bytes bytes) {
 
 void Shard::on_open(uint32_t slot) {
   write_welcome(slot);
+  presence_.on_open(slot);
   if (hello_count_ == hello_waits_.size()) pop_hello();  // a churn of logins: the oldest goes early
   const uint32_t at = (hello_head_ + hello_count_++) % hello_waits_.size();
   hello_waits_[at] = {endpoint_.ref(slot), now_ + config_.hello_wait};
@@ -138,6 +139,8 @@ void Shard::enter_world(uint32_t slot) {
 void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
   if (player.session != 0) {
+    topics_.on_closed(slot);
+    presence_.on_closed(slot);
     leave_world(slot);
     identities_.free(player.identity);
     --live_players_;

@@ -35,6 +35,11 @@ struct FakeSource final : AdminSource {
     return id == "ann b" ? R"({"entity_id":5})" : "";
   }
   std::string snapshots_json() override { return R"({"files":[]})"; }
+  std::string presence_json() override { return R"({"users":3})"; }
+  std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {
+    return "{\"topics\":\"" + prefix + ' ' + std::to_string(offset) + ' ' + std::to_string(limit) +
+           "\"}";
+  }
 };
 
 // A server on a free port of the loopback address, and a client for it.
