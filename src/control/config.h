@@ -101,6 +101,7 @@ struct Config {
     float full_rate_distance = 24.0F;      // metres
     float half_rate_distance = 40.0F;      // metres
     float quarter_rate_distance = 100.0F;  // metres
+    bool adaptive = true;                  // lower rates for all while a shard is overloaded
   } interest;
 
   // What a client may be sent.
@@ -141,6 +142,18 @@ struct Config {
     base::Duration interval = base::seconds(10);
     uint32_t keep = 3;
   } snapshots;
+
+  struct Session {
+    std::string secret;
+    std::string secret_file;  // both empty: a key that ends with the process
+    base::Duration resume_window = base::seconds(24 * 3600);
+    base::Duration token_lifetime = base::seconds(7 * 24 * 3600);
+    std::string second_login = "replace";
+    uint32_t limit = 0;  // 0: twice limits.connections
+    uint32_t replay_messages = 1024;
+    uint32_t replay_bytes = 256 * 1024;
+    uint32_t replay_memory = 64 << 20;  // of all shards together
+  } session;
 
   struct Handlers {
     base::Duration time_limit = base::seconds(5);

@@ -99,6 +99,12 @@ const char* name_of(MessageType type) {
       return "topic_row";
     case MessageType::kTopicListEnd:
       return "topic_list_end";
+    case MessageType::kTopicsParked:
+      return "topics_parked";
+    case MessageType::kTopicsResumed:
+      return "topics_resumed";
+    case MessageType::kTopicsRestored:
+      return "topics_restored";
     case MessageType::kPresenceCome:
       return "presence_come";
     case MessageType::kPresenceGo:
@@ -113,6 +119,22 @@ const char* name_of(MessageType type) {
       return "presence_state";
     case MessageType::kSendToUser:
       return "send_to_user";
+    case MessageType::kSessionOpen:
+      return "session_open";
+    case MessageType::kSessionOpened:
+      return "session_opened";
+    case MessageType::kSessionRelease:
+      return "session_release";
+    case MessageType::kSessionClosed:
+      return "session_closed";
+    case MessageType::kSessionLeft:
+      return "session_left";
+    case MessageType::kSessionProgress:
+      return "session_progress";
+    case MessageType::kSessionSend:
+      return "session_send";
+    case MessageType::kSessionDeliver:
+      return "session_deliver";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

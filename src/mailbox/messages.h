@@ -71,6 +71,9 @@ enum class MessageType : uint16_t {
   kListTopics,
   kTopicRow,
   kTopicListEnd,
+  kTopicsParked,
+  kTopicsResumed,
+  kTopicsRestored,
   kPresenceCome,
   kPresenceGo,
   kPresenceSet,
@@ -78,6 +81,14 @@ enum class MessageType : uint16_t {
   kPresenceWatch,
   kPresenceState,
   kSendToUser,
+  kSessionOpen,
+  kSessionOpened,
+  kSessionRelease,
+  kSessionClosed,
+  kSessionLeft,
+  kSessionProgress,
+  kSessionSend,
+  kSessionDeliver,
   kCount,
 };
 
@@ -208,13 +219,18 @@ struct Gone {
   uint32_t yaw;
 };
 
-// Shard to control: check this token. Tail: the token. Keep (503 overloaded
-// while much is kept).
+// Shard to control: check this token. Tail: the token, then the resume token when there is one.
+// Keep (503 overloaded while much is kept).
 struct AuthRequest {
   static constexpr MessageType kType = MessageType::kAuthRequest;
   ConnectionRef connection;
   int64_t asked_ns;
+  uint32_t resume_bytes;
+  uint32_t unused = 0;
 };
+
+// What control found a resume token to be.
+enum class TokenVerdict : uint8_t { kNone, kGood, kBad, kExpired };
 
 // Control to the shard. Tail: an AuthAnswer record (see auth_answer.h). Keep.
 struct AuthResult {
@@ -226,6 +242,14 @@ struct AuthResult {
   uint16_t user_bytes;    // the tail: user id, player id, permissions (space separated) when
   uint16_t player_bytes;  // accepted; error code, message, nothing when refused
   uint16_t rest_bytes;
+  // When accepted: what SessionOpen says, and behind the tail's other parts its two resume tokens.
+  uint64_t session;  // 0: the shard gives the id, and no resume token
+  uint64_t resume_session;
+  uint32_t nonce;
+  uint32_t resume_nonce;
+  TokenVerdict resume;
+  uint8_t token_bytes[2];
+  uint8_t unused = 0;
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.
@@ -476,8 +500,37 @@ struct TopicPiece {
   uint32_t unused = 0;
 };
 struct TopicRecord {
+  uint64_t offset;
   uint32_t bytes;
   uint32_t note;
+};
+
+// What a session subscribed to when its connection ended: the connection's shard to the player's
+// home, in front of SessionLeft. Tail: for each subscription a ParkedTopic and the name. Keep.
+struct TopicsParked {
+  static constexpr MessageType kType = MessageType::kTopicsParked;
+  uint64_t session;
+};
+struct ParkedTopic {
+  uint64_t next;  // offset to go on from
+  uint16_t name_bytes;
+  uint16_t acknowledged;  // 1: the topic's messages are acknowledged ones
+  uint32_t unused = 0;
+};
+
+// The session has a connection again: to the player's home. Tail: player id. Keep.
+struct TopicsResumed {
+  static constexpr MessageType kType = MessageType::kTopicsResumed;
+  ConnectionRef connection;
+  uint64_t session;
+};
+
+// What it had parked; no answer when that was nothing. Home to the connection's shard. Tail: as in
+// TopicsParked. Keep.
+struct TopicsRestored {
+  static constexpr MessageType kType = MessageType::kTopicsRestored;
+  ConnectionRef connection;
+  uint64_t session;
 };
 
 // Admin: topics in the rows offset..offset+limit of the shard's tables. Control to shard. Keep.

@@ -48,6 +48,10 @@
     "Cell updates that a client's budget left out")                                                \
   X(kCellsStale, "tidegate_cells_stale_total",                                                     \
     "Cells that begin again with a keyframe because the budget left a layer 0 out")                \
+  X(kKeyframesPutOff, "tidegate_keyframes_put_off_total",                                          \
+    "Times that a client waited for its first image of a cell, for want of time or memory")        \
+  X(kRatesLowered, "tidegate_rates_lowered_total",                                                 \
+    "Times that all clients of a shard went down a level because its ticks took too long")         \
   X(kCellsCut, "tidegate_cells_cut_total",                                                         \
     "Times that a client's farthest cells were dropped for want of budget")                        \
   X(kSlowNoLayer3, "tidegate_slow_skip_layer3_total", "Slow readers: to half rate at most")        \
@@ -117,7 +121,15 @@
   X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
     "Of those, calls that failed or threw")                                                        \
   X(kEventHandlerOverBudget, "tidegate_event_handler_over_budget_total",                           \
-    "Of those, calls longer than handlers.budget")
+    "Of those, calls longer than handlers.budget")                                                 \
+  X(kSessionsCreated, "tidegate_sessions_created_total", "Sessions begun")                         \
+  X(kSessionsResumed, "tidegate_sessions_resumed_total", "Sessions that went on after a loss")     \
+  X(kMessagesReplayed, "tidegate_messages_replayed_total",                                         \
+    "Acknowledged messages sent again after a resume")                                             \
+  X(kAcknowledgedSent, "tidegate_acknowledged_messages_total",                                     \
+    "Messages to clients taken in charge until they are acknowledged")                             \
+  X(kAcknowledgedNoSession, "tidegate_acknowledged_no_session_total",                              \
+    "Messages to be acknowledged by players who have no session")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -125,6 +137,10 @@
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
+  X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
+    "Highest level of any cell: 3 each tick, 2 half, 1 a quarter, 0 an eighth of them")     \
+  X(kKeyframeBytesMax, "tidegate_keyframe_bytes_per_tick",                                  \
+    "What first images of cells may take of one tick")                                      \
   X(kBacklogBytesMax, "tidegate_backlog_bytes_max", "Most that ever waited for one reader") \
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
@@ -144,7 +160,12 @@
     "Past states kept of each entity, by history.duration and history.memory")              \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
   X(kSnapshotRecords, "tidegate_snapshot_records",                                          \
-    "Entities and places of absent players in the last world snapshot")
+    "Entities and places of absent players in the last world snapshot")                     \
+  X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
+  X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kReplayMessages, "tidegate_replay_messages",                                            \
+    "Messages that clients have not acknowledged yet")                                      \
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -175,7 +196,10 @@
   X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
-    "handler")
+    "handler")                                                                                     \
+  X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
+    "reason")                                                                                      \
+  X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")
 
 namespace tidegate::metrics {
 

@@ -62,6 +62,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.full_rate_distance = config.interest.full_rate_distance;
   w.half_rate_distance = config.interest.half_rate_distance;
   w.quarter_rate_distance = config.interest.quarter_rate_distance;
+  w.adaptive = config.interest.adaptive;
   w.budget.bytes_per_second = config.budget.bytes_per_second;
   w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
   // The rest of what may wait is for own state and events.
@@ -93,6 +94,22 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   return w;
 }
 
+shard::SessionConfig session_config(const control::Config& config, uint32_t shards) {
+  const control::Config::Session& s = config.session;
+  shard::SessionConfig c;
+  // Players are spread over their home shards by hash: an eighth more is room for its unevenness.
+  const uint32_t limit = s.limit != 0 ? s.limit : config.limits.connections * 2;
+  c.limit = shards == 1 ? limit : limit / shards + limit / 8 + 64;
+  c.replay.messages = s.replay_messages;
+  c.replay.bytes = s.replay_bytes;
+  c.replay.pool_bytes = s.replay_memory / shards;
+  c.window_bytes = config.limits.backlog_bytes / 2;
+  c.resume_window = s.resume_window;
+  c.second_login =
+      s.second_login == "refuse" ? shard::SecondLogin::kRefuse : shard::SecondLogin::kReplace;
+  return c;
+}
+
 net::CompressionConfig compression_config(const control::Config& config) {
   const control::Config::Deflate& d = config.deflate;
   net::CompressionConfig c;
@@ -107,7 +124,6 @@ net::CompressionConfig compression_config(const control::Config& config) {
   return c;
 }
 
-// `config` outlives the shards: `durable` refers to it.
 session::TopicLimits topic_limits(const control::Config& config, uint32_t shards) {
   const control::Config::Topics& t = config.topics;
   session::TopicLimits l;
@@ -120,6 +136,8 @@ session::TopicLimits topic_limits(const control::Config& config, uint32_t shards
   l.history_bytes = t.history_bytes;
   l.history_memory = t.history_memory / shards;
   l.history_age = t.history_age;
+  l.parked = config.limits.connections * 2 / shards + 64;
+  l.parked_age = config.session.resume_window;
   l.durable = t.durable;
   return l;
 }
@@ -147,6 +165,8 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
+  session_tokens_ = control::SessionTokens::make(config_.session, error);
+  if (!session_tokens_) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
@@ -180,6 +200,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
+  control_->set_session_tokens(session_tokens_.get());
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -249,6 +270,7 @@ bool Server::set_up(std::string* error) {
   shard.presence.watches = config_.presence.watches;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  shard.session = session_config(config_, shards);
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";

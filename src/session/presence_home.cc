@@ -67,6 +67,14 @@ void PresenceHome::note_first(uint32_t user, base::Instant now) {
   if ((u.watchers & (u.watchers - 1)) == 0) mark_sent(u, now);
 }
 
+void PresenceHome::resend(uint32_t user) {
+  User& u = users_[user];
+  u.sent = Status::kUnknown;  // differs from all that is shown
+  if (u.queued != 0) return;
+  u.queued = 1;
+  changed_[changed_count_++] = user;
+}
+
 void PresenceHome::begin_change(const User& u) {
   if (u.connections == 0) return;
   --population_.users;

@@ -89,10 +89,10 @@ class PresenceHome {
   // Those that are known, at most kUserConnectionsMax.
   uint32_t places(uint32_t user, const Place** out) const;
 
-  // Calls send(user) for each user whose shown state is to go to its watchers' shards.
+  // Calls send(user) for users whose shown state is to go to its watchers' shards, at most `most`.
   template <class Send>
-  void send_due(base::Instant now, Send&& send) {
-    for (uint32_t i = 0; i < changed_count_;) {
+  void send_due(base::Instant now, uint32_t most, Send&& send) {
+    for (uint32_t i = 0; i < changed_count_ && most != 0;) {
       const uint32_t user = changed_[i];
       User& u = users_[user];
       if (u.sent_at_ns != 0 && now.ns - u.sent_at_ns < limits_.interval.ns) {
@@ -103,11 +103,14 @@ class PresenceHome {
       u.queued = 0;
       if (!differs(u)) continue;
       mark_sent(u, now);
+      --most;
       send(user);
     }
   }
   // The state that goes to a shard that begins to watch counts as sent when it is the only one.
   void note_first(uint32_t user, base::Instant now);
+  // What is shown goes to all watchers' shards once more, with the changes that are due.
+  void resend(uint32_t user);
   bool changes_waiting() const { return changed_count_ != 0; }
 
   const Population& population() const { return population_; }

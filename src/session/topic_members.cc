@@ -24,7 +24,7 @@ uint32_t TopicMembers::add(uint32_t slot, std::string_view name) {
   if (topic == kNone) {
     topic = names_.insert(name);
     if (topic == kNone) return kNone;
-    topics_[topic] = Topic{kNone, 0, TopicState::kNew, 0, kNone, kNone};
+    topics_[topic] = Topic{0, kNone, 0, TopicState::kNew, 0, 0, kNone, kNone};
   }
   uint32_t s = free_;
   if (s != kNone) {

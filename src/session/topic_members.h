@@ -35,7 +35,7 @@ struct Subscription {
   uint8_t replies;   // 1: `request` is not answered yet
   uint8_t pulling;   // 1: the home shard owes a piece of history
   uint64_t request;  // sequence of the SUBSCRIBE
-  uint64_t next;     // offset to go on from; 0: only what is new
+  uint64_t next;     // offset to go on from; 0, while waiting: only what is new
 };
 
 class TopicMembers {
@@ -49,6 +49,12 @@ class TopicMembers {
   std::string_view name(uint32_t topic) const { return names_.name(topic); }
   TopicState state(uint32_t topic) const { return topics_[topic].state; }
   void set_state(uint32_t topic, TopicState state) { topics_[topic].state = state; }
+  // The offset behind the last message of the topic that came to this shard.
+  uint64_t next_offset(uint32_t topic) const { return topics_[topic].next_offset; }
+  void set_next_offset(uint32_t topic, uint64_t next) { topics_[topic].next_offset = next; }
+  // Whether its messages are acknowledged ones, from the first such message on.
+  bool acknowledged(uint32_t topic) const { return topics_[topic].acknowledged != 0; }
+  void set_acknowledged(uint32_t topic) { topics_[topic].acknowledged = 1; }
   uint32_t subscribers(uint32_t topic) const { return topics_[topic].count; }
 
   // The connection's subscription, or kNone.
@@ -92,10 +98,12 @@ class TopicMembers {
 
  private:
   struct Topic {
+    uint64_t next_offset;
     uint32_t first;
     uint32_t count;
     TopicState state;
     uint8_t listed;  // 1: in the list of empty ones
+    uint8_t acknowledged;
     uint32_t older, newer;
   };
   struct Slot {

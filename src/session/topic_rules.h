@@ -25,7 +25,9 @@ struct TopicLimits {
   uint32_t history_bytes = 64 * 1024;
   uint64_t history_memory = 16 << 20;  // of a shard
   base::Duration history_age = base::seconds(600);
-  std::string_view durable;  // patterns separated by spaces; outlives the shards
+  uint32_t parked = 4096;  // sessions without a connection whose subscriptions are kept
+  base::Duration parked_age = base::seconds(24 * 3600);
+  std::string_view durable;  // patterns separated by spaces; copied
 };
 
 enum class TopicName : uint8_t { kGood, kInvalid, kTooLong };

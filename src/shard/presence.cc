@@ -24,6 +24,7 @@ constexpr uint32_t kNone = TopicMembers::kNone;
 constexpr uint32_t kReleasedPerTurn = 64;
 constexpr uint32_t kListBytes = 12 << 10;  // of one FRIEND_STATUS
 constexpr uint32_t kUpdateBytesMax = 64 + 128 + 64 + 64 + 64;
+constexpr uint32_t kStatesPerLook = 2048;  // what a full ring makes us keep is bounded
 constexpr base::Duration kLook = base::milliseconds(100);  // between two looks for what is due
 
 session::TopicLimits watch_limits(const session::PresenceLimits& limits) {
@@ -39,6 +40,7 @@ session::TopicLimits watch_limits(const session::PresenceLimits& limits) {
 
 Presence::Presence(Shard& shard, const session::PresenceLimits& limits, uint32_t slots)
     : shard_(shard),
+      region_(shard.config_.region),
       limits_(limits),
       home_(limits),
       watches_(watch_limits(limits), slots),
@@ -231,7 +233,7 @@ wire::PresenceUpdate Presence::update_of(uint32_t topic) const {
   update.last_seen = shown.last_seen;
   if (shown.status != static_cast<uint8_t>(Status::kOffline)) {
     update.zone_id = shard_.config_.world.zone_id;
-    update.region = shard_.config_.region;
+    update.region = region_;
   }
   return update;
 }
@@ -333,7 +335,7 @@ void Presence::turn() {
   if (shard_.now_ - looked_ < kLook) return;
   looked_ = shard_.now_;
   if (!shard_.outbox_.strained()) {
-    home_.send_due(shard_.now_, [&](uint32_t user) {
+    home_.send_due(shard_.now_, kStatesPerLook, [&](uint32_t user) {
       const session::PresenceHome::Shown shown = home_.shown(user);
       for (uint64_t left = home_.watchers(user); left != 0; left &= left - 1) {
         post_state(static_cast<uint32_t>(__builtin_ctzll(left)), home_.name(user), shown);

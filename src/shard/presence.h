@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "mailbox/messages.h"
@@ -83,6 +84,7 @@ class Presence {
   void post_state(uint32_t to, std::string_view user, const session::PresenceHome::Shown& shown);
 
   Shard& shard_;
+  std::string region_;
   session::PresenceLimits limits_;
   session::PresenceHome home_;
   session::TopicMembers watches_;  // "topics" are users, subscriptions are watches

@@ -96,6 +96,10 @@ void Presence::on_watch(uint32_t from, base::Bytes bytes) {
     post_state(from, name, {});
     return;
   }
+  if (shard_.outbox_.strained()) {
+    home_.resend(user);
+    return;
+  }
   home_.note_first(user, shard_.now_);
   post_state(from, name, home_.shown(user));
 }

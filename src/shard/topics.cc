@@ -26,12 +26,16 @@ constexpr uint32_t kNone = TopicMembers::kNone;
 
 Topics::Topics(Shard& shard, const session::TopicLimits& limits, uint32_t slots)
     : shard_(shard),
+      durable_(limits.durable),
       limits_(limits),
       home_(limits),
       members_(limits, slots),
+      parked_(limits.parked, uint64_t{limits.parked} * 512),
       frames_(kFramesBytes),
       scratch_(kScratchBytes),
-      pulls_(limits.subscriptions + 16) {}
+      pulls_(limits.subscriptions + 16) {
+  limits_.durable = durable_;
+}
 
 uint32_t Topics::home_of(std::string_view topic) const {
   return session::home_shard(topic, shard_.config_.count);
@@ -134,18 +138,25 @@ Handled Topics::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   s.request = message.sequence;
   s.replies = 1;
   s.next = ask.replay_from;
+  ask_home(added);
+  return Handled::kOk;
+}
+
+// For the shard's first subscriber of a topic; others are served by what is known.
+void Topics::ask_home(uint32_t subscription) {
+  Subscription& s = members_.at(subscription);
+  const std::string_view name = members_.name(s.topic);
   switch (members_.state(s.topic)) {
     case TopicMembers::TopicState::kNew:
       members_.set_state(s.topic, TopicMembers::TopicState::kAsked);
-      shard_.outbox_.post(home_of(ask.topic), mailbox::TopicJoin{}, base::as_bytes(ask.topic));
+      shard_.outbox_.post(home_of(name), mailbox::TopicJoin{}, base::as_bytes(name));
       break;
     case TopicMembers::TopicState::kAsked:
       break;
     case TopicMembers::TopicState::kJoined:
-      start(added, s, UINT64_MAX);
+      start(subscription, s, members_.next_offset(s.topic));
       break;
   }
-  return Handled::kOk;
 }
 
 // The topic's messages come: the subscription is live, or is given history first.
@@ -153,6 +164,7 @@ void Topics::start(uint32_t subscription, Subscription& s, uint64_t next_offset)
   if (s.replies != 0) reply(s.slot, s.request, 0);
   s.replies = 0;
   if (s.next == 0 || s.next >= next_offset) {
+    s.next = next_offset;
     s.state = SubscriptionState::kLive;
     return;
   }
@@ -229,6 +241,7 @@ SendResult Topics::publish(std::string_view topic, uint32_t event_type, std::str
 }
 
 void Topics::on_closed(uint32_t slot) {
+  if ((shard_.players_[slot].flags & kSessionEnds) == 0) park(slot);
   for (uint32_t s = members_.first_of_slot(slot); s != kNone; s = members_.first_of_slot(slot)) {
     members_.remove(s);
   }
@@ -252,6 +265,7 @@ void Topics::on_joined(base::Bytes bytes) {
   const uint32_t topic = members_.find_topic(base::as_text(name));
   if (topic == kNone || members_.state(topic) != TopicMembers::TopicState::kAsked) return;
   const bool good = joined.code == 0;
+  members_.set_next_offset(topic, joined.next_offset);
   members_.set_state(topic,
                      good ? TopicMembers::TopicState::kJoined : TopicMembers::TopicState::kNew);
   members_.for_each(topic, [&](uint32_t subscription, Subscription& s) {
@@ -261,7 +275,9 @@ void Topics::on_joined(base::Bytes bytes) {
     }
     const uint32_t slot = s.slot;
     const uint64_t request = s.request;
+    const bool asked = s.replies != 0;  // by its client; else it was restored after a resume
     members_.remove(subscription);
+    if (!asked) return;
     refuse(slot, request, static_cast<uint16_t>(joined.code),
            "the server has no room for more topics", Counts::kNo);
   });
@@ -277,18 +293,44 @@ const uint8_t* Topics::keep(base::Bytes bytes) {
   return kept;
 }
 
+// An EVENT that asks for acknowledgement has a sequence of each session: only its payload is
+// shared, and it goes by the session's home (delivery.cc).
+bool Topics::deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note) {
+  const uint32_t payload_at = note >> 16;
+  if ((note & mailbox::kTopicAckAsked) != 0 &&
+      bytes - payload_at <= session::ReplayLogs::kPayloadBytesMax) {
+    const base::Bytes payload{frame + payload_at, bytes - payload_at};
+    const auto type = static_cast<uint32_t>(wire::MessageType::kEvent);
+    return shard_.send_acknowledged(slot, type, payload) != SendResult::kBusy;
+  }
+  shard_.endpoint_.send_framed(slot, frame, bytes, 1);
+  return true;
+}
+
 void Topics::on_event(base::Bytes bytes) {
   base::Bytes tail;
   const auto event = read_message<mailbox::TopicEvent>(bytes, &tail);
   const uint32_t topic = members_.find_topic(base::as_text(tail.first(event.topic_bytes)));
-  if (topic == kNone || members_.subscribers(topic) == 0) return;
+  if (topic == kNone) return;
+  members_.set_next_offset(topic, event.offset + 1);
+  if (members_.subscribers(topic) == 0) return;
   const base::Bytes frame = tail.subspan(event.topic_bytes);
+  // What follows on an acknowledged message takes the same way, or it would overtake it.
+  uint32_t note = event.note;
+  if ((note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
+  if (members_.acknowledged(topic)) note |= mailbox::kTopicAckAsked;
   const uint8_t* const shared = keep(frame);
   uint64_t sent = 0;
-  members_.for_each(topic, [&](uint32_t, Subscription& s) {
+  members_.for_each(topic, [&](uint32_t subscription, Subscription& s) {
     if (s.state != SubscriptionState::kLive) return;  // gets it with its history
-    shard_.endpoint_.send_framed(s.slot, shared, static_cast<uint32_t>(frame.size()), 1);
-    ++sent;
+    s.next = event.offset + 1;                        // first: the slot may close on the way
+    if (deliver(s.slot, shared, static_cast<uint32_t>(frame.size()), note)) {
+      ++sent;
+      return;
+    }
+    s.state = SubscriptionState::kCatching;
+    s.next = event.offset;
+    queue_pull(subscription, s);
   });
   shard_.counters_.add(Counter::kTopicDeliveries, sent);
 }
@@ -336,6 +378,8 @@ void Topics::turn() {
     members_.erase_topic(topic);
   }
   home_.expire(shard_.now_, kExpiredPerTurn);
+  const int64_t parked_before = (shard_.now_ - limits_.parked_age).ns / 1'000'000'000;
+  if (parked_before > 0) parked_.expire(static_cast<uint32_t>(parked_before));
 }
 
 void Topics::on_piece(base::Bytes bytes) {
@@ -353,13 +397,23 @@ void Topics::on_piece(base::Bytes bytes) {
     queue_pull(piece.subscription, *s);
   }
   const uint32_t slot = s->slot;
+  const uint32_t topic = s->topic;
   uint64_t sent = 0;
   while (!tail.empty()) {
     mailbox::TopicRecord record;
     std::memcpy(&record, tail.data(), sizeof record);
     const base::Bytes frame = tail.subspan(sizeof record, record.bytes);
     tail = tail.subspan(sizeof record + record.bytes);
-    shard_.endpoint_.send_framed(slot, keep(frame), record.bytes, 1);
+    if ((record.note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
+    if (members_.acknowledged(topic)) record.note |= mailbox::kTopicAckAsked;
+    if (!deliver(slot, keep(frame), record.bytes, record.note)) {
+      s = members_.find_row(piece.subscription, piece.generation);
+      if (s == nullptr) return;
+      s->next = record.offset;  // from here on once more
+      s->state = SubscriptionState::kCatching;
+      if (s->pulling == 0) queue_pull(piece.subscription, *s);
+      break;
+    }
     ++sent;
   }
   shard_.counters_.add(Counter::kTopicReplayed, sent);
@@ -400,6 +454,15 @@ bool Topics::on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes
       return true;
     case MessageType::kListTopics:
       on_list(bytes);
+      return true;
+    case MessageType::kTopicsParked:
+      on_parked(bytes);
+      return true;
+    case MessageType::kTopicsResumed:
+      on_resumed_mail(from, bytes);
+      return true;
+    case MessageType::kTopicsRestored:
+      on_restored(bytes);
       return true;
     default:
       return false;

@@ -8,6 +8,9 @@
 //              shard -> every subscriber's output, by reference; one send for each connection and
 //              turn
 //   SUBSCRIBE  shard -> home for the first subscriber of the shard; then it is known here
+//   resume     subscriptions of a connection that is lost wait at the player's home, with the
+//   offsets
+//              to go on from
 //   replay     the subscription pulls pieces of history as fast as its connection takes them, and
 //   is
 //              live behind the last one: rings keep order, so nothing is missed or doubled
@@ -18,11 +21,13 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "mailbox/messages.h"
 #include "mem/arena.h"
 #include "mem/mapped_array.h"
+#include "session/parked_topics.h"
 #include "session/topic_home.h"
 #include "session/topic_members.h"
 #include "session/topic_rules.h"
@@ -41,8 +46,10 @@ class Topics {
   Handled on_subscribe(uint32_t slot, const wire::Envelope& message);
   Handled on_unsubscribe(uint32_t slot, const wire::Envelope& message);
   Handled on_publish(uint32_t slot, const wire::Envelope& message);
-  // The connection and its session end.
+  // The connection ends; its subscriptions are parked unless the session ends with it.
   void on_closed(uint32_t slot);
+  // The session of an earlier connection goes on.
+  void on_resumed(uint32_t slot);
 
   // Messages of other agents; false when the type is none of topics.
   bool on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes);
@@ -61,8 +68,8 @@ class Topics {
   bool waiting() const { return pull_count_ != 0 && pulls_out_ < kPullsMax; }
   void update_gauges();
   uint64_t memory_bytes() const {
-    return home_.memory_bytes() + members_.memory_bytes() + pulls_.bytes() + kFramesBytes +
-           kScratchBytes;
+    return home_.memory_bytes() + members_.memory_bytes() + parked_.memory_bytes() +
+           pulls_.bytes() + kFramesBytes + kScratchBytes;
   }
 
   // Copies shared bytes for this turn's output: they are valid until flushed().
@@ -93,6 +100,9 @@ class Topics {
   void refuse(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details,
               Counts counts);
   Encoded encode_event(const wire::Event& event, uint16_t flags);
+  // To one subscriber; false: the way of acknowledged messages is full, it is to be sent again.
+  bool deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note);
+  void ask_home(uint32_t subscription);
   void start(uint32_t subscription, session::Subscription& s, uint64_t next_offset);
   void queue_pull(uint32_t subscription, session::Subscription& s);
   uint32_t home_of(std::string_view topic) const;
@@ -106,11 +116,17 @@ class Topics {
   void on_pull(uint32_t from, base::Bytes bytes);
   void on_piece(base::Bytes bytes);
   void on_list(base::Bytes bytes);
+  void park(uint32_t slot);
+  void on_parked(base::Bytes bytes);
+  void on_resumed_mail(uint32_t from, base::Bytes bytes);
+  void on_restored(base::Bytes bytes);
 
   Shard& shard_;
+  std::string durable_;  // patterns
   session::TopicLimits limits_;
   session::TopicHome home_;
   session::TopicMembers members_;
+  session::ParkedTopics parked_;
   mem::Arena frames_;
   mem::MappedArray<uint8_t> scratch_;
   mem::MappedArray<Waiting> pulls_;  // subscriptions whose next piece is to be asked for, a ring

@@ -122,7 +122,7 @@ void Topics::on_pull(uint32_t from, base::Bytes bytes) {
     while (used < kPieceBytes &&
            home_.read(topic, piece.next, shard_.now_,
                       out.subspan(used + sizeof(mailbox::TopicRecord)), &found)) {
-      const mailbox::TopicRecord record{found.bytes, found.note};
+      const mailbox::TopicRecord record{found.offset, found.bytes, found.note};
       std::memcpy(out.data() + used, &record, sizeof record);
       used += static_cast<uint32_t>(sizeof record) + found.bytes;
       piece.next = found.offset + 1;

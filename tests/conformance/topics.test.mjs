@@ -140,6 +140,111 @@ describe('publish and subscribe', () => {
   });
 });
 
+describe('acknowledged', () => {
+  const plainEvents = (client, topic) => client.all(Type.EVENT).filter((m) => m.payload.topic === topic);
+
+  test('an EVENT asks for acknowledgement when its PUBLISH did, else not', async () => {
+    const reader = await open();
+    const writer = await open();
+    const [a, b] = [room('asked'), room('plain')];
+    await ok(reader.subscribe(a));
+    await ok(reader.subscribe(b));
+    await ok(writer.publish(a, 'one'));
+    await ok(writer.publish(a, 'two'));
+    writer.publishPlain(b, 'three');
+    await reader.eventsOf(a, 2);
+    await reader.eventsOf(b, 1);
+    assert.deepEqual(plainEvents(reader, a).map((m) => [m.requires_ack, m.sequence]), [[true, 1], [true, 2]]);
+    assert.deepEqual(plainEvents(reader, b).map((m) => [m.requires_ack, m.sequence]), [[false, 0]]);
+    await leave(reader, writer);
+  });
+
+  test('order holds when some are asked for and some are not', async () => {
+    const reader = await open();
+    const writer = await open();
+    const topic = room('mixed');
+    await ok(reader.subscribe(topic));
+    for (let i = 0; i < 60; i += 1) {
+      if (i % 3 === 0) await ok(writer.publish(topic, String(i)));
+      else writer.publishPlain(topic, String(i));
+    }
+    const events = await reader.eventsOf(topic, 60);
+    assert.deepEqual(events.map((e) => e.offset), Array.from({ length: 60 }, (_, i) => i + 1));
+    await leave(reader, writer);
+  });
+
+  test('what was not acknowledged when the connection broke is replayed on resume', async () => {
+    const user = name('resumes');
+    const reader = await TopicClient.open(server, user);
+    reader.acknowledges = false;
+    const writer = await open();
+    const topic = room('resume');
+    await ok(reader.subscribe(topic));
+    for (const text of ['one', 'two', 'three']) await ok(writer.publish(topic, text));
+    await reader.eventsOf(topic, 3);
+    const { payload: established } = await reader.next(Type.CONNECTION_ESTABLISHED);
+    reader.send(Type.HEARTBEAT, Buffer.from('x'), { ack: 1 });
+    await reader.next(Type.PONG);
+    reader.drop();
+    await reader.ended;
+    const again = await Client.connect(server, user, { query: `&resume=${established.resume_token}` });
+    const { payload: result } = await again.next(Type.RESUME_RESULT);
+    assert.equal(result.resumed, true, result.reason);
+    assert.equal(result.replayed, 2);
+    await until(() => plainEvents(again, topic).length === 2, 'the missed events');
+    assert.deepEqual(plainEvents(again, topic).map((m) => [m.sequence, m.payload.offset]), [[2, 2], [3, 3]]);
+    await leave(again, writer);
+  });
+
+  test('subscriptions live as long as the session: after a resume they go on where they were', async () => {
+    const user = name('back');
+    const reader = await TopicClient.open(server, user);
+    const writer = await open();
+    const topics = Array.from({ length: 5 }, () => room('back'));
+    for (const topic of topics) await ok(reader.subscribe(topic));
+    const gone = room('back');
+    await ok(reader.subscribe(gone));
+    await ok(reader.unsubscribe(gone));
+    for (const topic of topics) await ok(writer.publish(topic, 'before'));
+    for (const topic of topics) await reader.eventsOf(topic, 1);
+    reader.send(Type.HEARTBEAT, Buffer.from('x'), { ack: reader.received });
+    await reader.next(Type.PONG);
+    const { payload: established } = await reader.next(Type.CONNECTION_ESTABLISHED);
+    reader.drop();
+    await reader.ended;
+    for (const topic of [...topics, gone]) for (const text of ['a', 'b', 'c']) writer.publishPlain(topic, text);
+    await until(() => writer.all(Type.REPLY).filter((m) => m.payload.request_sequence === 0).length === 18, 'all published');
+    const again = await TopicClient.open(server, user, [], `&resume=${established.resume_token}`, reader.received);
+    assert.equal((await again.next(Type.RESUME_RESULT)).payload.resumed, true);
+    for (const topic of topics) {
+      const events = await again.eventsOf(topic, 3);
+      assert.deepEqual(events.map((e) => e.offset), [2, 3, 4]);
+    }
+    for (const topic of topics) writer.publishPlain(topic, 'after');
+    for (const topic of topics) await again.eventsOf(topic, 4);
+    assert.equal(again.events(gone).length, 0);
+    await leave(again, writer);
+  });
+
+  test('a topic that is durable by policy asks always', async () => {
+    const durable = await startServer({ topics: { durable: 'room.keep.* other' } });
+    try {
+      const client = await TopicClient.open(durable, 'keeper');
+      await ok(client.subscribe('room.keep.1'));
+      await ok(client.subscribe('room.keeper'));
+      client.publishPlain('room.keep.1', 'a');
+      client.publishPlain('room.keeper', 'b');
+      await client.eventsOf('room.keep.1', 1);
+      await client.eventsOf('room.keeper', 1);
+      assert.equal(plainEvents(client, 'room.keep.1')[0].requires_ack, true);
+      assert.equal(plainEvents(client, 'room.keeper')[0].requires_ack, false);
+      await leave(client);
+    } finally {
+      await durable.stop();
+    }
+  });
+});
+
 describe('on two shards', () => {
   test('subscribers on both get the same bytes in the same order, from publishers on both', async () => {
     const byShard = await clientsOnShards(server, adminGet, name('both'), 2, 3);

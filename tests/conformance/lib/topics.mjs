@@ -6,13 +6,35 @@ import { tokenFor } from './tokens.mjs';
 import { until } from './wait.mjs';
 
 export class TopicClient extends Client {
-  static async open(server, user, permissions = []) {
+  // `query` and `received` (highest sequence of the server's): to resume.
+  static async open(server, user, permissions = [], query = '', received = 0) {
     const token = await tokenFor(user, permissions.length > 0 ? { permissions } : {});
-    const client = await Client.connect(server, user, { token });
+    const client = await Client.connect(server, user, { token, query });
     Object.setPrototypeOf(client, TopicClient.prototype);
     client.sequence = 0;
+    client.acknowledges = true;
+    client.received = received;
+    client.looked = 0;
+    client.socket.on('message', () => client.acknowledge());
+    client.acknowledge();
     await client.next(Type.AUTHENTICATION_RESULT);
     return client;
+  }
+
+  // Behind Client's own listener: numbers of acknowledged messages rise by one, and are acknowledged.
+  acknowledge() {
+    const before = this.received;
+    for (; this.looked < this.messages.length; this.looked += 1) {
+      const m = this.messages[this.looked];
+      if (!m.requires_ack) {
+        if (m.sequence !== 0) this.breaches.push(`${m.name} has a sequence and asks for nothing`);
+      } else if (m.sequence !== this.received + 1) {
+        this.breaches.push(`sequence ${m.sequence} after ${this.received}`);
+      } else {
+        this.received = m.sequence;
+      }
+    }
+    if (this.acknowledges && this.received !== before) this.send(Type.ACK, undefined, { ack: this.received });
   }
 
   // Sends an acknowledged request and resolves with its REPLY.

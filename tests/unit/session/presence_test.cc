@@ -25,7 +25,7 @@ PresenceHome::Place at(uint16_t shard, uint32_t slot) { return {shard, {slot, 1}
 
 std::vector<std::string> sent(PresenceHome& home, Instant now) {
   std::vector<std::string> names;
-  home.send_due(now, [&](uint32_t user) { names.emplace_back(home.name(user)); });
+  home.send_due(now, UINT32_MAX, [&](uint32_t user) { names.emplace_back(home.name(user)); });
   return names;
 }
 
@@ -64,6 +64,23 @@ TEST(PresenceHome, WhatIsAsItWasSentIsNotSentAgain) {
   EXPECT_EQ(home.shown(ann).last_seen, 4);
   EXPECT_EQ(home.shown(ann).text, "");
   EXPECT_EQ(home.chosen(ann), Status::kInvisible);
+}
+
+TEST(PresenceHome, NoMoreAtATimeThanAskedForAndAgainWhenAskedFor) {
+  PresenceHome home(small_limits(10));
+  const Instant now{base::seconds(100).ns};
+  for (const char* name : {"a", "b", "c"}) {
+    home.watch(name, 1);
+    home.come(name, at(0, 1), 1);
+  }
+  uint32_t count = 0;
+  home.send_due(now, 2, [&](uint32_t) { ++count; });
+  EXPECT_EQ(count, 2u);
+  EXPECT_EQ(sent(home, now).size(), 1u);
+  EXPECT_TRUE(sent(home, now + base::seconds(2)).empty());
+  home.resend(home.find("b"));
+  home.resend(home.find("b"));
+  EXPECT_EQ(sent(home, now + base::seconds(2)), std::vector<std::string>{"b"});
 }
 
 TEST(PresenceHome, MakesRoomWithWhoIsLongestGoneAndNobodyWatches) {
@@ -153,7 +170,7 @@ TEST(PresenceHome, AgainstAModelUnderRandomUse) {
           m.watchers &= ~(1u << shard);
           break;
         case 5:
-          home.send_due(now, [&](uint32_t user) {
+          home.send_due(now, UINT32_MAX, [&](uint32_t user) {
             ModelUser& u = model[std::string(home.name(user))];
             ASSERT_TRUE(u.told_at == 0 || now.ns - u.told_at >= base::seconds(1).ns);
             u.told = u.shown();

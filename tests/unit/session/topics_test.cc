@@ -12,6 +12,7 @@
 
 #include "base/prng.h"
 #include "session/name_table.h"
+#include "session/parked_topics.h"
 #include "session/topic_home.h"
 #include "session/topic_members.h"
 #include "session/topic_rules.h"
@@ -373,6 +374,43 @@ TEST(TopicMembers, AgainstAModelUnderRandomUse) {
   }
   EXPECT_GT(refused, 100u);
   EXPECT_GT(walks, 1000u);
+}
+
+TEST(ParkedTopics, KeepsTheNewestUntilTheyAreTaken) {
+  ParkedTopics parked(4, 256 * 20);
+  std::map<uint64_t, std::string> model;  // what may be there
+  std::map<uint64_t, uint32_t> put_at;    // number of the put
+  uint32_t puts = 0;
+  base::Prng prng(5);
+  std::vector<uint8_t> out(ParkedTopics::kListBytesMax);
+  uint32_t found = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const uint64_t session = 1 + prng.below(9);
+    if (prng.chance(0.5)) {
+      const std::string list(prng.below(2000), static_cast<char>('a' + i % 26));
+      parked.put(session, base::as_bytes(list), static_cast<uint32_t>(i));
+      model[session] = list;
+      if (!list.empty()) put_at[session] = ++puts;
+      continue;
+    }
+    const uint32_t bytes = parked.take(session, out);
+    const std::string got(out.begin(), out.begin() + bytes);
+    if (bytes != 0) {
+      ASSERT_EQ(got, model[session]);
+      ++found;
+    } else if (!model[session].empty()) {
+      ASSERT_GE(puts - put_at[session], 2u);  // two of any size fit, so it made room for others
+    }
+    model.erase(session);
+    ASSERT_EQ(parked.take(session, out), 0u);
+  }
+  EXPECT_GT(found, 1000u);
+  parked.put(1, base::as_bytes("x"), 50'000);
+  parked.put(2, base::as_bytes("y"), 60'000);
+  parked.expire(55'000);
+  EXPECT_EQ(parked.take(1, out), 0u);
+  EXPECT_EQ(parked.take(2, out), 1u);
+  EXPECT_EQ(parked.count(), 0u);
 }
 
 TEST(TopicMembers, ATopicThatWasAskedForStaysUntilItIsAnswered) {
