@@ -130,9 +130,16 @@ std::string_view bearer_token(std::string_view header) {
   return header.substr(kScheme.size());
 }
 
-constexpr const char* kPaths[] = {
-    "/livez",         "/readyz",        "/healthz",         "/metrics", "/api/v1/connections",
-    "/api/v1/shards", "/api/v1/config", "/api/v1/snapshots"};
+constexpr const char* kPaths[] = {"/livez",
+                                  "/readyz",
+                                  "/healthz",
+                                  "/metrics",
+                                  "/api/v1/connections",
+                                  "/api/v1/shards",
+                                  "/api/v1/config",
+                                  "/api/v1/snapshots",
+                                  "/api/v1/topics",
+                                  "/api/v1/presence"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
@@ -365,6 +372,22 @@ struct AdminHttp::State {
     }
     server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
       if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
+    });
+    get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.presence_json() + '\n', kJson);
+    });
+    get("/api/v1/topics", [this](const httplib::Request& in, httplib::Response& out) {
+      int64_t offset = 0;
+      int64_t limit = 100;
+      if (!number(in, out, "offset", 0, 10'000'000, &offset) ||
+          !number(in, out, "limit", 1, kConnectionsPageMax, &limit)) {
+        return;
+      }
+      out.set_content(
+          source.topics_json(static_cast<uint32_t>(offset), static_cast<uint32_t>(limit),
+                             in.get_param_value("prefix")) +
+              '\n',
+          kJson);
     });
     live_routes();
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {

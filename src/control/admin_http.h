@@ -84,6 +84,9 @@ class AdminSource {
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
+  virtual std::string presence_json() = 0;
+  // Topics by name, those whose names begin with `prefix`.
+  virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;
   // POST /api/v1/<name>, for the names in kAdminCommands.

@@ -154,6 +154,25 @@ struct Config {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
     base::Duration duration{};   // 0: none is kept
   } history;
+  struct Topics {
+    uint32_t per_connection = 64;
+    uint32_t count = 10'000;           // of each home shard
+    uint32_t subscriptions = 100'000;  // of each shard
+    uint32_t name_bytes = 128;
+    uint32_t payload_bytes = 16 * 1024;
+    uint32_t history_messages = 100;  // of a topic
+    uint32_t history_bytes = 64 * 1024;
+    base::Duration history_age = base::seconds(600);
+    uint32_t history_memory = 32 << 20;  // bytes of all shards together
+    std::string durable;                 // patterns, separated by spaces
+  } topics;
+  struct Presence {
+    uint32_t users = 20'000;     // of each home shard
+    uint32_t watched = 200;      // by one connection
+    uint32_t watches = 100'000;  // of each shard
+    uint32_t bytes_per_second = 1000;
+    std::string region;
+  } presence;
   struct Desync {
     std::string directory;  // empty: no files are written
     uint32_t keep = 100;    // newest files that stay

@@ -42,6 +42,12 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kKicked:
             on_kicked(bytes);
             break;
+          case MessageType::kTopicRow:
+            on_topic_row(from, bytes);
+            break;
+          case MessageType::kTopicListEnd:
+            on_topic_list_end(bytes);
+            break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
             break;
@@ -231,6 +237,16 @@ void ControlAgent::enqueue(Request request, const std::function<void()>& wake) {
   wake();
 }
 
+bool ControlAgent::enqueue_bounded(Request request, const std::function<void()>& wake) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (requests_.size() >= kHostPostsMax) return false;
+    requests_.push_back(std::move(request));
+  }
+  wake();
+  return true;
+}
+
 void ControlAgent::run_requests() {
   for (;;) {
     Request request;
@@ -269,6 +285,65 @@ ConnectionPage ControlAgent::list_connections_blocking(uint32_t offset, uint32_t
   ConnectionPage page = std::move(listings_[number].page);
   listings_.erase(number);
   page.complete = complete;
+  return page;
+}
+
+void ControlAgent::on_topic_row(AgentId from, base::Bytes bytes) {
+  base::Bytes name;
+  const auto row = read_message<mailbox::TopicRow>(bytes, &name);
+  const std::lock_guard lock(mutex_);
+  const auto it = topic_listings_.find(row.request);
+  if (it == topic_listings_.end()) return;
+  TopicInfo& info = it->second.page.topics[std::string(base::as_text(name))];
+  info.subscribers += row.subscribers;
+  info.shards += row.subscribers != 0 ? 1 : 0;
+  if (row.next_offset == 0) return;
+  info.home = from;
+  info.last_offset = row.next_offset - 1;
+  info.history_messages = row.history_messages;
+  info.history_bytes = row.history_bytes;
+}
+
+void ControlAgent::on_topic_list_end(base::Bytes bytes) {
+  const auto end = read_message<mailbox::TopicListEnd>(bytes);
+  const std::lock_guard lock(mutex_);
+  const auto it = topic_listings_.find(end.request);
+  if (it == topic_listings_.end()) return;
+  it->second.page.total += end.total;
+  it->second.more |= end.more != 0;
+  if (--it->second.shards_left == 0) changed_.notify_all();
+}
+
+// Piece by piece, so that no shard has to keep more rows than its ring holds.
+TopicPage ControlAgent::list_topics_blocking(const std::function<void()>& wake) {
+  constexpr uint32_t kRows = 256;
+  uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = next_listing_++;
+    topic_listings_[number] = {{}, 0};
+  }
+  std::unique_lock lock(mutex_);
+  TopicListing& listing = topic_listings_[number];
+  bool answered = true;
+  listing.more = true;
+  for (uint32_t offset = 0; offset < kTopicRowsMax && answered && listing.more; offset += kRows) {
+    listing.shards_left = mailbox_.shards();
+    listing.more = false;
+    listing.page.total = 0;
+    lock.unlock();
+    for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+      enqueue([this, shard, number,
+               offset] { return mailbox_.post(shard, mailbox::ListTopics{number, offset, kRows}); },
+              wake);
+    }
+    lock.lock();
+    answered =
+        changed_.wait_for(lock, std::chrono::seconds(2), [&] { return listing.shards_left == 0; });
+  }
+  TopicPage page = std::move(listing.page);
+  page.complete = answered && !listing.more;
+  topic_listings_.erase(number);
   return page;
 }
 

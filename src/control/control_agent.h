@@ -39,6 +39,23 @@ struct ConnectionPage {
   bool complete = false;  // false: a shard did not answer in time
 };
 
+// One topic as the admin API shows it.
+struct TopicInfo {
+  uint64_t last_offset = 0;  // 0: nothing was published yet
+  uint32_t home = 0;         // shard
+  uint32_t subscribers = 0;  // on all shards
+  uint32_t shards = 0;       // with subscribers
+  uint32_t history_messages = 0, history_bytes = 0;
+};
+
+inline constexpr uint32_t kTopicRowsMax = 16'384;  // of each shard
+
+struct TopicPage {
+  std::map<std::string, TopicInfo> topics;
+  uint64_t total = 0;     // topics of all homes
+  bool complete = false;  // false: a shard did not answer in time
+};
+
 // The past of one entity as the admin API shows it; `found` false: no shard has it.
 struct EntityHistory {
   bool found = false;
@@ -99,6 +116,8 @@ class ControlAgent {
   // Rows offset..offset+limit of every shard.
   ConnectionPage list_connections_blocking(uint32_t offset, uint32_t limit,
                                            const std::function<void()>& wake);
+  // The topics of every home and who subscribes to them; not complete beyond kTopicRowsMax rows.
+  TopicPage list_topics_blocking(const std::function<void()>& wake);
   // By player id, or by entity when `player` is empty.
   EntityHistory entity_history_blocking(std::string player, base::EntityId entity,
                                         const std::function<void()>& wake);
@@ -112,6 +131,16 @@ class ControlAgent {
   void post_settings(const std::vector<uint8_t>& settings, const std::function<void()>& wake);
   // Runs `work` on the control thread, before what is asked later.
   void run(std::function<void()> work, const std::function<void()>& wake);
+  // Posts a message to a shard for a host thread; false while kHostPostsMax of them wait.
+  template <mailbox::Message M>
+  bool post_for_host(uint32_t shard, const M& message, base::Bytes tail,
+                     const std::function<void()>& wake) {
+    return enqueue_bounded(
+        [this, shard, message, kept = std::vector<uint8_t>(tail.begin(), tail.end())] {
+          return mailbox_.post(shard, message, kept);
+        },
+        wake);
+  }
   // Gives every shard the zone's environment.
   void set_environment(const std::string& encoded, const std::function<void()>& wake);
 
@@ -128,7 +157,13 @@ class ControlAgent {
     ConnectionPage page;
     uint32_t shards_left;
   };
+  struct TopicListing {
+    TopicPage page;
+    uint32_t shards_left;
+    bool more = false;
+  };
   using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
+  static constexpr size_t kHostPostsMax = 8192;
 
   enum class Unknown : uint8_t { kMayWait, kIsRefused };  // a token with an unknown key
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
@@ -139,8 +174,11 @@ class ControlAgent {
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
   void on_kicked(base::Bytes bytes);
+  void on_topic_row(mailbox::AgentId from, base::Bytes bytes);
+  void on_topic_list_end(base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
+  bool enqueue_bounded(Request request, const std::function<void()>& wake);
   void run_requests();
 
   mailbox::Mailbox mailbox_;
@@ -163,6 +201,7 @@ class ControlAgent {
   std::map<uint32_t, Listing> listings_;
   std::map<uint32_t, HistoryQuestion> histories_;
   std::map<uint32_t, KickQuestion> kicks_;
+  std::map<uint32_t, TopicListing> topic_listings_;
   uint32_t next_listing_ = 1;
 };
 

@@ -63,6 +63,27 @@ enum class MessageType : uint16_t {
   kKick,
   kKicked,
   kSettings,
+  kTopicJoin,
+  kTopicJoined,
+  kTopicLeave,
+  kTopicPublish,
+  kTopicPublished,
+  kTopicEvent,
+  kTopicPull,
+  kTopicPiece,
+  kListTopics,
+  kTopicRow,
+  kTopicListEnd,
+  kTopicsParked,
+  kTopicsResumed,
+  kTopicsRestored,
+  kPresenceCome,
+  kPresenceGo,
+  kPresenceSet,
+  kPresenceChanged,
+  kPresenceWatch,
+  kPresenceState,
+  kSendToUser,
   kSessionOpen,
   kSessionOpened,
   kSessionRelease,
@@ -409,7 +430,15 @@ struct Deliver {
   uint32_t message_type;
 };
 
-// A handler's message for all players near a place, to every shard. Tail: payload. Drop.
+// Whom a DeliverNear means on the shard that gets it.
+enum class NearShape : uint32_t {
+  kCircle,    // players within `radius` of the place
+  kCell,      // players in the cell of the place
+  kInWorld,   // all players
+  kEveryone,  // every session, in the world or not
+};
+
+// A message of the game for many players, to every shard. Tail: payload. Drop.
 struct DeliverNear {
   static constexpr MessageType kType = MessageType::kDeliverNear;
   ConnectionRef except;   // not to this connection ...
@@ -417,6 +446,7 @@ struct DeliverNear {
   uint32_t message_type;
   int32_t x, z;     // steps
   uint32_t radius;  // steps
+  NearShape shape = NearShape::kCircle;
 };
 
 // A handler asks that an entity's custom state is written anew: connection's shard to the owner.
@@ -432,6 +462,194 @@ struct MarkState {
 struct EnvironmentSet {
   static constexpr MessageType kType = MessageType::kEnvironment;
   uint32_t unused = 0;
+};
+
+// --- topics: the shards of the subscribers and of the publisher, and the topic's home shard ---
+
+// This shard has subscribers of the topic. To its home. Tail: name. Keep; SUBSCRIBEs are refused
+// while much is kept.
+struct TopicJoin {
+  static constexpr MessageType kType = MessageType::kTopicJoin;
+  uint32_t unused = 0;
+};
+
+// From here on the topic's messages come. From its home. Tail: name. Keep.
+struct TopicJoined {
+  static constexpr MessageType kType = MessageType::kTopicJoined;
+  uint64_t next_offset;
+  uint32_t code;  // 0, or an error: there is no room for the topic
+};
+
+// The shard has no subscribers any more. To the topic's home. Tail: name. Keep.
+struct TopicLeave {
+  static constexpr MessageType kType = MessageType::kTopicLeave;
+  uint32_t unused = 0;
+};
+
+enum TopicFlag : uint16_t {
+  kTopicAckAsked = 1,  // the PUBLISH asked for acknowledgement: so do its EVENTs
+};
+
+// To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
+struct TopicPublish {
+  static constexpr MessageType kType = MessageType::kTopicPublish;
+  ConnectionRef connection;  // that wants to know; invalid: nobody
+  uint64_t sequence;         // of the PUBLISH
+  uint32_t event_type;
+  uint16_t flags;
+  uint16_t topic_bytes, user_bytes;
+  uint16_t unused = 0;
+};
+
+// What became of it. Home to the publisher's shard. Keep.
+struct TopicPublished {
+  static constexpr MessageType kType = MessageType::kTopicPublished;
+  ConnectionRef connection;
+  uint64_t sequence;
+  uint64_t offset;
+  uint32_t code;  // 0, or an error
+};
+
+// One message of a topic, encoded once: home to every shard with subscribers. Tail: topic, then the
+// EVENT as one WebSocket message. Keep (bounded: the home refuses to publish while much is kept).
+struct TopicEvent {
+  static constexpr MessageType kType = MessageType::kTopicEvent;
+  uint64_t offset;
+  uint32_t note;  // payload_at << 16 | flags, see shard/topics.h
+  uint32_t topic_bytes;
+};
+
+// A subscription wants the history from an offset on. To the topic's home. Tail: name. Keep (each
+// shard has few of them under way).
+struct TopicPull {
+  static constexpr MessageType kType = MessageType::kTopicPull;
+  uint32_t subscription, generation;
+  uint64_t from;
+};
+
+// Tail: for each message a TopicRecord and its frame. Home to the shard that asked. Keep.
+struct TopicPiece {
+  static constexpr MessageType kType = MessageType::kTopicPiece;
+  uint32_t subscription, generation;
+  uint64_t next;  // offset behind the last message
+  uint32_t done;  // 1: this is all there is; what is new comes from here on
+  uint32_t unused = 0;
+};
+struct TopicRecord {
+  uint64_t offset;
+  uint32_t bytes;
+  uint32_t note;
+};
+
+// What a session subscribed to when its connection ended: the connection's shard to the player's
+// home, in front of SessionLeft. Tail: for each subscription a ParkedTopic and the name. Keep.
+struct TopicsParked {
+  static constexpr MessageType kType = MessageType::kTopicsParked;
+  uint64_t session;
+};
+struct ParkedTopic {
+  uint64_t next;  // offset to go on from
+  uint16_t name_bytes;
+  uint16_t acknowledged;  // 1: the topic's messages are acknowledged ones
+  uint32_t unused = 0;
+};
+
+// The session has a connection again: to the player's home. Tail: player id. Keep.
+struct TopicsResumed {
+  static constexpr MessageType kType = MessageType::kTopicsResumed;
+  ConnectionRef connection;
+  uint64_t session;
+};
+
+// What it had parked; no answer when that was nothing. Home to the connection's shard. Tail: as in
+// TopicsParked. Keep.
+struct TopicsRestored {
+  static constexpr MessageType kType = MessageType::kTopicsRestored;
+  ConnectionRef connection;
+  uint64_t session;
+};
+
+// Admin: topics in the rows offset..offset+limit of the shard's tables. Control to shard. Keep.
+struct ListTopics {
+  static constexpr MessageType kType = MessageType::kListTopics;
+  uint32_t request;
+  uint32_t offset;
+  uint32_t limit;
+};
+
+// One topic as its home or a shard with subscribers sees it. Tail: name. Shard to control. Keep.
+struct TopicRow {
+  static constexpr MessageType kType = MessageType::kTopicRow;
+  uint32_t request;
+  uint32_t subscribers;  // on this shard
+  uint64_t next_offset;  // 0: the sender is not its home
+  uint32_t history_messages, history_bytes;
+};
+
+struct TopicListEnd {
+  static constexpr MessageType kType = MessageType::kTopicListEnd;
+  uint32_t request;
+  uint32_t total;  // topics whose home this shard is
+  uint32_t more;   // 1: there are rows behind these
+};
+
+// --- presence: shards of connections, and the home shard of the user ---
+
+// A connection of the user has a session. To its home. Tail: user id. Keep.
+struct PresenceCome {
+  static constexpr MessageType kType = MessageType::kPresenceCome;
+  ConnectionRef connection;
+  int64_t unix_ms;
+};
+
+// It ended. To the user's home. Tail: user id. Keep.
+struct PresenceGo {
+  static constexpr MessageType kType = MessageType::kPresenceGo;
+  ConnectionRef connection;
+  int64_t unix_ms;
+};
+
+// What a connection says of its user. To the home. Tail: user id, text. Keep; refused while much is
+// kept.
+struct PresenceSet {
+  static constexpr MessageType kType = MessageType::kPresenceSet;
+  ConnectionRef connection;
+  int64_t unix_ms;
+  uint8_t status;    // PlayerStatus; 0: stays
+  uint8_t has_text;  // 1: the text is the custom status from now on
+  uint16_t user_bytes;
+  uint32_t unused = 0;
+};
+
+// It was taken. Home to the connection's shard. Keep.
+struct PresenceChanged {
+  static constexpr MessageType kType = MessageType::kPresenceChanged;
+  ConnectionRef connection;
+  uint8_t old_status, new_status;
+};
+
+// The shard has watchers of the user, or none any more. To the user's home. Tail: user id. Keep.
+struct PresenceWatch {
+  static constexpr MessageType kType = MessageType::kPresenceWatch;
+  uint32_t on;
+};
+
+// What is shown of a user. Home to a shard with watchers. Tail: user id, text. Keep (at most once a
+// second for each user and shard).
+struct PresenceState {
+  static constexpr MessageType kType = MessageType::kPresenceState;
+  int64_t last_seen;
+  uint16_t user_bytes;
+  uint8_t status;
+  uint8_t unused[5];
+};
+
+// A message for all connections of a user: any shard to the user's home, which sends a Deliver to
+// each. Tail: user id, payload. Drop (not acknowledged; a counter moves).
+struct SendToUser {
+  static constexpr MessageType kType = MessageType::kSendToUser;
+  uint32_t message_type;
+  uint32_t user_bytes;
 };
 
 template <class M>

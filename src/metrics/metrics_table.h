@@ -123,6 +123,20 @@
     "Moves that the violation hook let through")                                                   \
   X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
     "Parts of custom state that did not fit")                                                      \
+  X(kTopicMessages, "tidegate_topic_messages_total", "Messages published to topics of this home")  \
+  X(kTopicDeliveries, "tidegate_topic_deliveries_total", "EVENTs handed to subscribers")           \
+  X(kTopicReplayed, "tidegate_topic_replayed_total", "EVENTs sent again out of histories")         \
+  X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
+    "Requests of topics refused because the way to another shard was full")                        \
+  X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kPresenceFull, "tidegate_presence_full_total",                                                 \
+    "Users whose presence is not kept because presence.users was reached")                         \
+  X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
+    "Calls of an embedder's event handlers")                                                       \
+  X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
+    "Of those, calls that failed or threw")                                                        \
+  X(kEventHandlerOverBudget, "tidegate_event_handler_over_budget_total",                           \
+    "Of those, calls longer than handlers.budget")                                                 \
   X(kSessionsCreated, "tidegate_sessions_created_total", "Sessions begun")                         \
   X(kSessionsResumed, "tidegate_sessions_resumed_total", "Sessions that went on after a loss")     \
   X(kMessagesReplayed, "tidegate_messages_replayed_total",                                         \
@@ -149,6 +163,15 @@
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
+  X(kTopics, "tidegate_topics", "Topics of this home")                                      \
+  X(kTopicSubscriptions, "tidegate_topic_subscriptions", "Subscriptions of connections")    \
+  X(kTopicHistoryBytes, "tidegate_topic_history_bytes", "Memory that histories take")       \
+  X(kUsersOnline, "tidegate_users", "Users of this home with a connection")                 \
+  X(kUsersShownOnline, "tidegate_users_online", "Of those, shown as online")                \
+  X(kUsersShownAway, "tidegate_users_away", "Of those, shown as away")                      \
+  X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
+  X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
+  X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \

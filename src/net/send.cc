@@ -125,9 +125,18 @@ void Endpoint::send_framed(uint32_t slot, const uint8_t* data, uint32_t size, ui
   if (!is_open(slot)) return;
   if (speaks_deflate(slot) && messages == 1 && send_framed_deflated(slot, data, size)) [[unlikely]]
     return;
+  cold_[slot].messages_out += messages;
+  Hot& row = rows_[slot];
+  if (row.last_segment != kNone) {  // several messages of a turn that lie one behind the other
+    Segment& last = segments_[row.last_segment];
+    if (last.data + last.size == data) {
+      last.size += size;
+      row.output_bytes += size;
+      return;
+    }
+  }
   if (segment_count_ + 1 >= segments_.size() || dirty_count_ >= dirty_.size()) flush();
   append_segment(slot, data, size);
-  cold_[slot].messages_out += messages;
 }
 
 void Endpoint::flush() {

@@ -279,6 +279,52 @@ std::string Server::entity_history_json(const std::string& id) {
   return json.take();
 }
 
+std::string Server::presence_json() {
+  using metrics::Gauge;
+  const auto sum = [&](Gauge gauge) {
+    uint64_t n = 0;
+    for (const auto& agent : agents_) n += agent->counters.get(gauge);
+    return n;
+  };
+  control::JsonWriter json;
+  json.begin_object().key("users").unsigned_integer(sum(Gauge::kUsersOnline));
+  json.key("online").unsigned_integer(sum(Gauge::kUsersShownOnline));
+  json.key("away").unsigned_integer(sum(Gauge::kUsersShownAway));
+  json.key("busy").unsigned_integer(sum(Gauge::kUsersShownBusy));
+  json.key("invisible").unsigned_integer(sum(Gauge::kUsersInvisible));
+  json.key("watches").unsigned_integer(sum(Gauge::kPresenceWatches));
+  json.key("zones").begin_array();
+  json.begin_object().key("zone").text(config_.world.zone);
+  json.key("players").unsigned_integer(sum(Gauge::kPlayers));
+  json.key("entities").unsigned_integer(sum(Gauge::kEntities)).end_object();
+  json.end_array().end_object();
+  return json.take();
+}
+
+std::string Server::topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) {
+  // Homes keep their topics in no order of names: all of them are asked for.
+  const control::TopicPage page =
+      control_->list_topics_blocking([this] { control_waker_->wake(); });
+  control::JsonWriter json;
+  json.begin_object().key("total").unsigned_integer(page.total);
+  json.key("complete").boolean(page.complete).key("topics").begin_array();
+  uint32_t seen = 0;
+  for (const auto& [name, t] : page.topics) {
+    if (!name.starts_with(prefix)) continue;
+    if (seen++ < offset) continue;
+    if (seen > offset + limit) break;
+    json.begin_object().key("name").text(name);
+    json.key("home_shard").unsigned_integer(t.home);
+    json.key("last_offset").unsigned_integer(t.last_offset);
+    json.key("subscribers").unsigned_integer(t.subscribers);
+    json.key("shards").unsigned_integer(t.shards);
+    json.key("history_messages").unsigned_integer(t.history_messages);
+    json.key("history_bytes").unsigned_integer(t.history_bytes).end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
 std::string Server::snapshots_json() {
   if (snapshots_) return snapshots_->json_blocking();
   control::JsonWriter json;

@@ -121,6 +121,24 @@ net::CompressionConfig compression_config(const control::Config& config) {
   return c;
 }
 
+session::TopicLimits topic_limits(const control::Config& config, uint32_t shards) {
+  const control::Config::Topics& t = config.topics;
+  session::TopicLimits l;
+  l.topics = t.count;
+  l.per_connection = t.per_connection;
+  l.subscriptions = t.subscriptions;
+  l.name_bytes = t.name_bytes;
+  l.payload_bytes = std::min(t.payload_bytes, config.limits.message_bytes);
+  l.history_messages = t.history_messages;
+  l.history_bytes = t.history_bytes;
+  l.history_memory = t.history_memory / shards;
+  l.history_age = t.history_age;
+  l.parked = config.limits.connections * 2 / shards + 64;
+  l.parked_age = config.session.resume_window;
+  l.durable = t.durable;
+  return l;
+}
+
 }  // namespace
 
 std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error,
@@ -244,7 +262,14 @@ bool Server::set_up(std::string* error) {
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
+  shard.events = extensions_.events;
   shard.environment = extensions_.environment;
+  shard.topics = topic_limits(config_, shards);
+  shard.presence.users = config_.presence.users;
+  shard.presence.watched = config_.presence.watched;
+  shard.presence.watches = config_.presence.watches;
+  shard.presence.bytes_per_second = config_.presence.bytes_per_second;
+  shard.region = config_.presence.region;
   shard.session = session_config(config_, shards);
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {

@@ -59,6 +59,7 @@ struct Figures {
 struct Extensions {
   const shard::HandlerTable* handlers = nullptr;  // null: none
   const shard::HookTable* hooks = nullptr;
+  const shard::EventHandlers* events = nullptr;
   std::string environment;  // encoded EnvironmentState to begin with
   std::function<void(base::LogLevel, std::string_view)> log;  // empty: base::log; any thread
 };
@@ -104,6 +105,9 @@ class Server final : control::AdminSource {
   std::string metrics() { return metrics_text(); }
   // From now on; `encoded` is at most kEnvironmentBytesMax. While it runs; any thread.
   void set_environment(const std::string& encoded);
+  // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
+  SendResult send(const Target& target, uint32_t type, Bytes payload);
+  SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
 
  private:
   struct Agent;
@@ -125,6 +129,8 @@ class Server final : control::AdminSource {
   std::string shards_json() override;
   std::string config_json() override;
   std::string snapshots_json() override;
+  std::string presence_json() override;
+  std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
 

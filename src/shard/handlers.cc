@@ -128,6 +128,14 @@ class HandlerContext final : public tidegate::Context {
     return result;
   }
 
+  SendResult send(const Target& target, uint32_t type, Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    return shard_.send_to(target, type, payload);
+  }
+  SendResult publish(std::string_view topic, Bytes data, uint32_t event_type) noexcept override {
+    return posted_topic(shard_.topics_.publish(topic, event_type, {}, as_base(data), 0));
+  }
+
   SendResult set_view_distance(float metres) noexcept override {
     Player& player = shard_.players_[slot_];
     if (!(metres > 0) || !shard_.interest_.watching(slot_)) return SendResult::kRange;
@@ -164,6 +172,12 @@ class HandlerContext final : public tidegate::Context {
   }
 
  private:
+  SendResult posted_topic(SendResult result) const {
+    if (result == SendResult::kBusy) {
+      shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
+    }
+    return result;
+  }
   SendResult posted(bool done) const {
     if (done) return SendResult::kOk;
     shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
@@ -258,21 +272,6 @@ void Shard::on_deliver(base::Bytes bytes) {
   const uint32_t slot = endpoint_.find(deliver.connection);
   if (slot == net::kNone || players_[slot].session == 0) return;  // it left meanwhile
   send_payload(slot, deliver.message_type, payload);
-}
-
-void Shard::on_deliver_near(base::Bytes bytes) {
-  base::Bytes payload;
-  const auto near = read_message<mailbox::DeliverNear>(bytes, &payload);
-  const uint32_t except = near.except_shard == config_.index ? near.except.slot : net::kNone;
-  const int64_t radius = near.radius;
-  for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    const Player& player = players_[slot];
-    if (!player.entity.valid() || slot == except) continue;
-    const int64_t dx = int64_t{player.position[0]} - near.x;
-    const int64_t dz = int64_t{player.position[2]} - near.z;
-    if (dx * dx + dz * dz > radius * radius || !endpoint_.is_open(slot)) continue;
-    send_payload(slot, near.message_type, payload);
-  }
 }
 
 // --- hooks beside the slice ---

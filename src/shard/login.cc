@@ -89,6 +89,8 @@ void Shard::on_auth_result(base::Bytes bytes) {
 
 void Shard::on_open(uint32_t slot) {
   write_welcome(slot, opened_, opened_token_);
+  presence_.on_open(slot);
+  if (opened_.resume == static_cast<uint8_t>(session::Resume::kResumed)) topics_.on_resumed(slot);
   if (hello_count_ == hello_waits_.size()) pop_hello();  // a churn of logins: the oldest goes early
   const uint32_t at = (hello_head_ + hello_count_++) % hello_waits_.size();
   hello_waits_[at] = {endpoint_.ref(slot), now_ + config_.hello_wait};
@@ -157,6 +159,8 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
   leave_user(slot);
   if (player.session != 0) {
+    topics_.on_closed(slot);  // before leave_session(): what it parks is there first
+    presence_.on_closed(slot);
     leave_world(slot);
     leave_session(slot);
     --live_players_;

@@ -81,13 +81,15 @@ void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
   }
 }
 
-void Shard::send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal) {
+void Shard::send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal,
+                       std::string_view request) {
   counters_.add(metrics::Family::kErrors, code - wire::kErrorCodeFirst);
   wire::ErrorNotification error;
   error.code = code;
   error.message = wire::text_of_error(code);
   error.details = details;
   error.fatal = fatal;
+  error.request_id = request;
   send_reply(slot, wire::MessageType::kError, error);
 }
 

@@ -40,6 +40,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
               slice_, *this, counters),
       environment_(kEnvironmentBytesMax),
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
+      topics_(*this, config.topics, endpoint_.slots()),
+      presence_(*this, config.presence, endpoint_.slots()),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -72,6 +74,10 @@ void Shard::turn(Wait wait) {
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
+    if (round == 0) {
+      topics_.turn();
+      presence_.turn();
+    }
     outbox_.retry();
     if (round == 0 || sessions_.stalled()) sessions_.turn(unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
@@ -79,6 +85,7 @@ void Shard::turn(Wait wait) {
   }
   endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
+  topics_.flushed();
   update_gauges();
   last_turn_ns_.store(now_.ns, std::memory_order_relaxed);
   counters_.record(metrics::Timing::kTurn, io_.now() - now_);
@@ -88,6 +95,8 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
+  if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
   if (outbox_.waiting() || sessions_.stalled())
     deadline = std::min(deadline, now_ + base::milliseconds(1));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
@@ -195,6 +204,31 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kCellDisputed:
       on_cell_disputed(bytes);
       break;
+    case MessageType::kTopicJoin:
+    case MessageType::kTopicJoined:
+    case MessageType::kTopicLeave:
+    case MessageType::kTopicPublish:
+    case MessageType::kTopicPublished:
+    case MessageType::kTopicEvent:
+    case MessageType::kTopicPull:
+    case MessageType::kTopicPiece:
+    case MessageType::kListTopics:
+    case MessageType::kTopicsParked:
+    case MessageType::kTopicsResumed:
+    case MessageType::kTopicsRestored:
+      topics_.on_mail(from, type, bytes);
+      break;
+    case MessageType::kPresenceCome:
+    case MessageType::kPresenceGo:
+    case MessageType::kPresenceSet:
+    case MessageType::kPresenceChanged:
+    case MessageType::kPresenceWatch:
+    case MessageType::kPresenceState:
+    case MessageType::kSendToUser:
+      presence_.on_mail(from, type, bytes);
+      break;
+    case MessageType::kTopicRow:
+    case MessageType::kTopicListEnd:
     case MessageType::kSessionOpen:
       sessions_.on_open(bytes, unix_s());
       break;
@@ -248,6 +282,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
+  topics_.update_gauges();
+  presence_.update_gauges();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -299,7 +335,8 @@ void Shard::update_gauges() {
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
-         players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes();
+         players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
+         topics_.memory_bytes() + presence_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -15,7 +15,8 @@
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums.
+// desync.cc clients' checksums; targets.cc messages of the game to many. Topics and presence are
+// parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -31,14 +32,17 @@
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
 #include "shard/drain.h"
+#include "shard/event_handlers.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/outbox.h"
 #include "shard/player.h"
+#include "shard/presence.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
+#include "shard/topics.h"
 #include "shard/world_bridge.h"
 #include "wire/messages.h"
 #include "world/directory.h"
@@ -70,6 +74,10 @@ struct ShardConfig {
   std::string_view environment;  // encoded EnvironmentState to begin with; copied
   base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
+  session::TopicLimits topics;
+  session::PresenceLimits presence;
+  std::string_view region;                // in PRESENCE_UPDATE; copied
+  const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
 };
 
@@ -117,6 +125,8 @@ class Shard final : net::ConnectionHandler,
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
   friend class HandlerContext;   // handlers.cc: what a handler may do
+  friend class Topics;
+  friend class Presence;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -177,7 +187,9 @@ class Shard final : net::ConnectionHandler,
   // messages.cc
   void add_routes();
   void on_client_frame(uint32_t slot, base::Bytes frame);
-  void violation(uint32_t slot, uint16_t code, std::string_view details);
+  // `request`: sequence of the request it is about, or nothing.
+  void violation(uint32_t slot, uint16_t code, std::string_view details,
+                 std::string_view request = {});
   void note_ack(uint32_t slot);
   void send_due_acks();
   Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
@@ -192,13 +204,19 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  bool wants_event(EventKind kind) const {
+    return config_.events != nullptr && config_.events->wants(kind);
+  }
+  void tell_event(ServerEvent& event);
   void send_environment(uint32_t slot);
 
   // replies.cc
   template <class Payload>
   void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
+  void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal,
+                  std::string_view request = {});
   void write_welcome(uint32_t slot, const mailbox::SessionOpened& opened, std::string_view token);
-  void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal);
   void send_disconnect(uint32_t slot, const wire::Disconnect& disconnect);
   void send_pong(uint32_t slot, base::Bytes payload);
   void send_time_sync(uint32_t slot, const wire::TimeSync& asked);
@@ -290,6 +308,8 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
+  Topics topics_;
+  Presence presence_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
