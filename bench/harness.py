@@ -179,8 +179,9 @@ def token(user):
     return (body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
 
 
-def start_tidegate(program, folder, connections, tick_rate):
-    """`tidegate serve` with everybody in one cell, and a token for each connection."""
+def start_tidegate(program, folder, connections, tick_rate, spread=0):
+    """`tidegate serve` with everybody in one cell (or `spread` metres around, out of each other's
+    sight), and a token for each connection."""
     port, admin = free_port(), free_port()
     config = folder / f"state-{port}.toml"
     config.write_text(f"""[listen]
@@ -196,11 +197,11 @@ hs256_secret = "{SECRET}"
 connections = {connections + 100}
 [world]
 tick_rate = {tick_rate}
-cell_size = 64
+cell_size = {8 if spread else 64}
 view_distance = 1
 max_speed = 10
 spawn = [{SPAWN[0]}, {SPAWN[1]}, {SPAWN[2]}]
-spawn_radius = 0
+spawn_radius = {spread}
 """)
     tokens = folder / f"tokens-{port}"
     tokens.write_text("".join(token(f"bench-{i}") + "\n" for i in range(connections)))

@@ -9,6 +9,7 @@
 //     [--depth D] [--raw] [--warmup S] [--seconds S] [--server-pid PID] [--messages M]
 //     [--until-close] [--path /] [--tokens FILE] [--sources 8] [--cpu N]
 //     [--hello VIEW_METRES] [--movers K --move-hz HZ --spawn X,Y,Z]
+//     [--subscribe TOPIC [--publish-bytes N --publish-hz HZ]]
 //
 // echo: D messages in flight on each connection, closed loop; the first reply of each connection is
 // compared with what was sent. receive: counts what the server publishes. --messages M ends after
@@ -53,6 +54,9 @@ struct Plan {
   unsigned movers = 0;
   double move_hz = 20;
   Walk walk;
+  std::string topic;  // all subscribe to it, the first connection publishes; empty: none
+  unsigned publish_bytes = 256;
+  double publish_hz = 0;
 };
 
 // CPU time of all threads of another process, exact to the scheduler's last update.
@@ -113,6 +117,10 @@ class Generator {
       append_frame(requests_, payload.data(), payload.size(), Mask::kClient);
     append_frame(expected_, payload.data(), payload.size(), Mask::kServer);
     if (plan.hello > 0) append_hello(hello_, static_cast<float>(plan.hello));
+    if (!plan.topic.empty()) {
+      append_subscribe(hello_, plan.topic);
+      append_publish(publish_, plan.topic, plan.publish_bytes);
+    }
     moves_.resize(std::min<size_t>(plan.movers, clients_.size()));
     dirty_.reserve(clients_.size());
   }
@@ -195,6 +203,7 @@ class Generator {
     const int64_t before = now_;
     now_ = now_ns();
     if (!moves_.empty() && now_ >= next_move_) move();
+    if (plan_.publish_hz > 0 && now_ >= next_publish_) publish();
     const bool work = !dirty_.empty();
     for (const unsigned slot : dirty_) {
       Client& c = clients_[slot];
@@ -291,6 +300,14 @@ class Generator {
                  static_cast<int64_t>(1e9 / (plan_.move_hz * static_cast<double>(moves_.size())));
   }
 
+  // What is late is made up for, up to a tenth of a second.
+  void publish() {
+    next_publish_ =
+        std::max(next_publish_, now_ - 100'000'000) + static_cast<int64_t>(1e9 / plan_.publish_hz);
+    ring_.send(0, publish_.data(), static_cast<unsigned>(publish_.size()), tag(kSend, 0));
+    ring_.submit();
+  }
+
   void open_window() {
     totals_ = {};
     measuring_ = true;
@@ -309,12 +326,12 @@ class Generator {
   Ring ring_;
   std::vector<Client> clients_;
   std::vector<unsigned> dirty_;  // slots with frames to send this turn
-  std::vector<uint8_t> requests_, expected_, hello_;
+  std::vector<uint8_t> requests_, expected_, hello_, publish_;
   std::vector<std::vector<uint8_t>> moves_;
   Totals totals_;
   Histogram trips_;
   uint64_t sent_ = 0;
-  int64_t now_ = 0, next_move_ = 0;
+  int64_t now_ = 0, next_move_ = 0, next_publish_ = 0;
   int64_t idle_ns_ = 0, window_ns_ = 0, server_ns_ = 0, own_ns_ = 0;
   uint64_t next_walker_ = 0;
   unsigned live_;
@@ -348,6 +365,9 @@ Plan read_plan(Flags& flags) {
   p.hello = flags.number("--hello", 0);
   p.movers = flags.count("--movers", 0);
   p.move_hz = flags.number("--move-hz", 20);
+  p.topic = flags.text("--subscribe", "");
+  p.publish_bytes = flags.count("--publish-bytes", 256);
+  p.publish_hz = flags.number("--publish-hz", 0);
   const std::string spawn = flags.text("--spawn", "0,0,0");
   if (std::sscanf(spawn.c_str(), "%f,%f,%f", &p.walk.spawn[0], &p.walk.spawn[1],
                   &p.walk.spawn[2]) != 3) {

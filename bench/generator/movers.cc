@@ -65,6 +65,19 @@ void append_hello(Out& out, float view_distance) {
   append_message(out, 9, payload);
 }
 
+void append_subscribe(Out& out, const std::string& topic) {
+  Out payload;
+  put_bytes(payload, 1, Out(topic.begin(), topic.end()));
+  append_message(out, 10, payload);
+}
+
+void append_publish(Out& out, const std::string& topic, unsigned bytes) {
+  Out payload;
+  put_bytes(payload, 1, Out(topic.begin(), topic.end()));
+  put_bytes(payload, 2, pattern_payload(bytes));
+  append_message(out, 12, payload);
+}
+
 void append_move(Out& out, const Walk& walk, unsigned walker, double seconds,
                  uint32_t client_tick) {
   // A triangle wave: constant speed, two turns a period. Walkers start spread over the period.

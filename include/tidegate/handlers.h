@@ -70,6 +70,8 @@ enum class SendResult : uint8_t {
   kRange,     // a code, name or radius that is none
 };
 
+struct Target;  // events.h
+
 // The call's view of the player and the ways to answer. Valid until the handler returns.
 class Context {
  public:
@@ -92,12 +94,23 @@ class Context {
   // To every other player within `radius` metres of this one (horizontal distance). Each shard
   // looks at all its players: about 1 us for each 1,000 of them.
   virtual SendResult send_to_nearby(float radius, uint32_t type, Bytes payload) noexcept = 0;
+  // To a user, a place or everybody (events.h); who asked is not left out.
+  virtual SendResult send(const Target& target, uint32_t type, Bytes payload) noexcept = 0;
+  // A message of the server to a topic, as PUBLISH, without the need of a permission.
+  virtual SendResult publish(std::string_view topic, Bytes data,
+                             uint32_t event_type = 0) noexcept = 0;
   // DISCONNECT to the client, then a close. `code`: 1000, 1001, 1008, 1011 to 1013, 3000 to 4999.
   virtual SendResult disconnect(uint16_t code, std::string_view reason) noexcept = 0;
   // How far the player sees from now on, metres, cut to world.view_distance.
   virtual SendResult set_view_distance(float metres) noexcept = 0;
   // State providers (world_hooks.h) are asked for this player's entity soon.
   virtual SendResult mark_state() noexcept = 0;
+  // To the player's session, with acknowledgement: delivered once and in order, also when the
+  // client is away just now and comes back within session.resume_window, as long as the session
+  // lives (docs/sessions.md). kOk does not say that the player has a session. To this player
+  // itself: player_id(). At most kPeerBytesMax.
+  virtual SendResult send_acknowledged(std::string_view player_id, uint32_t type,
+                                       Bytes payload) noexcept = 0;
 
  protected:
   ~Context() = default;

@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tidegate/events.h"
 #include "tidegate/export.h"
 #include "tidegate/handlers.h"
 #include "tidegate/status.h"
@@ -67,6 +68,29 @@ class TIDEGATE_API Server {
   Status handle(Handler handler);
   Status hooks(WorldHooks hooks);  // once
   Status state_provider(StateProvider provider);
+
+  // Once, before start().
+  Status topic_policy(TopicPolicy policy);
+
+  // At any time, from any thread; a handler may take itself or another one out. Once it has
+  // returned (from a thread that is in no handler), the handler taken out is not called any more.
+  Status on_event(EventHandler handler);
+  Status remove_event_handler(std::string_view name);
+
+  // Messages of the game, from any thread. kOk: on their way, not acknowledged; kClosed: the server
+  // does not run; kBusy: too many wait already. What one thread sends stays in order.
+  SendResult send(const Target& target, uint32_t type, Bytes payload);
+  SendResult send_to_user(std::string_view user_id, uint32_t type, Bytes payload) {
+    return send(Target::user(user_id), type, payload);
+  }
+  SendResult send_to_radius(Position centre, float radius, uint32_t type, Bytes payload) {
+    return send(Target::within(centre, radius), type, payload);
+  }
+  SendResult broadcast(uint32_t type, Bytes payload) {
+    return send(Target::everyone(), type, payload);
+  }
+  // As a client's PUBLISH, without a source_user and without the need of a permission.
+  SendResult publish(std::string_view topic, Bytes data, uint32_t event_type = 0);
 
   // Returns when the world ticks and clients may connect.
   Status start();

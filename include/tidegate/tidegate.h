@@ -179,6 +179,83 @@ TIDEGATE_API tidegate_sent tidegate_context_set_view_distance(tidegate_context* 
                                                               float metres);
 TIDEGATE_API tidegate_sent tidegate_context_mark_state(tidegate_context* context);
 
+/* ---- events (events.h) ---- */
+
+typedef enum tidegate_target_kind {
+  TIDEGATE_TO_USER = 0,
+  TIDEGATE_TO_PLAYER = 1,
+  TIDEGATE_TO_RADIUS = 2,
+  TIDEGATE_TO_CELL = 3,
+  TIDEGATE_TO_ZONE = 4,
+  TIDEGATE_TO_EVERYONE = 5
+} tidegate_target_kind;
+
+typedef struct tidegate_target {
+  size_t struct_size;
+  uint32_t kind;            /* tidegate_target_kind */
+  float radius;             /* TO_RADIUS, metres */
+  tidegate_text id;         /* TO_USER, TO_PLAYER, TO_ZONE */
+  tidegate_vector position; /* TO_RADIUS, TO_CELL */
+} tidegate_target;
+
+/* From any thread while the server runs; CLOSED: it does not. */
+TIDEGATE_API tidegate_sent tidegate_server_send(tidegate_server* server,
+                                                const tidegate_target* target, uint32_t type,
+                                                tidegate_bytes payload);
+TIDEGATE_API tidegate_sent tidegate_server_publish(tidegate_server* server, tidegate_text topic,
+                                                   tidegate_bytes data, uint32_t event_type);
+TIDEGATE_API tidegate_sent tidegate_context_send(tidegate_context* context,
+                                                 const tidegate_target* target, uint32_t type,
+                                                 tidegate_bytes payload);
+TIDEGATE_API tidegate_sent tidegate_context_publish(tidegate_context* context, tidegate_text topic,
+                                                    tidegate_bytes data, uint32_t event_type);
+
+typedef enum tidegate_event_kind {
+  TIDEGATE_TOPIC_MESSAGE = 1,
+  TIDEGATE_USER_ONLINE = 2,
+  TIDEGATE_USER_OFFLINE = 4,
+  TIDEGATE_USER_STATUS = 8
+} tidegate_event_kind;
+
+typedef struct tidegate_event {
+  size_t struct_size;
+  uint32_t kind;      /* tidegate_event_kind */
+  tidegate_text name; /* topic, or user id */
+  uint64_t offset;
+  uint32_t event_type;
+  uint32_t status; /* PlayerStatus */
+  tidegate_text source_user;
+  tidegate_bytes data; /* of the message, or the custom status */
+  int64_t timestamp;
+  uint32_t shard;
+} tidegate_event;
+
+typedef struct tidegate_event_handler {
+  size_t struct_size;
+  const char* name;
+  const char* pattern; /* null: all */
+  uint32_t priority;
+  uint32_t kinds; /* tidegate_event_kind bits; 0: all */
+  void* user;
+  int32_t (*can_handle)(void* user, const tidegate_event* event); /* null: always */
+  /* 0: done; everything else counts as a failure. */
+  int32_t (*handle)(void* user, const tidegate_event* event);
+} tidegate_event_handler;
+/* At any time, from any thread, out of a handler too. */
+TIDEGATE_API tidegate_code tidegate_server_on_event(tidegate_server* server,
+                                                    const tidegate_event_handler* handler,
+                                                    tidegate_error* error);
+TIDEGATE_API tidegate_code tidegate_server_remove_event_handler(tidegate_server* server,
+                                                                const char* name,
+                                                                tidegate_error* error);
+
+/* 1: permitted. Before start, once. */
+TIDEGATE_API tidegate_code tidegate_server_topic_policy(
+    tidegate_server* server, void* user,
+    int32_t (*policy)(void* user, tidegate_text topic, tidegate_text user_id,
+                      tidegate_text permissions, int32_t publish),
+    tidegate_error* error);
+
 /* ---- world ---- */
 
 typedef enum tidegate_kind {

@@ -235,10 +235,15 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       if (wire::decode(message.payload, &m)) problem_ = "disconnected: " + std::string(m.reason);
       break;
     }
+    case MessageType::kEvent:
+    case MessageType::kReply:
+    case MessageType::kPlayerStatusChange:
+    case MessageType::kPresenceUpdate:
+    case MessageType::kFriendStatus:
+      events_.on_custom(now, message.type, message.payload);
+      break;
     default:
-      if (message.type >= 400 || message.type == static_cast<uint32_t>(MessageType::kReply)) {
-        events_.on_custom(now, message.type, message.payload);
-      }
+      if (message.type >= 400) events_.on_custom(now, message.type, message.payload);
       break;
   }
 }

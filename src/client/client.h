@@ -59,7 +59,7 @@ class ClientEvents {
   virtual void on_error(const wire::ErrorNotification&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
-  // REPLY, and the types an embedder registered: 400 and above.
+  // EVENT, REPLY, presence (103, 300, 301), and the types an embedder registered: 400 and above.
   virtual void on_custom(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}
   // A WORLD_STATE or ZONE_UPDATE, before it changes the picture.
   virtual void on_world_payload(base::Instant, uint32_t /*type*/, base::Bytes /*payload*/) {}

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "crypto/random.h"
+
 namespace tidegate::control {
 
 using mailbox::AgentId;
@@ -14,6 +16,7 @@ ControlAgent::ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::
     : mailbox_(fabric, fabric.control()), auth_(auth), counters_(counters) {}
 
 bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
+  unix_ms_ = unix_ms;
   run_requests();
   while (!unsent_.empty()) {
     const auto& [to, bytes] = unsent_.front();
@@ -25,7 +28,7 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
       mailbox_.drain(kPerTurn, [&](AgentId from, MessageType type, base::Bytes bytes) {
         switch (type) {
           case MessageType::kAuthRequest:
-            on_auth_request(from, bytes, unix_ms);
+            on_auth_request(from, bytes, unix_ms, Unknown::kMayWait);
             break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
@@ -35,6 +38,15 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
             break;
           case MessageType::kHistoryAnswer:
             on_history(from, bytes);
+            break;
+          case MessageType::kKicked:
+            on_kicked(bytes);
+            break;
+          case MessageType::kTopicRow:
+            on_topic_row(from, bytes);
+            break;
+          case MessageType::kTopicListEnd:
+            on_topic_list_end(bytes);
             break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
@@ -54,6 +66,7 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
 }
 
 void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
+  now_ = now;
   if (snapshots_ == nullptr) return;
   const uint32_t tick = snapshots_->work(now, unix_ms);
   if (tick == 0) return;
@@ -63,10 +76,27 @@ void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
   }
 }
 
-void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
-  base::Bytes token;
-  const auto request = read_message<mailbox::AuthRequest>(bytes, &token);
+void ControlAgent::retry_waiting() {
+  const auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (const auto& [from, bytes] : waiting) {
+    on_auth_request(from, bytes, unix_ms_, Unknown::kIsRefused);
+  }
+}
+
+void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
+                                   Unknown unknown) {
+  base::Bytes tail_in;
+  const auto request = read_message<mailbox::AuthRequest>(bytes, &tail_in);
+  TG_ASSERT(request.resume_bytes <= tail_in.size());
+  const base::Bytes token = tail_in.first(tail_in.size() - request.resume_bytes);
   const AuthOutcome outcome = auth_.verify(base::as_text(token), unix_ms / 1000);
+  constexpr size_t kWaitingMax = 1024;
+  if (!outcome.ok && outcome.unknown_key && unknown == Unknown::kMayWait && ask_keys_ &&
+      waiting_.size() < kWaitingMax && ask_keys_(now_)) {
+    waiting_.emplace_back(from, std::vector<uint8_t>(bytes.begin(), bytes.end()));
+    return;
+  }
   mailbox::AuthResult result{};
   result.connection = request.connection;
   result.asked_ns = request.asked_ns;
@@ -80,6 +110,8 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
       rest += permission;
     }
     tail = outcome.user_id + outcome.player_id + rest;
+    tail +=
+        give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000, &result);
     result.user_bytes = static_cast<uint16_t>(outcome.user_id.size());
     result.player_bytes = static_cast<uint16_t>(outcome.player_id.size());
   } else {
@@ -94,6 +126,38 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
   std::memcpy(kept.data(), &result, sizeof result);
   if (!tail.empty()) std::memcpy(kept.data() + sizeof result, tail.data(), tail.size());
   unsent_.emplace_back(from, std::move(kept));
+}
+
+// The id of a new session and the tokens of both ways a login may end; the home shard chooses.
+std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view shown,
+                                      int64_t unix_now, mailbox::AuthResult* result) {
+  using mailbox::TokenVerdict;
+  result->resume = shown.empty() ? TokenVerdict::kNone : TokenVerdict::kBad;
+  struct {
+    uint64_t session;
+    uint32_t nonce;
+  } fresh{};
+  if (session_tokens_ == nullptr ||
+      !crypto::fill_random({reinterpret_cast<uint8_t*>(&fresh), sizeof fresh})) {
+    return {};
+  }
+  result->session = fresh.session;
+  result->nonce = fresh.nonce == 0 ? 1 : fresh.nonce;
+  std::string tail =
+      session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
+  result->token_bytes[0] = static_cast<uint8_t>(tail.size());
+  if (shown.empty()) return tail;
+  const ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  if (claim.status == ResumeClaim::Status::kBad) return tail;
+  result->resume = TokenVerdict::kExpired;
+  if (claim.status == ResumeClaim::Status::kExpired) return tail;
+  result->resume = TokenVerdict::kGood;
+  result->resume_session = claim.session;
+  result->resume_nonce = claim.nonce;
+  const std::string next =
+      session_tokens_->issue(claim.session, result->nonce, who.user_id, who.player_id, unix_now);
+  result->token_bytes[1] = static_cast<uint8_t>(next.size());
+  return tail + next;
 }
 
 void ControlAgent::on_row(AgentId from, base::Bytes bytes) {
@@ -173,6 +237,16 @@ void ControlAgent::enqueue(Request request, const std::function<void()>& wake) {
   wake();
 }
 
+bool ControlAgent::enqueue_bounded(Request request, const std::function<void()>& wake) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (requests_.size() >= kHostPostsMax) return false;
+    requests_.push_back(std::move(request));
+  }
+  wake();
+  return true;
+}
+
 void ControlAgent::run_requests() {
   for (;;) {
     Request request;
@@ -214,6 +288,65 @@ ConnectionPage ControlAgent::list_connections_blocking(uint32_t offset, uint32_t
   return page;
 }
 
+void ControlAgent::on_topic_row(AgentId from, base::Bytes bytes) {
+  base::Bytes name;
+  const auto row = read_message<mailbox::TopicRow>(bytes, &name);
+  const std::lock_guard lock(mutex_);
+  const auto it = topic_listings_.find(row.request);
+  if (it == topic_listings_.end()) return;
+  TopicInfo& info = it->second.page.topics[std::string(base::as_text(name))];
+  info.subscribers += row.subscribers;
+  info.shards += row.subscribers != 0 ? 1 : 0;
+  if (row.next_offset == 0) return;
+  info.home = from;
+  info.last_offset = row.next_offset - 1;
+  info.history_messages = row.history_messages;
+  info.history_bytes = row.history_bytes;
+}
+
+void ControlAgent::on_topic_list_end(base::Bytes bytes) {
+  const auto end = read_message<mailbox::TopicListEnd>(bytes);
+  const std::lock_guard lock(mutex_);
+  const auto it = topic_listings_.find(end.request);
+  if (it == topic_listings_.end()) return;
+  it->second.page.total += end.total;
+  it->second.more |= end.more != 0;
+  if (--it->second.shards_left == 0) changed_.notify_all();
+}
+
+// Piece by piece, so that no shard has to keep more rows than its ring holds.
+TopicPage ControlAgent::list_topics_blocking(const std::function<void()>& wake) {
+  constexpr uint32_t kRows = 256;
+  uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = next_listing_++;
+    topic_listings_[number] = {{}, 0};
+  }
+  std::unique_lock lock(mutex_);
+  TopicListing& listing = topic_listings_[number];
+  bool answered = true;
+  listing.more = true;
+  for (uint32_t offset = 0; offset < kTopicRowsMax && answered && listing.more; offset += kRows) {
+    listing.shards_left = mailbox_.shards();
+    listing.more = false;
+    listing.page.total = 0;
+    lock.unlock();
+    for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+      enqueue([this, shard, number,
+               offset] { return mailbox_.post(shard, mailbox::ListTopics{number, offset, kRows}); },
+              wake);
+    }
+    lock.lock();
+    answered =
+        changed_.wait_for(lock, std::chrono::seconds(2), [&] { return listing.shards_left == 0; });
+  }
+  TopicPage page = std::move(listing.page);
+  page.complete = answered && !listing.more;
+  topic_listings_.erase(number);
+  return page;
+}
+
 bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
                                     const std::function<void()>& wake) {
   if (shard >= mailbox_.shards()) return false;
@@ -221,13 +354,6 @@ bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connecti
            code] { return mailbox_.post(shard, mailbox::CloseConnection{connection, code}); },
           wake);
   return true;
-}
-
-void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wake) {
-  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
-    enqueue([this, shard, deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
-            wake);
-  }
 }
 
 void ControlAgent::set_environment(const std::string& encoded, const std::function<void()>& wake) {

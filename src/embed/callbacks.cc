@@ -32,6 +32,21 @@ Outcome HandlerBox::invoke(void* self, Context& context, const Message& message)
                [&] { return box.handler.function(context, message); });
 }
 
+shard::EventOutcome EventBox::invoke(void* self, const ServerEvent& event) noexcept {
+  auto& box = *static_cast<EventBox*>(self);
+  return guard(box.report, shard::EventOutcome::kFailed, [&] {
+    if (box.handler.can_handle && !box.handler.can_handle(event)) {
+      return shard::EventOutcome::kPassed;
+    }
+    return box.handler.handle(event) ? shard::EventOutcome::kDone : shard::EventOutcome::kFailed;
+  });
+}
+
+bool PolicyBox::invoke(void* self, const TopicRequest& request) noexcept {
+  auto& box = *static_cast<PolicyBox*>(self);
+  return guard(box.report, false, [&] { return box.policy(request); });
+}
+
 HooksBox::HooksBox(const Log& log, WorldHooks h)
     : hooks(std::move(h)),
       before_input(log, "hook before_input"),

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "shard/event_handlers.h"
 #include "shard/hook_table.h"
 #include "tidegate/server.h"
 
@@ -81,6 +82,23 @@ struct HooksBox {
 
   WorldHooks hooks;
   ThrowReport before_input, after_state_change, violation, validate_action, interest_radius, tick;
+};
+
+struct EventBox {
+  EventBox(const Log& log, EventHandler h)
+      : handler(std::move(h)), report(log, "event handler " + handler.name) {}
+  static shard::EventOutcome invoke(void* self, const ServerEvent& event) noexcept;
+
+  EventHandler handler;
+  ThrowReport report;
+};
+
+struct PolicyBox {
+  PolicyBox(const Log& log, TopicPolicy p) : policy(std::move(p)), report(log, "topic policy") {}
+  static bool invoke(void* self, const TopicRequest& request) noexcept;
+
+  TopicPolicy policy;
+  ThrowReport report;
 };
 
 struct ProviderBox {

@@ -108,6 +108,10 @@ struct Server::Impl {
   std::unique_ptr<embed::HooksBox> hooks_box;
   std::vector<std::unique_ptr<embed::ProviderBox>> providers;
   shard::HookTable hooks;
+  std::mutex events_mutex;  // of registrations; shards read without it
+  std::vector<std::unique_ptr<embed::EventBox>> event_boxes;
+  std::unique_ptr<embed::PolicyBox> policy;
+  shard::EventHandlers events;
   std::mutex environment_mutex;  // of the text below and the order in which it is handed on
   std::string environment;       // encoded
   io::EventWaker stop_waker;
@@ -174,6 +178,54 @@ Status Server::state_provider(StateProvider provider) {
   return status;
 }
 
+Status Server::topic_policy(TopicPolicy policy) {
+  if (impl_->running) return {Code::kAlreadyStarted, {}, "a policy is registered before start()"};
+  if (impl_->policy) return {Code::kNameTaken, {}, "a topic policy is registered once"};
+  if (!policy) return {Code::kMissing, {}, "topic policy: no function was given"};
+  impl_->policy = std::make_unique<embed::PolicyBox>(impl_->log, std::move(policy));
+  impl_->events.policy = embed::PolicyBox::invoke;
+  impl_->events.policy_user = impl_->policy.get();
+  return {};
+}
+
+Status Server::on_event(EventHandler handler) {
+  auto box = std::make_unique<embed::EventBox>(impl_->log, std::move(handler));
+  shard::EventEntry entry;
+  entry.name = box->handler.name;
+  entry.pattern = box->handler.pattern;
+  entry.priority = box->handler.priority;
+  entry.kinds = box->handler.kinds;
+  if (box->handler.handle) entry.invoke = embed::EventBox::invoke;
+  entry.user = box.get();
+  const std::lock_guard lock(impl_->events_mutex);
+  Status status = impl_->events.add(std::move(entry));
+  if (status) impl_->event_boxes.push_back(std::move(box));
+  return status;
+}
+
+Status Server::remove_event_handler(std::string_view name) {
+  const shard::EventHandlers::Slot* slot = nullptr;
+  {
+    const std::lock_guard lock(impl_->events_mutex);
+    slot = impl_->events.remove(name);
+  }
+  if (slot == nullptr) {
+    return {Code::kMissing, {}, "no event handler is called " + std::string(name)};
+  }
+  shard::EventHandlers::wait_for(*slot);  // without the lock: a handler may take another one out
+  return {};
+}
+
+SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
+  if (!impl_->running) return SendResult::kClosed;
+  return impl_->server->send(target, type, payload);
+}
+
+SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_type) {
+  if (!impl_->running) return SendResult::kClosed;
+  return impl_->server->publish(topic, data, event_type);
+}
+
 Status Server::set_environment(const Environment& environment) {
   if (!std::isfinite(environment.time_of_day) || environment.time_of_day < 0 ||
       environment.time_of_day > 24) {
@@ -206,6 +258,7 @@ Status Server::start() {
   server::Extensions extensions;
   extensions.handlers = &impl_->handlers;
   if (impl_->hooks_box || !impl_->providers.empty()) extensions.hooks = &impl_->hooks;
+  extensions.events = &impl_->events;
   std::string environment;
   {
     const std::lock_guard lock(impl_->environment_mutex);

@@ -77,6 +77,70 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
+    case MessageType::kKick:
+      return "kick";
+    case MessageType::kKicked:
+      return "kicked";
+    case MessageType::kSettings:
+      return "settings";
+    case MessageType::kTopicJoin:
+      return "topic_join";
+    case MessageType::kTopicJoined:
+      return "topic_joined";
+    case MessageType::kTopicLeave:
+      return "topic_leave";
+    case MessageType::kTopicPublish:
+      return "topic_publish";
+    case MessageType::kTopicPublished:
+      return "topic_published";
+    case MessageType::kTopicEvent:
+      return "topic_event";
+    case MessageType::kTopicPull:
+      return "topic_pull";
+    case MessageType::kTopicPiece:
+      return "topic_piece";
+    case MessageType::kListTopics:
+      return "list_topics";
+    case MessageType::kTopicRow:
+      return "topic_row";
+    case MessageType::kTopicListEnd:
+      return "topic_list_end";
+    case MessageType::kTopicsParked:
+      return "topics_parked";
+    case MessageType::kTopicsResumed:
+      return "topics_resumed";
+    case MessageType::kTopicsRestored:
+      return "topics_restored";
+    case MessageType::kPresenceCome:
+      return "presence_come";
+    case MessageType::kPresenceGo:
+      return "presence_go";
+    case MessageType::kPresenceSet:
+      return "presence_set";
+    case MessageType::kPresenceChanged:
+      return "presence_changed";
+    case MessageType::kPresenceWatch:
+      return "presence_watch";
+    case MessageType::kPresenceState:
+      return "presence_state";
+    case MessageType::kSendToUser:
+      return "send_to_user";
+    case MessageType::kSessionOpen:
+      return "session_open";
+    case MessageType::kSessionOpened:
+      return "session_opened";
+    case MessageType::kSessionRelease:
+      return "session_release";
+    case MessageType::kSessionClosed:
+      return "session_closed";
+    case MessageType::kSessionLeft:
+      return "session_left";
+    case MessageType::kSessionProgress:
+      return "session_progress";
+    case MessageType::kSessionSend:
+      return "session_send";
+    case MessageType::kSessionDeliver:
+      return "session_deliver";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -60,6 +60,38 @@ enum class MessageType : uint16_t {
   kDeliverNear,
   kMarkState,
   kEnvironment,
+  kKick,
+  kKicked,
+  kSettings,
+  kTopicJoin,
+  kTopicJoined,
+  kTopicLeave,
+  kTopicPublish,
+  kTopicPublished,
+  kTopicEvent,
+  kTopicPull,
+  kTopicPiece,
+  kListTopics,
+  kTopicRow,
+  kTopicListEnd,
+  kTopicsParked,
+  kTopicsResumed,
+  kTopicsRestored,
+  kPresenceCome,
+  kPresenceGo,
+  kPresenceSet,
+  kPresenceChanged,
+  kPresenceWatch,
+  kPresenceState,
+  kSendToUser,
+  kSessionOpen,
+  kSessionOpened,
+  kSessionRelease,
+  kSessionClosed,
+  kSessionLeft,
+  kSessionProgress,
+  kSessionSend,
+  kSessionDeliver,
   kCount,
 };
 
@@ -190,13 +222,18 @@ struct Gone {
   uint32_t yaw;
 };
 
-// Shard to control: check this token. Tail: the token. Keep (503 overloaded
-// while much is kept).
+// Shard to control: check this token. Tail: the token, then the resume token when there is one.
+// Keep (503 overloaded while much is kept).
 struct AuthRequest {
   static constexpr MessageType kType = MessageType::kAuthRequest;
   ConnectionRef connection;
   int64_t asked_ns;
+  uint32_t resume_bytes;
+  uint32_t unused = 0;
 };
+
+// What control found a resume token to be.
+enum class TokenVerdict : uint8_t { kNone, kGood, kBad, kExpired };
 
 // Control to the shard. Tail: an AuthAnswer record (see auth_answer.h). Keep.
 struct AuthResult {
@@ -208,6 +245,14 @@ struct AuthResult {
   uint16_t user_bytes;    // the tail: user id, player id, permissions (space separated) when
   uint16_t player_bytes;  // accepted; error code, message, nothing when refused
   uint16_t rest_bytes;
+  // When accepted: what SessionOpen says, and behind the tail's other parts its two resume tokens.
+  uint64_t session;  // 0: the shard gives the id, and no resume token
+  uint64_t resume_session;
+  uint32_t nonce;
+  uint32_t resume_nonce;
+  TokenVerdict resume;
+  uint8_t token_bytes[2];
+  uint8_t unused = 0;
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.
@@ -251,10 +296,43 @@ struct CloseConnection {
   uint16_t error = 0;  // not 0: an ERROR of this code goes first
 };
 
-// Control to every shard: stop accepting, tell clients, close. Keep.
+// Control to every shard: refuse new connections; from `close_from` on tell the clients one after
+// the other and close them, evenly over `spread`, all of them at the deadline. A second one takes
+// the place of the first. Tail: reconnect_url for the clients, may be empty. Keep.
 struct Drain {
   static constexpr MessageType kType = MessageType::kDrain;
+  int64_t close_from_ns;
+  int64_t spread_ns;
   int64_t deadline_ns;
+  uint32_t retry_after_ms;  // clients are told a random time up to this one
+  uint32_t stop_accepting;  // 1: close the listener instead of answering 503
+};
+
+// Admin: close connections of a user, of a player, or of one session. Control to every shard. Tail:
+// user id, player id, reason. Keep.
+struct Kick {
+  static constexpr MessageType kType = MessageType::kKick;
+  uint32_t request;
+  uint32_t unused = 0;
+  uint64_t session;  // 0: not asked for
+  uint16_t code;     // of DISCONNECT; the close code is 1008
+  uint16_t user_bytes;
+  uint16_t player_bytes;
+  uint16_t reason_bytes;
+};
+
+// How many that were. Shard to control. Keep.
+struct Kicked {
+  static constexpr MessageType kType = MessageType::kKicked;
+  uint32_t request;
+  uint32_t closed;
+};
+
+// Control to every shard: limits from now on, after the configuration was read again. Tail: a
+// shard::LiveSettings. Keep.
+struct SettingsSet {
+  static constexpr MessageType kType = MessageType::kSettings;
+  uint32_t unused = 0;
 };
 
 // Control to every shard: cut a snapshot of the world at the boundary of `tick`, which lies a
@@ -352,7 +430,15 @@ struct Deliver {
   uint32_t message_type;
 };
 
-// A handler's message for all players near a place, to every shard. Tail: payload. Drop.
+// Whom a DeliverNear means on the shard that gets it.
+enum class NearShape : uint32_t {
+  kCircle,    // players within `radius` of the place
+  kCell,      // players in the cell of the place
+  kInWorld,   // all players
+  kEveryone,  // every session, in the world or not
+};
+
+// A message of the game for many players, to every shard. Tail: payload. Drop.
 struct DeliverNear {
   static constexpr MessageType kType = MessageType::kDeliverNear;
   ConnectionRef except;   // not to this connection ...
@@ -360,6 +446,7 @@ struct DeliverNear {
   uint32_t message_type;
   int32_t x, z;     // steps
   uint32_t radius;  // steps
+  NearShape shape = NearShape::kCircle;
 };
 
 // A handler asks that an entity's custom state is written anew: connection's shard to the owner.
@@ -375,6 +462,194 @@ struct MarkState {
 struct EnvironmentSet {
   static constexpr MessageType kType = MessageType::kEnvironment;
   uint32_t unused = 0;
+};
+
+// --- topics: the shards of the subscribers and of the publisher, and the topic's home shard ---
+
+// This shard has subscribers of the topic. To its home. Tail: name. Keep; SUBSCRIBEs are refused
+// while much is kept.
+struct TopicJoin {
+  static constexpr MessageType kType = MessageType::kTopicJoin;
+  uint32_t unused = 0;
+};
+
+// From here on the topic's messages come. From its home. Tail: name. Keep.
+struct TopicJoined {
+  static constexpr MessageType kType = MessageType::kTopicJoined;
+  uint64_t next_offset;
+  uint32_t code;  // 0, or an error: there is no room for the topic
+};
+
+// The shard has no subscribers any more. To the topic's home. Tail: name. Keep.
+struct TopicLeave {
+  static constexpr MessageType kType = MessageType::kTopicLeave;
+  uint32_t unused = 0;
+};
+
+enum TopicFlag : uint16_t {
+  kTopicAckAsked = 1,  // the PUBLISH asked for acknowledgement: so do its EVENTs
+};
+
+// To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
+struct TopicPublish {
+  static constexpr MessageType kType = MessageType::kTopicPublish;
+  ConnectionRef connection;  // that wants to know; invalid: nobody
+  uint64_t sequence;         // of the PUBLISH
+  uint32_t event_type;
+  uint16_t flags;
+  uint16_t topic_bytes, user_bytes;
+  uint16_t unused = 0;
+};
+
+// What became of it. Home to the publisher's shard. Keep.
+struct TopicPublished {
+  static constexpr MessageType kType = MessageType::kTopicPublished;
+  ConnectionRef connection;
+  uint64_t sequence;
+  uint64_t offset;
+  uint32_t code;  // 0, or an error
+};
+
+// One message of a topic, encoded once: home to every shard with subscribers. Tail: topic, then the
+// EVENT as one WebSocket message. Keep (bounded: the home refuses to publish while much is kept).
+struct TopicEvent {
+  static constexpr MessageType kType = MessageType::kTopicEvent;
+  uint64_t offset;
+  uint32_t note;  // payload_at << 16 | flags, see shard/topics.h
+  uint32_t topic_bytes;
+};
+
+// A subscription wants the history from an offset on. To the topic's home. Tail: name. Keep (each
+// shard has few of them under way).
+struct TopicPull {
+  static constexpr MessageType kType = MessageType::kTopicPull;
+  uint32_t subscription, generation;
+  uint64_t from;
+};
+
+// Tail: for each message a TopicRecord and its frame. Home to the shard that asked. Keep.
+struct TopicPiece {
+  static constexpr MessageType kType = MessageType::kTopicPiece;
+  uint32_t subscription, generation;
+  uint64_t next;  // offset behind the last message
+  uint32_t done;  // 1: this is all there is; what is new comes from here on
+  uint32_t unused = 0;
+};
+struct TopicRecord {
+  uint64_t offset;
+  uint32_t bytes;
+  uint32_t note;
+};
+
+// What a session subscribed to when its connection ended: the connection's shard to the player's
+// home, in front of SessionLeft. Tail: for each subscription a ParkedTopic and the name. Keep.
+struct TopicsParked {
+  static constexpr MessageType kType = MessageType::kTopicsParked;
+  uint64_t session;
+};
+struct ParkedTopic {
+  uint64_t next;  // offset to go on from
+  uint16_t name_bytes;
+  uint16_t acknowledged;  // 1: the topic's messages are acknowledged ones
+  uint32_t unused = 0;
+};
+
+// The session has a connection again: to the player's home. Tail: player id. Keep.
+struct TopicsResumed {
+  static constexpr MessageType kType = MessageType::kTopicsResumed;
+  ConnectionRef connection;
+  uint64_t session;
+};
+
+// What it had parked; no answer when that was nothing. Home to the connection's shard. Tail: as in
+// TopicsParked. Keep.
+struct TopicsRestored {
+  static constexpr MessageType kType = MessageType::kTopicsRestored;
+  ConnectionRef connection;
+  uint64_t session;
+};
+
+// Admin: topics in the rows offset..offset+limit of the shard's tables. Control to shard. Keep.
+struct ListTopics {
+  static constexpr MessageType kType = MessageType::kListTopics;
+  uint32_t request;
+  uint32_t offset;
+  uint32_t limit;
+};
+
+// One topic as its home or a shard with subscribers sees it. Tail: name. Shard to control. Keep.
+struct TopicRow {
+  static constexpr MessageType kType = MessageType::kTopicRow;
+  uint32_t request;
+  uint32_t subscribers;  // on this shard
+  uint64_t next_offset;  // 0: the sender is not its home
+  uint32_t history_messages, history_bytes;
+};
+
+struct TopicListEnd {
+  static constexpr MessageType kType = MessageType::kTopicListEnd;
+  uint32_t request;
+  uint32_t total;  // topics whose home this shard is
+  uint32_t more;   // 1: there are rows behind these
+};
+
+// --- presence: shards of connections, and the home shard of the user ---
+
+// A connection of the user has a session. To its home. Tail: user id. Keep.
+struct PresenceCome {
+  static constexpr MessageType kType = MessageType::kPresenceCome;
+  ConnectionRef connection;
+  int64_t unix_ms;
+};
+
+// It ended. To the user's home. Tail: user id. Keep.
+struct PresenceGo {
+  static constexpr MessageType kType = MessageType::kPresenceGo;
+  ConnectionRef connection;
+  int64_t unix_ms;
+};
+
+// What a connection says of its user. To the home. Tail: user id, text. Keep; refused while much is
+// kept.
+struct PresenceSet {
+  static constexpr MessageType kType = MessageType::kPresenceSet;
+  ConnectionRef connection;
+  int64_t unix_ms;
+  uint8_t status;    // PlayerStatus; 0: stays
+  uint8_t has_text;  // 1: the text is the custom status from now on
+  uint16_t user_bytes;
+  uint32_t unused = 0;
+};
+
+// It was taken. Home to the connection's shard. Keep.
+struct PresenceChanged {
+  static constexpr MessageType kType = MessageType::kPresenceChanged;
+  ConnectionRef connection;
+  uint8_t old_status, new_status;
+};
+
+// The shard has watchers of the user, or none any more. To the user's home. Tail: user id. Keep.
+struct PresenceWatch {
+  static constexpr MessageType kType = MessageType::kPresenceWatch;
+  uint32_t on;
+};
+
+// What is shown of a user. Home to a shard with watchers. Tail: user id, text. Keep (at most once a
+// second for each user and shard).
+struct PresenceState {
+  static constexpr MessageType kType = MessageType::kPresenceState;
+  int64_t last_seen;
+  uint16_t user_bytes;
+  uint8_t status;
+  uint8_t unused[5];
+};
+
+// A message for all connections of a user: any shard to the user's home, which sends a Deliver to
+// each. Tail: user id, payload. Drop (not acknowledged; a counter moves).
+struct SendToUser {
+  static constexpr MessageType kType = MessageType::kSendToUser;
+  uint32_t message_type;
+  uint32_t user_bytes;
 };
 
 template <class M>

@@ -76,6 +76,17 @@
     "Connections ended because they took nothing of their backlog in time")                        \
   X(kFrameFloods, "tidegate_frame_floods_total",                                                   \
     "Connections ended by too many pings, pongs or fragments")                                     \
+  X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
+    "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
+  X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
+    "Connections closed because their token expired")                                              \
+  X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
+  X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
+    "Key sets that could not be fetched or used; the keys there were stay")                        \
+  X(kReloads, "tidegate_config_reloads_total", "Configurations read again and applied")            \
+  X(kReloadsRefused, "tidegate_config_reloads_refused_total",                                      \
+    "Configurations read again and refused as a whole")                                            \
   X(kDeflateConnections, "tidegate_deflate_connections_total",                                     \
     "Connections that agreed on permessage-deflate")                                               \
   X(kDeflateDeclined, "tidegate_deflate_declined_total",                                           \
@@ -86,6 +97,10 @@
     "Parts of messages sent as bytes that were compressed for another connection")                 \
   X(kInflateParked, "tidegate_inflate_parked_total",                                               \
     "Receive buffers left for the next turn because this one had inflated its share")              \
+  X(kTlsHandshakes, "tidegate_tls_handshakes_total", "TLS handshakes completed")                   \
+  X(kTlsResumed, "tidegate_tls_resumed_total", "... of them by a session ticket")                  \
+  X(kTlsTurnsFull, "tidegate_tls_turns_full_total",                                                \
+    "Turns that left TLS handshakes for the next because their share was spent")                   \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                 \
   X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")              \
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                         \
@@ -107,12 +122,37 @@
   X(kViolationsForgiven, "tidegate_violations_forgiven_total",                                     \
     "Moves that the violation hook let through")                                                   \
   X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
-    "Parts of custom state that did not fit")
+    "Parts of custom state that did not fit")                                                      \
+  X(kTopicMessages, "tidegate_topic_messages_total", "Messages published to topics of this home")  \
+  X(kTopicDeliveries, "tidegate_topic_deliveries_total", "EVENTs handed to subscribers")           \
+  X(kTopicReplayed, "tidegate_topic_replayed_total", "EVENTs sent again out of histories")         \
+  X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
+    "Requests of topics refused because the way to another shard was full")                        \
+  X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kPresenceFull, "tidegate_presence_full_total",                                                 \
+    "Users whose presence is not kept because presence.users was reached")                         \
+  X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
+    "Calls of an embedder's event handlers")                                                       \
+  X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
+    "Of those, calls that failed or threw")                                                        \
+  X(kEventHandlerOverBudget, "tidegate_event_handler_over_budget_total",                           \
+    "Of those, calls longer than handlers.budget")                                                 \
+  X(kSessionsCreated, "tidegate_sessions_created_total", "Sessions begun")                         \
+  X(kSessionsResumed, "tidegate_sessions_resumed_total", "Sessions that went on after a loss")     \
+  X(kMessagesReplayed, "tidegate_messages_replayed_total",                                         \
+    "Acknowledged messages sent again after a resume")                                             \
+  X(kAcknowledgedSent, "tidegate_acknowledged_messages_total",                                     \
+    "Messages to clients taken in charge until they are acknowledged")                             \
+  X(kAcknowledgedNoSession, "tidegate_acknowledged_no_session_total",                              \
+    "Messages to be acknowledged by players who have no session")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kTlsConnections, "tidegate_tls_connections", "Connections whose TLS handshake is over") \
+  X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
+    "When the first of the certificates expires; 0 without TLS")                            \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
   X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
@@ -123,13 +163,33 @@
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
+  X(kTopics, "tidegate_topics", "Topics of this home")                                      \
+  X(kTopicSubscriptions, "tidegate_topic_subscriptions", "Subscriptions of connections")    \
+  X(kTopicHistoryBytes, "tidegate_topic_history_bytes", "Memory that histories take")       \
+  X(kUsersOnline, "tidegate_users", "Users of this home with a connection")                 \
+  X(kUsersShownOnline, "tidegate_users_online", "Of those, shown as online")                \
+  X(kUsersShownAway, "tidegate_users_away", "Of those, shown as away")                      \
+  X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
+  X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
+  X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
+  X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
+    "Of limits.backlog_memory of each shard")                                               \
+  X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
+    "Buffers that hold a part of a head or message")                                        \
+  X(kDrainStage, "tidegate_drain_stage",                                                    \
+    "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
     "Past states kept of each entity, by history.duration and history.memory")              \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
   X(kSnapshotRecords, "tidegate_snapshot_records",                                          \
-    "Entities and places of absent players in the last world snapshot")
+    "Entities and places of absent players in the last world snapshot")                     \
+  X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
+  X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kReplayMessages, "tidegate_replay_messages",                                            \
+    "Messages that clients have not acknowledged yet")                                      \
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -139,6 +199,8 @@
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
+    "Busy time of a TLS handshake message, of which a connection has one or two")    \
   X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
@@ -151,6 +213,8 @@
 #define TIDEGATE_FAMILIES(X)                                                                       \
   X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
   X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kAdmission, "tidegate_admission_refused_total", "Connections refused by a limit", "limit")     \
+  X(kTlsFailures, "tidegate_tls_failures_total", "TLS connections that failed", "reason")          \
   X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
   X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
   X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \
@@ -160,7 +224,10 @@
   X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
-    "handler")
+    "handler")                                                                                     \
+  X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
+    "reason")                                                                                      \
+  X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")
 
 namespace tidegate::metrics {
 

@@ -13,6 +13,7 @@
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
+#include "server/live_settings.h"
 
 namespace tidegate::server {
 namespace {
@@ -63,11 +64,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.half_rate_distance = config.interest.half_rate_distance;
   w.quarter_rate_distance = config.interest.quarter_rate_distance;
   w.adaptive = config.interest.adaptive;
-  w.budget.bytes_per_second = config.budget.bytes_per_second;
-  w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
-  // The rest of what may wait is for own state and events.
-  w.budget.queue_bytes = config.limits.backlog_bytes / 4 * 3;
-  w.budget.stall_ms = static_cast<uint32_t>(config.budget.stall_timeout.ns / 1'000'000);
+  w.budget = live_settings(config).budget;
   w.max_speed = config.world.max_speed;
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
@@ -94,6 +91,22 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   return w;
 }
 
+shard::SessionConfig session_config(const control::Config& config, uint32_t shards) {
+  const control::Config::Session& s = config.session;
+  shard::SessionConfig c;
+  // Players are spread over their home shards by hash: an eighth more is room for its unevenness.
+  const uint32_t limit = s.limit != 0 ? s.limit : config.limits.connections * 2;
+  c.limit = shards == 1 ? limit : limit / shards + limit / 8 + 64;
+  c.replay.messages = s.replay_messages;
+  c.replay.bytes = s.replay_bytes;
+  c.replay.pool_bytes = s.replay_memory / shards;
+  c.window_bytes = config.limits.backlog_bytes / 2;
+  c.resume_window = s.resume_window;
+  c.second_login =
+      s.second_login == "refuse" ? shard::SecondLogin::kRefuse : shard::SecondLogin::kReplace;
+  return c;
+}
+
 net::CompressionConfig compression_config(const control::Config& config) {
   const control::Config::Deflate& d = config.deflate;
   net::CompressionConfig c;
@@ -106,6 +119,24 @@ net::CompressionConfig compression_config(const control::Config& config) {
   c.contexts = d.contexts;
   c.turn_bytes = d.turn_bytes;
   return c;
+}
+
+session::TopicLimits topic_limits(const control::Config& config, uint32_t shards) {
+  const control::Config::Topics& t = config.topics;
+  session::TopicLimits l;
+  l.topics = t.count;
+  l.per_connection = t.per_connection;
+  l.subscriptions = t.subscriptions;
+  l.name_bytes = t.name_bytes;
+  l.payload_bytes = std::min(t.payload_bytes, config.limits.message_bytes);
+  l.history_messages = t.history_messages;
+  l.history_bytes = t.history_bytes;
+  l.history_memory = t.history_memory / shards;
+  l.history_age = t.history_age;
+  l.parked = config.limits.connections * 2 / shards + 64;
+  l.parked_age = config.session.resume_window;
+  l.durable = t.durable;
+  return l;
 }
 
 }  // namespace
@@ -131,6 +162,8 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
+  session_tokens_ = control::SessionTokens::make(config_.session, error);
+  if (!session_tokens_) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
@@ -164,6 +197,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
+  control_->set_session_tokens(session_tokens_.get());
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -191,6 +225,17 @@ bool Server::set_up(std::string* error) {
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
+    if (config_.listen.tls.is_set()) {
+      io::ListenSpec tls = listen;
+      tls.address = config_.listen.tls.to_sockaddr();
+      if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
+      const io::IoStatus tls_status = agent->io->listen(tls, &tls_port_);
+      if (tls_status != io::IoStatus::kOk) {
+        *error = "listen.tls: cannot listen on " + config_.listen.tls.text() + ": " +
+                 io::describe(tls_status);
+        return false;
+      }
+    }
     agent->cpu = config_.shards.cpus.empty() ? cpus[i % cpus.size()]
                                              : config_.shards.cpus[i % config_.shards.cpus.size()];
     wakers.push_back(&agent->io->waker());
@@ -207,30 +252,34 @@ bool Server::set_up(std::string* error) {
       std::max(shard.endpoint.turn_bytes, config_.limits.message_bytes + (64u << 10));
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
-  shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
-  shard.endpoint.message_timeout = config_.limits.message_timeout;
-  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
-  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
-  shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
-  shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
+  shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
+  shard.endpoint.big_inputs = config_.limits.big_messages;
+  put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
-  shard.messages_per_second = config_.limits.messages_per_second;
-  shard.messages_burst = config_.limits.messages_burst;
-  shard.violations_per_minute = config_.limits.violations_per_minute;
+  if (!set_up_tls(&shard.endpoint.tls, error)) return false;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
+  shard.events = extensions_.events;
   shard.environment = extensions_.environment;
-  shard.tick_hook_budget = config_.handlers.tick_budget;
-  shard.handler_time_limit = config_.handlers.time_limit;
-  shard.handler_budget = config_.handlers.budget;
+  shard.topics = topic_limits(config_, shards);
+  shard.presence.users = config_.presence.users;
+  shard.presence.watched = config_.presence.watched;
+  shard.presence.watches = config_.presence.watches;
+  shard.presence.bytes_per_second = config_.presence.bytes_per_second;
+  shard.region = config_.presence.region;
+  shard.session = session_config(config_, shards);
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
     return false;
   }
+  uint64_t admission_seed = 0;
+  (void)crypto::fill_random({reinterpret_cast<uint8_t*>(&admission_seed), sizeof admission_seed});
+  admission_ = std::make_unique<net::AdmissionTables>(wanted, admission_seed);
+  shard.endpoint.admission = admission_.get();
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
@@ -258,6 +307,12 @@ bool Server::start(std::string* error) {
     admin_port_ = admin_->port();
   }
   running_ = true;
+  keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
+  control_->set_ask_keys([this](base::Instant now) {
+    const std::lock_guard lock(jwks_mutex_);
+    return jwks_ != nullptr && jwks_->ask(now);
+  });
+  start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
@@ -302,10 +357,11 @@ void Server::run_control() {
   while (!stop_control_.load(std::memory_order_relaxed)) {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
+    watch_drain();
     if (control_->work(unix_now_ms(), wakes)) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
-      ::poll(&wait, 1, 250);
+      ::poll(&wait, 1, draining_.load(std::memory_order_relaxed) ? 20 : 250);
       control_waker_->drain();
     }
     control_->awake();
@@ -316,7 +372,8 @@ void Server::stop(base::Duration grace) {
   if (!running_) return;
   running_ = false;
   draining_.store(true, std::memory_order_relaxed);
-  control_->drain(monotonic_now() + grace, [this] { control_waker_->wake(); });
+  control_->drain(control::DrainOrder{monotonic_now(), {}, monotonic_now() + grace, 0, true, {}},
+                  [this] { control_waker_->wake(); });
   const base::Instant deadline = monotonic_now() + grace;
   while (monotonic_now() < deadline) {
     uint64_t open = 0;
@@ -331,6 +388,7 @@ void Server::stop(base::Duration grace) {
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
+  start_jwks({});  // ends it
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();

@@ -128,6 +128,14 @@ class HandlerContext final : public tidegate::Context {
     return result;
   }
 
+  SendResult send(const Target& target, uint32_t type, Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    return shard_.send_to(target, type, payload);
+  }
+  SendResult publish(std::string_view topic, Bytes data, uint32_t event_type) noexcept override {
+    return posted_topic(shard_.topics_.publish(topic, event_type, {}, as_base(data), 0));
+  }
+
   SendResult set_view_distance(float metres) noexcept override {
     Player& player = shard_.players_[slot_];
     if (!(metres > 0) || !shard_.interest_.watching(slot_)) return SendResult::kRange;
@@ -144,17 +152,32 @@ class HandlerContext final : public tidegate::Context {
     return SendResult::kOk;
   }
 
+  SendResult send_acknowledged(std::string_view player, uint32_t type,
+                               Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    return shard_.post_acknowledged(player, 0, type, as_base(payload));
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
     }
     if (!shard_.endpoint_.is_open(slot_)) return SendResult::kClosed;
-    shard_.send_disconnect(slot_, code, reason);
+    wire::Disconnect disconnect;
+    disconnect.code = code;
+    disconnect.reason = reason;
+    shard_.send_disconnect(slot_, disconnect);
     shard_.endpoint_.close(slot_, code, reason, net::CloseCause::kServerClosed);
     return SendResult::kOk;
   }
 
  private:
+  SendResult posted_topic(SendResult result) const {
+    if (result == SendResult::kBusy) {
+      shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
+    }
+    return result;
+  }
   SendResult posted(bool done) const {
     if (done) return SendResult::kOk;
     shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
@@ -210,11 +233,14 @@ Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
   return Handled::kFailed;
 }
 
-SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload) {
+SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload,
+                               uint64_t sequence) {
   const uint32_t room = static_cast<uint32_t>(payload.size()) + kEnvelopeRoom;
   uint8_t* out = endpoint_.reserve_message(slot, room);
   if (out == nullptr) return SendResult::kClosed;
   wire::EnvelopeHead head{static_cast<wire::MessageType>(type), io_.unix_ms()};
+  head.sequence = sequence;
+  head.requires_ack = sequence != 0;
   Player& player = players_[slot];
   if (player.inbound.ack_owed()) {
     head.ack = player.inbound.received();
@@ -246,21 +272,6 @@ void Shard::on_deliver(base::Bytes bytes) {
   const uint32_t slot = endpoint_.find(deliver.connection);
   if (slot == net::kNone || players_[slot].session == 0) return;  // it left meanwhile
   send_payload(slot, deliver.message_type, payload);
-}
-
-void Shard::on_deliver_near(base::Bytes bytes) {
-  base::Bytes payload;
-  const auto near = read_message<mailbox::DeliverNear>(bytes, &payload);
-  const uint32_t except = near.except_shard == config_.index ? near.except.slot : net::kNone;
-  const int64_t radius = near.radius;
-  for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    const Player& player = players_[slot];
-    if (!player.entity.valid() || slot == except) continue;
-    const int64_t dx = int64_t{player.position[0]} - near.x;
-    const int64_t dz = int64_t{player.position[2]} - near.z;
-    if (dx * dx + dz * dz > radius * radius || !endpoint_.is_open(slot)) continue;
-    send_payload(slot, near.message_type, payload);
-  }
 }
 
 // --- hooks beside the slice ---

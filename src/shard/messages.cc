@@ -33,6 +33,7 @@ struct ClientMessages {
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
     if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
+    s.players_[slot].flags |= kSessionEnds;
     s.endpoint_.close(slot, 1000, {}, net::CloseCause::kPeerClosed);
     return Handled::kOk;
   }
@@ -74,6 +75,26 @@ struct ClientMessages {
     return s.on_move(slot, move);
   }
 
+  static Handled subscribe(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.topics_.on_subscribe(slot, m);
+  }
+  static Handled unsubscribe(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.topics_.on_unsubscribe(slot, m);
+  }
+  static Handled publish(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.topics_.on_publish(slot, m);
+  }
+
+  static Handled status_change(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.presence_.on_status_change(slot, m);
+  }
+  static Handled presence_update(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.presence_.on_update(slot, m);
+  }
+  static Handled presence_subscribe(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.presence_.on_subscribe(slot, m);
+  }
+
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
     if (!wire::decode(m.payload, &state)) return Handled::kInvalid;
@@ -103,18 +124,18 @@ void Shard::add_routes() {
   add(MessageType::kClientHello, ClientMessages::client_hello);
   add(MessageType::kTimeSync, ClientMessages::time_sync);
   add(MessageType::kCellReport, ClientMessages::cell_report);
+  add(MessageType::kSubscribe, ClientMessages::subscribe);
+  add(MessageType::kUnsubscribe, ClientMessages::unsubscribe);
+  add(MessageType::kPublish, ClientMessages::publish);
   add(MessageType::kPlayerMove, ClientMessages::player_move);
   add(MessageType::kPlayerState, ClientMessages::player_state);
-  // Known numbers without a handler here.
-  for (const MessageType type :
-       {MessageType::kSubscribe, MessageType::kUnsubscribe, MessageType::kPublish,
-        MessageType::kPlayerAction, MessageType::kPlayerStatusChange, MessageType::kPresenceUpdate,
-        MessageType::kPresenceSubscribe}) {
-    if (config_.handlers != nullptr &&
-        config_.handlers->find(static_cast<uint32_t>(type)) != HandlerTable::kNone) {
-      continue;
-    }
-    add(type, ClientMessages::not_available);
+  add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
+  add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
+  add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
+  // A known number that only an embedder serves.
+  if (config_.handlers == nullptr || config_.handlers->find(static_cast<uint32_t>(
+                                         MessageType::kPlayerAction)) == HandlerTable::kNone) {
+    add(MessageType::kPlayerAction, ClientMessages::not_available);
   }
   // An embedder's types are routes like all others: without any, nothing is looked up twice.
   for (uint32_t i = 0; config_.handlers != nullptr && i < config_.handlers->count(); ++i) {
@@ -163,6 +184,13 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     return;
   }
   counters_.add(metrics::Family::kMessages, wire::index_of_type(message.type));
+  if (message.ack > player.acked && !take_client_ack(slot, message.ack)) return;
+  if ((player.flags & kConfirmed) == 0 &&
+      message.type != static_cast<uint32_t>(wire::MessageType::kClientHello)) {
+    // Whatever follows CLIENT_HELLO was sent with CONNECTION_ESTABLISHED in hand.
+    player.flags |= kConfirmed;
+    post_progress(slot);
+  }
   if (message.requires_ack) {
     switch (player.inbound.accept(message.sequence, now_)) {
       case session::InboundSequence::Verdict::kDeliver:
@@ -208,11 +236,12 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
   }
 }
 
-void Shard::violation(uint32_t slot, uint16_t code, std::string_view details) {
+void Shard::violation(uint32_t slot, uint16_t code, std::string_view details,
+                      std::string_view request) {
   counters_.add(Counter::kViolations, 1);
   Player& player = players_[slot];
   const bool last = player.violations.add(endpoint_.now_ms(), config_.violations_per_minute);
-  send_error(slot, code, details, last);
+  send_error(slot, code, details, last, request);
   if (last) {
     endpoint_.close(slot, 1008, "too many rejected messages", net::CloseCause::kServerClosed);
   }

@@ -29,6 +29,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
       governor_(config.world.tick_rate, config.world.adaptive),
       directory_(config.world.entities),
+      sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
       players_(endpoint_.slots()),
       barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
@@ -39,6 +40,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
               slice_, *this, counters),
       environment_(kEnvironmentBytesMax),
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
+      topics_(*this, config.topics, endpoint_.slots()),
+      presence_(*this, config.presence, endpoint_.slots()),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -71,11 +74,18 @@ void Shard::turn(Wait wait) {
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
+    if (round == 0) {
+      topics_.turn();
+      presence_.turn();
+    }
     outbox_.retry();
+    if (round == 0 || sessions_.stalled()) sessions_.turn(unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
+  topics_.flushed();
   update_gauges();
   last_turn_ns_.store(now_.ns, std::memory_order_relaxed);
   counters_.record(metrics::Timing::kTurn, io_.now() - now_);
@@ -85,8 +95,12 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
-  if (outbox_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
+  if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
+  if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
+  if (outbox_.waiting() || sessions_.stalled())
+    deadline = std::min(deadline, now_ + base::milliseconds(1));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
+  if (draining_ && live_players_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(20));
   if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
   return deadline;
 }
@@ -155,7 +169,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       on_close_request(bytes);
       break;
     case MessageType::kDrain:
-      on_drain();
+      on_drain(bytes);
+      break;
+    case MessageType::kSettings:
+      on_settings(bytes);
+      break;
+    case MessageType::kKick:
+      on_kick(bytes);
       break;
     case MessageType::kSendToPlayer:
       on_send_to_player(bytes);
@@ -184,6 +204,55 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kCellDisputed:
       on_cell_disputed(bytes);
       break;
+    case MessageType::kTopicJoin:
+    case MessageType::kTopicJoined:
+    case MessageType::kTopicLeave:
+    case MessageType::kTopicPublish:
+    case MessageType::kTopicPublished:
+    case MessageType::kTopicEvent:
+    case MessageType::kTopicPull:
+    case MessageType::kTopicPiece:
+    case MessageType::kListTopics:
+    case MessageType::kTopicsParked:
+    case MessageType::kTopicsResumed:
+    case MessageType::kTopicsRestored:
+      topics_.on_mail(from, type, bytes);
+      break;
+    case MessageType::kPresenceCome:
+    case MessageType::kPresenceGo:
+    case MessageType::kPresenceSet:
+    case MessageType::kPresenceChanged:
+    case MessageType::kPresenceWatch:
+    case MessageType::kPresenceState:
+    case MessageType::kSendToUser:
+      presence_.on_mail(from, type, bytes);
+      break;
+    case MessageType::kTopicRow:
+    case MessageType::kTopicListEnd:
+    case MessageType::kSessionOpen:
+      sessions_.on_open(bytes, unix_s());
+      break;
+    case MessageType::kSessionOpened:
+      on_session_opened(bytes);
+      break;
+    case MessageType::kSessionRelease:
+      on_session_release(from, bytes);
+      break;
+    case MessageType::kSessionClosed:
+      on_session_closed(bytes);
+      break;
+    case MessageType::kSessionLeft:
+      sessions_.on_left(bytes, unix_s());
+      break;
+    case MessageType::kSessionProgress:
+      sessions_.on_progress(bytes);
+      break;
+    case MessageType::kSessionSend:
+      sessions_.on_send(bytes);
+      break;
+    case MessageType::kSessionDeliver:
+      on_session_deliver(bytes);
+      break;
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -191,6 +260,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
+    case MessageType::kKicked:
     case MessageType::kPadding:
     case MessageType::kCount:
       TG_ASSERT(!"not a message for a shard");
@@ -208,8 +278,16 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kPlayers, live_players_);
   counters_.set(Gauge::kEntities, slice_.entities().count());
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
+  counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
+  counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
+  topics_.update_gauges();
+  presence_.update_gauges();
+  counters_.set(Gauge::kSessions, sessions_.table().count());
+  counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
+  counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
+  counters_.set(Gauge::kReplayBytes, sessions_.logs().bytes_in_use());
   uint64_t mail_refused = 0;
   for (uint16_t t = 0; t < static_cast<uint16_t>(mailbox::MessageType::kCount); ++t) {
     mail_refused += mailbox_.refused(static_cast<mailbox::MessageType>(t));
@@ -256,8 +334,9 @@ void Shard::update_gauges() {
 
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
-         identities_.memory_bytes() + bridge_.bytes() + players_.bytes() + outbox_.memory_bytes() +
-         snapshot_.memory_bytes();
+         identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
+         players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
+         topics_.memory_bytes() + presence_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

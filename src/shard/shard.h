@@ -7,13 +7,16 @@
 //   inboxes       messages from other agents
 //   timers        handshakes, heartbeats, late CLIENT_HELLOs
 //   tick          the phases of tick_barrier.h that are due
-//   outgoing      mailboxes published, one send for each connection with output
+//   outgoing      mailboxes published, TLS handshakes within their budget, one send for each
+//                 connection with output
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
-// replies.cc what it answers; handlers.cc an embedder's handlers; tick.cc simulate, encode, flush;
-// home.cc the directory of players; admin.cc rows and drain; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums.
+// replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
+// embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
+// rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
+// desync.cc clients' checksums; targets.cc messages of the game to many. Topics and presence are
+// parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -28,13 +31,18 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/drain.h"
+#include "shard/event_handlers.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/outbox.h"
 #include "shard/player.h"
+#include "shard/presence.h"
 #include "shard/router.h"
+#include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
+#include "shard/topics.h"
 #include "shard/world_bridge.h"
 #include "wire/messages.h"
 #include "world/directory.h"
@@ -53,16 +61,24 @@ struct ShardConfig {
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
   base::Duration hello_wait = base::seconds(1);
-  std::string_view server_version;         // outlives the shard
-  base::Instant first_tick;                // the same for all shards
-  bool snapshots = false;                  // whether control may ask for them
-  uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
+  bool close_at_expiry = true;                        // of the token
+  base::Duration expiry_warning = base::seconds(30);  // before it; 0: none
+  base::Duration expiry_leeway = base::seconds(5);    // after it
+  std::string_view server_version;                    // outlives the shard
+  base::Instant first_tick;                           // the same for all shards
+  bool snapshots = false;                             // whether control may ask for them
+  uint64_t seed = 1;                                  // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
   base::Duration handler_time_limit = base::seconds(5);  // longer is answered with 4008
   const HookTable* hooks = nullptr;                      // likewise
   std::string_view environment;  // encoded EnvironmentState to begin with; copied
   base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
+  session::TopicLimits topics;
+  session::PresenceLimits presence;
+  std::string_view region;                // in PRESENCE_UPDATE; copied
+  const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
+  SessionConfig session;
 };
 
 class HandlerContext;
@@ -103,11 +119,14 @@ class Shard final : net::ConnectionHandler,
   const world::InterestTable& interest() const { return interest_; }
   const world::Directory& directory() const { return directory_; }
   const TickBarrier& barrier() const { return barrier_; }
+  const SessionHome& sessions() const { return sessions_; }
   size_t outbox_waiting() const { return outbox_.waiting_bytes(); }
 
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
   friend class HandlerContext;   // handlers.cc: what a handler may do
+  friend class Topics;
+  friend class Presence;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -130,6 +149,7 @@ class Shard final : net::ConnectionHandler,
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
 
   // shard.cc
+  uint32_t unix_s() { return static_cast<uint32_t>(io_.unix_ms() / 1000); }
   void on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes);
   void run_timers();
   void update_gauges();
@@ -147,17 +167,36 @@ class Shard final : net::ConnectionHandler,
     return identities_.view(players_[slot].identity).player;
   }
 
+  // delivery.cc
+  void open_session(uint32_t slot, const mailbox::AuthResult& result, base::Bytes tokens);
+  void on_session_opened(base::Bytes bytes);
+  void on_session_release(mailbox::AgentId from, base::Bytes bytes);
+  void on_session_closed(base::Bytes bytes);
+  void on_session_deliver(base::Bytes bytes);
+  void leave_session(uint32_t slot);
+  void post_progress(uint32_t slot);
+  bool take_client_ack(uint32_t slot, uint64_t ack);
+  void count_replayed(uint32_t slot);
+  void end_session(uint32_t slot, session::End why, std::string_view details);
+  // To the player of a connection of this shard, or to any player: numbered, kept until the client
+  // has acknowledged it, sent again after a resume. kBusy: nothing was taken.
+  SendResult send_acknowledged(uint32_t slot, uint32_t type, base::Bytes payload);
+  SendResult post_acknowledged(std::string_view player, uint64_t session, uint32_t type,
+                               base::Bytes payload);
+
   // messages.cc
   void add_routes();
   void on_client_frame(uint32_t slot, base::Bytes frame);
-  void violation(uint32_t slot, uint16_t code, std::string_view details);
+  // `request`: sequence of the request it is about, or nothing.
+  void violation(uint32_t slot, uint16_t code, std::string_view details,
+                 std::string_view request = {});
   void note_ack(uint32_t slot);
   void send_due_acks();
   Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
 
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
-  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload);
+  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -165,14 +204,20 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  bool wants_event(EventKind kind) const {
+    return config_.events != nullptr && config_.events->wants(kind);
+  }
+  void tell_event(ServerEvent& event);
   void send_environment(uint32_t slot);
 
   // replies.cc
   template <class Payload>
   void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
-  void write_welcome(uint32_t slot);
-  void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal);
-  void send_disconnect(uint32_t slot, uint16_t code, std::string_view reason);
+  void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal,
+                  std::string_view request = {});
+  void write_welcome(uint32_t slot, const mailbox::SessionOpened& opened, std::string_view token);
+  void send_disconnect(uint32_t slot, const wire::Disconnect& disconnect);
   void send_pong(uint32_t slot, base::Bytes payload);
   void send_time_sync(uint32_t slot, const wire::TimeSync& asked);
   void send_ack(uint32_t slot);
@@ -208,8 +253,18 @@ class Shard final : net::ConnectionHandler,
   // admin.cc
   void on_list(base::Bytes bytes);
   void on_close_request(base::Bytes bytes);
-  void on_drain();
   void on_list_history(base::Bytes bytes);
+
+  // drain.cc
+  void on_drain(base::Bytes bytes);
+  void run_drain();
+  void on_kick(base::Bytes bytes);
+
+  // settings.cc
+  void on_settings(base::Bytes bytes);
+  bool admit_user(uint32_t slot);
+  void leave_user(uint32_t slot);
+  void end_expired();
 
   // desync.cc
   Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
@@ -241,14 +296,20 @@ class Shard final : net::ConnectionHandler,
   uint32_t flush_from_ = 0;  // the slot whose flush comes first
   base::Duration work_{};    // for the tick that runs
   world::Directory directory_;
+  SessionHome sessions_;
   Identities identities_;
   mem::MappedArray<Player> players_;
+  // Of the connection that is being opened; valid in on_open() only.
+  mailbox::SessionOpened opened_{};
+  std::string_view opened_token_;
   Router router_;
   TickBarrier barrier_;
   WorldBridge bridge_;
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
+  Topics topics_;
+  Presence presence_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
@@ -268,6 +329,9 @@ class Shard final : net::ConnectionHandler,
   uint32_t gauges_tick_ = 0;
   uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
+  DrainPlan drain_;
+  uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
+  base::Instant expiry_due_{};  // next look
 
   mem::MappedArray<world::Chunk> chunks_;
   mem::MappedArray<world::Chunk> world_chunks_;

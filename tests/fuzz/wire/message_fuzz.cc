@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "wire/envelope.h"
+#include "wire/event_messages.h"
 #include "wire/messages.h"
 
 namespace {
@@ -46,6 +47,12 @@ void check_payload(base::Bytes payload) {
   check<wire::ErrorNotification>(payload);
   check<wire::ResumeResult>(payload);
   check<wire::MoveAck>(payload);
+  check<wire::Subscribe>(payload);
+  check<wire::Publish>(payload);
+  check<wire::Event>(payload);
+  check<wire::Reply>(payload);
+  check<wire::PlayerStatusChange>(payload);
+  check<wire::PresenceUpdate>(payload);
   // The encoders of these leave out what changed_fields does not name, and split permissions at
   // spaces, so a second encoding may differ: only their decoders are tried.
   wire::PlayerStateDelta delta;

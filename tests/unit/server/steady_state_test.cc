@@ -19,6 +19,7 @@
 #include "mailbox/mailboxes.h"
 #include "mailbox/snapshot_record.h"
 #include "shard/shard.h"
+#include "wire/event_messages.h"
 
 namespace {
 bool counting = false;
@@ -123,8 +124,40 @@ class Walker final : public client::ClientEvents {
   void chat() {
     if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"));
   }
-  void on_custom(base::Instant, uint32_t, base::Bytes) override { ++customs_; }
+  // Topics and presence; now and then it unsubscribes and asks for the history again.
+  void talk() {
+    if (!at_known_) return;
+    const uint32_t turn = talks_++;
+    const std::string topic = "room." + std::to_string(number_ % 4);
+    uint8_t bytes[256];
+    wire::PbWriter out(bytes);
+    if (turn % 20 == 0) {
+      wire::encode(out, wire::Subscribe{topic, turn == 0 ? 0u : 1u});
+      client_->send_payload(10, out.written());
+      for (int i = 1; i < 8; ++i) {
+        if (i == 1) out = wire::PbWriter(bytes);
+        out.text(1, "walker" + std::to_string((number_ + static_cast<uint32_t>(i)) % kClients));
+      }
+      client_->send_payload(302, out.written());
+    } else if (turn % 20 == 19) {
+      wire::encode(out, wire::Unsubscribe{topic});
+      client_->send_payload(11, out.written());
+    } else {
+      wire::encode(out, wire::Publish{topic, base::as_bytes("what is said on this topic"), turn});
+      client_->send_payload(12, out.written());
+      out = wire::PbWriter(bytes);
+      wire::encode(out, wire::PlayerStatusChange{{}, 0, 1 + turn % 4, {}});
+      client_->send_payload(103, out.written());
+    }
+  }
+  void on_custom(base::Instant, uint32_t type, base::Bytes) override {
+    customs_ += type >= 1000;
+    events_ += type == 13;
+    presence_ += type == 300 || type == 301;
+  }
   uint64_t customs() const { return customs_; }
+  uint64_t events() const { return events_; }
+  uint64_t presence() const { return presence_; }
 
   const client::Client& client() const { return *client_; }
   uint64_t acks() const { return acks_; }
@@ -138,6 +171,9 @@ class Walker final : public client::ClientEvents {
   uint32_t tick_ = 0;
   uint64_t acks_ = 0;
   uint64_t customs_ = 0;
+  uint64_t events_ = 0;
+  uint64_t presence_ = 0;
+  uint32_t talks_ = 0;
 };
 
 // Says everything a handler can say: back, to one player, to those around.
@@ -341,6 +377,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
       for (auto& walker : walkers) {
         walker->move();
         if (steps % 8 == 0) walker->chat();
+        if (steps % 8 == 4) walker->talk();
       }
       // The desync alarm is part of the steady state.
       if (steps % 10 == 0) walkers[steps % kClients + 1]->flip(ios[0]->now());
@@ -374,6 +411,8 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   for (auto& walker : walkers) {
     EXPECT_GT(walker->acks(), 300u);
     EXPECT_GT(walker->customs(), 100u);
+    EXPECT_GT(walker->events(), 100u);
+    EXPECT_GT(walker->presence(), 1u);
     const client::PictureCounters& c = walker->client().picture().counters();
     EXPECT_EQ(c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations, 0u);
   }

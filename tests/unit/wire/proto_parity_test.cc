@@ -195,6 +195,77 @@ bool equal(const MoveAck& a, const pb::MoveAck& b) {
          a.corrected == b.corrected() && a.reason == b.reason();
 }
 
+void random_message(base::Prng& r, pb::Subscribe* m) {
+  m->set_topic(random_text(r, 40));
+  m->set_replay_from(random_u64(r));
+}
+bool equal(const Subscribe& a, const pb::Subscribe& b) {
+  return a.topic == b.topic() && a.replay_from == b.replay_from();
+}
+
+void random_message(base::Prng& r, pb::Unsubscribe* m) { m->set_topic(random_text(r, 40)); }
+bool equal(const Unsubscribe& a, const pb::Unsubscribe& b) { return a.topic == b.topic(); }
+
+void random_message(base::Prng& r, pb::Publish* m) {
+  m->set_topic(random_text(r, 40));
+  m->set_data(random_text(r, 60));
+  m->set_event_type(random_u32(r));
+}
+bool equal(const Publish& a, const pb::Publish& b) {
+  return a.topic == b.topic() && base::as_text(a.data) == b.data() &&
+         a.event_type == b.event_type();
+}
+
+void random_message(base::Prng& r, pb::Event* m) {
+  m->set_topic(random_text(r, 40));
+  m->set_offset(random_u64(r));
+  m->set_event_type(random_u32(r));
+  m->set_version(random_u32(r));
+  m->set_source_user(random_text(r, 20));
+  m->set_data(random_text(r, 60));
+  m->set_timestamp(random_i64(r));
+}
+bool equal(const Event& a, const pb::Event& b) {
+  return a.topic == b.topic() && a.offset == b.offset() && a.event_type == b.event_type() &&
+         a.version == b.version() && a.source_user == b.source_user() &&
+         base::as_text(a.data) == b.data() && a.timestamp == b.timestamp();
+}
+
+void random_message(base::Prng& r, pb::Reply* m) {
+  m->set_request_sequence(random_u64(r));
+  m->set_code(random_u32(r));
+  m->set_message(random_text(r, 40));
+}
+bool equal(const Reply& a, const pb::Reply& b) {
+  return a.request_sequence == b.request_sequence() && a.code == b.code() &&
+         a.message == b.message();
+}
+
+void random_message(base::Prng& r, pb::PlayerStatusChange* m) {
+  m->set_player_id(random_text(r, 20));
+  m->set_old_status(static_cast<pb::PlayerStatus>(r.below(6)));
+  m->set_new_status(static_cast<pb::PlayerStatus>(r.below(6)));
+  m->set_reason(random_text(r, 40));
+}
+bool equal(const PlayerStatusChange& a, const pb::PlayerStatusChange& b) {
+  return a.player_id == b.player_id() && a.old_status == static_cast<uint32_t>(b.old_status()) &&
+         a.new_status == static_cast<uint32_t>(b.new_status()) && a.reason == b.reason();
+}
+
+void random_message(base::Prng& r, pb::PresenceUpdate* m) {
+  m->set_user_id(random_text(r, 20));
+  m->set_status(static_cast<pb::PlayerStatus>(r.below(6)));
+  m->set_custom_status(random_text(r, 40));
+  m->set_last_seen(random_i64(r));
+  m->set_zone_id(random_text(r, 20));
+  m->set_region(random_text(r, 20));
+}
+bool equal(const PresenceUpdate& a, const pb::PresenceUpdate& b) {
+  return a.user_id == b.user_id() && a.status == static_cast<uint32_t>(b.status()) &&
+         a.custom_status == b.custom_status() && a.last_seen == b.last_seen() &&
+         a.zone_id == b.zone_id() && a.region == b.region();
+}
+
 std::string hex(const std::string& bytes) {
   std::string out;
   for (unsigned char c : bytes) {
@@ -219,7 +290,9 @@ using Pairs = ::testing::Types<
     Pair<ClientHello, pb::ClientHello>, Pair<ConnectionEstablished, pb::ConnectionEstablished>,
     Pair<AuthenticationResult, pb::AuthenticationResult>,
     Pair<ErrorNotification, pb::ErrorNotification>, Pair<ResumeResult, pb::ResumeResult>,
-    Pair<MoveAck, pb::MoveAck>>;
+    Pair<MoveAck, pb::MoveAck>, Pair<Subscribe, pb::Subscribe>, Pair<Unsubscribe, pb::Unsubscribe>,
+    Pair<Publish, pb::Publish>, Pair<Event, pb::Event>, Pair<Reply, pb::Reply>,
+    Pair<PlayerStatusChange, pb::PlayerStatusChange>, Pair<PresenceUpdate, pb::PresenceUpdate>>;
 TYPED_TEST_SUITE(Parity, Pairs);
 
 TYPED_TEST(Parity, DecodesWhatLibprotobufWritesAndWritesTheSameBytes) {

@@ -105,7 +105,11 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     subscribe(topic: string, replayFrom?: number): number | undefined;
     unsubscribe(topic: string): number | undefined;
     publish(topic: string, data: Uint8Array, eventType?: number): number | undefined;
+    /** 1 online, 2 away, 3 busy, 4 invisible; answered by a message of type PLAYER_STATUS_CHANGE. */
     setStatus(newStatus: number, reason?: string): boolean;
+    /** The text beside the status, up to 128 bytes. */
+    setStatusText(customStatus: string): boolean;
+    /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
     watchPresence(userIds: string[]): boolean;
     stats(): ClientStats;
     private take;

@@ -5,7 +5,7 @@ import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserHost } from './host.js';
-import { CellReport, ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction } from './prediction.js';
 import { WorldPicture, quaternionOf } from './world.js';
@@ -131,9 +131,15 @@ export class TidegateClient extends Emitter {
     publish(topic, data, eventType = 0) {
         return this.connection.sendReliable(MessageType.PUBLISH, Publish.encode({ topic, data, eventType }));
     }
+    /** 1 online, 2 away, 3 busy, 4 invisible; answered by a message of type PLAYER_STATUS_CHANGE. */
     setStatus(newStatus, reason = '') {
         return this.connection.send(MessageType.PLAYER_STATUS_CHANGE, PlayerStatusChange.encode({ newStatus, reason }));
     }
+    /** The text beside the status, up to 128 bytes. */
+    setStatusText(customStatus) {
+        return this.connection.send(MessageType.PRESENCE_UPDATE, PresenceUpdate.encode({ customStatus }));
+    }
+    /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
     watchPresence(userIds) {
         return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
     }
@@ -193,6 +199,10 @@ export class TidegateClient extends Emitter {
                 break;
             case MessageType.PRESENCE_UPDATE:
                 this.emit('presence', PresenceUpdate.decode(payload));
+                break;
+            case MessageType.FRIEND_STATUS:
+                for (const friend of FriendStatus.decode(payload).friends)
+                    this.emit('presence', friend);
                 break;
             default: this.emit('message', message);
         }

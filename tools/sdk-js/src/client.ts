@@ -6,7 +6,7 @@ import { Connection, type ConnectionEvents, type ConnectionOptions, type Connect
 import { Emitter } from './emitter.js';
 import { browserHost, type Host } from './host.js';
 import {
-  CellReport, ClientHello, Event, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
+  CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
   PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe,
   type ErrorNotification, type NetworkMessage, type Vector3,
 } from './messages.js';
@@ -202,9 +202,15 @@ export class TidegateClient extends Emitter<ClientEvents> {
   publish(topic: string, data: Uint8Array, eventType = 0): number | undefined {
     return this.connection.sendReliable(MessageType.PUBLISH, Publish.encode({ topic, data, eventType }));
   }
+  /** 1 online, 2 away, 3 busy, 4 invisible; answered by a message of type PLAYER_STATUS_CHANGE. */
   setStatus(newStatus: number, reason = ''): boolean {
     return this.connection.send(MessageType.PLAYER_STATUS_CHANGE, PlayerStatusChange.encode({ newStatus, reason }));
   }
+  /** The text beside the status, up to 128 bytes. */
+  setStatusText(customStatus: string): boolean {
+    return this.connection.send(MessageType.PRESENCE_UPDATE, PresenceUpdate.encode({ customStatus }));
+  }
+  /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
   watchPresence(userIds: string[]): boolean {
     return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
   }
@@ -259,6 +265,9 @@ export class TidegateClient extends Emitter<ClientEvents> {
       case MessageType.EVENT: this.emit('topicEvent', Event.decode(payload)); break;
       case MessageType.REPLY: this.emit('reply', Reply.decode(payload)); break;
       case MessageType.PRESENCE_UPDATE: this.emit('presence', PresenceUpdate.decode(payload)); break;
+      case MessageType.FRIEND_STATUS:
+        for (const friend of FriendStatus.decode(payload).friends) this.emit('presence', friend);
+        break;
       default: this.emit('message', message);
     }
   }

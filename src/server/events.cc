@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages of the game from host threads: control posts them to the shards.
+#include <cstring>
+#include <vector>
+
+#include "server/agent.h"
+#include "server/server.h"
+#include "session/topic_rules.h"
+#include "shard/targets.h"
+#include "wire/envelope.h"
+
+namespace tidegate::server {
+namespace {
+base::Bytes as_base(Bytes b) { return {static_cast<const uint8_t*>(b.data), b.size}; }
+
+std::vector<uint8_t> joined(std::string_view name, Bytes payload) {
+  std::vector<uint8_t> all(name.size() + payload.size);
+  if (!name.empty()) std::memcpy(all.data(), name.data(), name.size());
+  if (payload.size != 0) std::memcpy(all.data() + name.size(), payload.data, payload.size);
+  return all;
+}
+}  // namespace
+
+SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
+  if (!shard::may_send(type)) return SendResult::kBadType;
+  const auto shards = static_cast<uint32_t>(agents_.size());
+  const float step = agents_[0]->shard->slice().scale().metres_per_step;  // constant
+  shard::TargetMail mail;
+  const SendResult planned =
+      shard::plan_target(target, {shards, step, config_.world.zone}, type, payload, &mail);
+  if (planned != SendResult::kOk) return planned;
+  const auto wake = [this] { control_waker_->wake(); };
+  bool posted = true;
+  if (mail.to_one) {
+    const std::vector<uint8_t> tail = joined(target.id, payload);
+    const auto bytes = static_cast<uint32_t>(target.id.size());
+    posted = mail.to_user ? control_->post_for_host(mail.receiver, mailbox::SendToUser{type, bytes},
+                                                    tail, wake)
+                          : control_->post_for_host(mail.receiver,
+                                                    mailbox::SendToPlayer{type, bytes}, tail, wake);
+  } else {
+    for (uint32_t to = 0; to < shards; ++to) {
+      posted &= control_->post_for_host(to, mail.near, as_base(payload), wake);
+    }
+  }
+  return posted ? SendResult::kOk : SendResult::kBusy;
+}
+
+SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_type) {
+  if (session::check_topic_name(topic, config_.topics.name_bytes) != session::TopicName::kGood ||
+      !wire::is_utf8(topic)) {
+    return SendResult::kRange;
+  }
+  // The ring between control and a shard is smaller than those between shards.
+  if (data.size > std::min<size_t>(config_.topics.payload_bytes, kPeerBytesMax)) {
+    return SendResult::kTooLarge;
+  }
+  mailbox::TopicPublish post{};
+  post.event_type = event_type;
+  post.topic_bytes = static_cast<uint16_t>(topic.size());
+  const uint32_t home = session::home_shard(topic, static_cast<uint32_t>(agents_.size()));
+  return control_->post_for_host(home, post, joined(topic, data),
+                                 [this] { control_waker_->wake(); })
+             ? SendResult::kOk
+             : SendResult::kBusy;
+}
+
+}  // namespace tidegate::server

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session/presence_home.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tidegate::session {
+
+PresenceHome::PresenceHome(const PresenceLimits& limits)
+    : limits_(limits),
+      names_(limits.users, kUserIdBytesMax),
+      users_(limits.users),
+      changed_(limits.users) {}
+
+uint32_t PresenceHome::open(std::string_view user) {
+  const uint32_t found = names_.find(user);
+  if (found != kNone) return found;
+  if (names_.full()) {
+    if (oldest_ == kNone) return kNone;
+    const uint32_t gone = oldest_;
+    User& u = users_[gone];
+    oldest_ = u.newer;
+    (u.newer == kNone ? newest_ : users_[u.newer].older) = kNone;
+    if (u.queued != 0) {
+      uint32_t* const at = std::find(changed_.data(), changed_.data() + changed_count_, gone);
+      *at = changed_[--changed_count_];
+    }
+    names_.erase(gone);
+  }
+  const uint32_t row = names_.insert(user);
+  if (row == kNone) return kNone;
+  User& u = users_[row];
+  u = User{};
+  u.chosen = Status::kOnline;
+  u.sent = Status::kOffline;
+  u.older = u.newer = kNone;
+  relist(row);
+  return row;
+}
+
+Status PresenceHome::status_of(const User& u) const {
+  return u.connections == 0 || u.chosen == Status::kInvisible ? Status::kOffline : u.chosen;
+}
+
+PresenceHome::Shown PresenceHome::shown(uint32_t user) const {
+  const User& u = users_[user];
+  Shown s;
+  s.status = status_of(u);
+  s.last_seen = u.seen;
+  if (s.status != Status::kOffline) s.text = {u.text, u.text_bytes};
+  return s;
+}
+
+bool PresenceHome::differs(const User& u) const {
+  const Status status = status_of(u);
+  return status != u.sent || (status != Status::kOffline && u.version != u.sent_version);
+}
+
+void PresenceHome::mark_sent(User& u, base::Instant now) {
+  u.sent = status_of(u);
+  u.sent_version = u.version;
+  u.sent_at_ns = now.ns;
+}
+
+void PresenceHome::note_first(uint32_t user, base::Instant now) {
+  User& u = users_[user];
+  if ((u.watchers & (u.watchers - 1)) == 0) mark_sent(u, now);
+}
+
+void PresenceHome::resend(uint32_t user) {
+  User& u = users_[user];
+  u.sent = Status::kUnknown;  // differs from all that is shown
+  if (u.queued != 0) return;
+  u.queued = 1;
+  changed_[changed_count_++] = user;
+}
+
+void PresenceHome::begin_change(const User& u) {
+  if (u.connections == 0) return;
+  --population_.users;
+  --population_.shown[static_cast<uint32_t>(status_of(u))];
+}
+
+void PresenceHome::end_change(uint32_t user, Status before, base::UnixMs now) {
+  User& u = users_[user];
+  const Status after = status_of(u);
+  if (u.connections != 0) {
+    ++population_.users;
+    ++population_.shown[static_cast<uint32_t>(after)];
+  }
+  // The time when it was last to be seen, not when it was last here.
+  if (before != Status::kOffline || after != Status::kOffline) u.seen = now;
+  if (u.watchers != 0 && u.queued == 0 && differs(u)) {
+    u.queued = 1;
+    changed_[changed_count_++] = user;
+  }
+  relist(user);
+}
+
+uint32_t PresenceHome::come(std::string_view user, Place place, base::UnixMs now) {
+  const uint32_t row = open(user);
+  if (row == kNone) return kNone;
+  User& u = users_[row];
+  const Status before = status_of(u);
+  begin_change(u);
+  if (u.connections == 0 && u.chosen != Status::kInvisible) u.chosen = Status::kOnline;
+  ++u.connections;
+  if (u.place_count < kUserConnectionsMax) u.places[u.place_count++] = place;
+  end_change(row, before, now);
+  return row;
+}
+
+void PresenceHome::go(std::string_view user, Place place, base::UnixMs now) {
+  const uint32_t row = names_.find(user);
+  if (row == kNone || users_[row].connections == 0) return;  // there was no room when it came
+  User& u = users_[row];
+  const Status before = status_of(u);
+  begin_change(u);
+  --u.connections;
+  for (uint32_t i = 0; i < u.place_count; ++i) {
+    if (u.places[i].shard != place.shard || u.places[i].connection != place.connection) continue;
+    u.places[i] = u.places[--u.place_count];
+    break;
+  }
+  end_change(row, before, now);
+}
+
+Status PresenceHome::set(uint32_t user, Status status, const std::string_view* text,
+                         base::UnixMs now) {
+  User& u = users_[user];
+  const Status before = status_of(u);
+  const Status chosen = u.chosen;
+  begin_change(u);
+  if (status != Status::kUnknown) u.chosen = status;
+  if (text != nullptr && *text != std::string_view{u.text, u.text_bytes}) {
+    TG_ASSERT(text->size() <= kStatusTextBytesMax);
+    u.text_bytes = static_cast<uint8_t>(text->size());
+    std::memcpy(u.text, text->data(), text->size());
+    ++u.version;
+  }
+  end_change(user, before, now);
+  return chosen;
+}
+
+uint32_t PresenceHome::watch(std::string_view user, uint32_t shard) {
+  const uint32_t row = open(user);
+  if (row == kNone) return kNone;
+  users_[row].watchers |= uint64_t{1} << shard;
+  relist(row);
+  return row;
+}
+
+void PresenceHome::unwatch(std::string_view user, uint32_t shard) {
+  const uint32_t row = names_.find(user);
+  if (row == kNone) return;
+  users_[row].watchers &= ~(uint64_t{1} << shard);
+  relist(row);
+}
+
+uint32_t PresenceHome::places(uint32_t user, const Place** out) const {
+  *out = users_[user].places;
+  return users_[user].place_count;
+}
+
+// In the list, at its new end, when it may make room; else out of it.
+void PresenceHome::relist(uint32_t user) {
+  User& u = users_[user];
+  if (u.listed != 0) {
+    (u.older == kNone ? oldest_ : users_[u.older].newer) = u.newer;
+    (u.newer == kNone ? newest_ : users_[u.newer].older) = u.older;
+    u.listed = 0;
+  }
+  if (u.connections != 0 || u.watchers != 0) return;
+  u.listed = 1;
+  u.older = newest_;
+  u.newer = kNone;
+  (newest_ == kNone ? oldest_ : users_[newest_].newer) = user;
+  newest_ = user;
+}
+
+}  // namespace tidegate::session

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The topics whose names hash to this shard: offsets, the bounded history, and which shards have
+// subscribers. It knows no connections and makes no frames: a message comes in as the bytes that
+// every subscriber gets, and is kept as those.
+//
+// A topic is there from its first subscriber or message on. When the table is full, the one longest
+// without subscribers makes room; its offsets begin at 1 again should it come back.
+//
+// Thread: shard. Owner: shard::Topics. Limits: TopicLimits; all memory at construction.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "mem/block_pool.h"
+#include "mem/mapped_array.h"
+#include "session/name_table.h"
+#include "session/topic_rules.h"
+
+namespace tidegate::session {
+
+class TopicHome {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  struct Figures {
+    uint64_t next_offset = 0;
+    uint64_t shards = 0;  // bit for each shard with subscribers
+    uint32_t history_messages = 0;
+    uint32_t history_bytes = 0;
+  };
+
+  explicit TopicHome(const TopicLimits& limits);
+
+  uint32_t find(std::string_view name) const { return names_.find(name); }
+  // The topic of this name, made when it is not there; kNone: no room.
+  uint32_t open(std::string_view name);
+  std::string_view name(uint32_t topic) const { return names_.name(topic); }
+
+  // Both idempotent.
+  void add_shard(uint32_t topic, uint32_t shard);
+  void remove_shard(uint32_t topic, uint32_t shard);
+  uint64_t shards(uint32_t topic) const { return topics_[topic].shards; }
+
+  // The offset of the next message: its frame holds it, so it is asked before append().
+  uint64_t next_offset(uint32_t topic) const { return topics_[topic].next_offset; }
+  // Takes the offset and keeps the bytes as far as the bounds allow. `note`: kept beside them.
+  void append(uint32_t topic, base::Bytes frame, uint32_t note, base::Instant now);
+
+  struct Piece {
+    uint64_t offset;
+    uint32_t bytes;
+    uint32_t note;
+  };
+  // Copies the oldest kept message at or behind `from` into `out`; false when there is none, or
+  // (bytes not 0) when it does not fit. Its offset is above `from` where history has ended.
+  bool read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out, Piece* piece);
+
+  // Lets go of what is too old in some topics at a time; call about once a tick.
+  void expire(base::Instant now, uint32_t topics);
+
+  Figures figures(uint32_t topic) const;
+  bool used(uint32_t topic) const { return names_.used(topic); }
+  uint32_t high_water() const { return names_.high_water(); }
+  uint32_t count() const { return names_.count(); }
+  uint64_t history_bytes() const { return uint64_t{blocks_.in_use()} * kBlockBytes; }
+  uint64_t memory_bytes() const {
+    return names_.memory_bytes() + topics_.bytes() + blocks_.memory_bytes();
+  }
+
+ private:
+  static constexpr uint32_t kBlockBytes = 256;
+  struct Block {  // head of each block; the last four hold in a message's first block
+    uint32_t next_block;
+    uint32_t next_message;
+    uint32_t bytes;
+    uint32_t note;
+    uint32_t time_s;
+    uint32_t unused;
+  };
+  static constexpr uint32_t kBlockData = kBlockBytes - sizeof(Block);
+  struct Topic {
+    uint64_t next_offset;  // from 1
+    uint64_t shards;
+    uint32_t first, last;   // first blocks of the oldest and newest message; kNone: no history
+    uint32_t count, bytes;  // of the history
+    uint32_t older, newer;  // in the list of topics without subscribers
+    uint32_t listed;        // 1: in the list
+    uint32_t read_block;    // where the last read() ended, so that a replay does not start over
+    uint64_t read_offset;   // offset of that message; 0: none
+  };
+
+  Block& block(uint32_t b) { return *reinterpret_cast<Block*>(blocks_.data(b)); }
+  uint64_t first_offset(const Topic& t) const { return t.next_offset - t.count; }
+  void drop_oldest(Topic& t);
+  void drop_old(Topic& t, base::Instant now);
+  void list(uint32_t topic);
+  void unlist(uint32_t topic);
+  void forget(uint32_t topic);
+
+  TopicLimits limits_;
+  NameTable names_;
+  mem::MappedArray<Topic> topics_;
+  mem::BlockPool blocks_;
+  uint32_t oldest_ = kNone, newest_ = kNone;  // list of topics without subscribers
+  uint32_t expire_at_ = 0;
+};
+
+}  // namespace tidegate::session

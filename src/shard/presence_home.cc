@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// The home's side of presence: who comes and goes, what is chosen, who is told; and the way of
+// messages to a user.
+#include <cstring>
+
+#include "shard/presence.h"
+#include "shard/shard.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+using metrics::Counter;
+using metrics::Gauge;
+using session::PresenceHome;
+using session::Status;
+
+namespace {
+PresenceHome::Place place(uint32_t shard, base::ConnectionRef connection) {
+  return {static_cast<uint16_t>(shard), connection};
+}
+}  // namespace
+
+// An embedder's handlers learn what was chosen, so invisible too.
+void Presence::tell(EventKind kind, uint32_t user, base::UnixMs unix_ms) {
+  if (!shard_.wants_event(kind)) return;
+  ServerEvent event;
+  event.kind = kind;
+  event.name = home_.name(user);
+  event.timestamp = unix_ms;
+  const std::string_view text = home_.text(user);
+  event.data = {text.data(), text.size()};
+  if (home_.connection_count(user) != 0) {
+    event.status = static_cast<UserStatus>(home_.chosen(user));
+  }
+  shard_.tell_event(event);
+}
+
+void Presence::on_come(uint32_t from, base::Bytes bytes) {
+  base::Bytes user;
+  const auto come = read_message<mailbox::PresenceCome>(bytes, &user);
+  const uint32_t row = home_.come(base::as_text(user), place(from, come.connection), come.unix_ms);
+  if (row == PresenceHome::kNone) {
+    shard_.counters_.add(Counter::kPresenceFull, 1);
+  } else if (home_.connection_count(row) == 1) {
+    tell(EventKind::kUserOnline, row, come.unix_ms);
+  }
+}
+
+void Presence::on_go(uint32_t from, base::Bytes bytes) {
+  base::Bytes user;
+  const auto go = read_message<mailbox::PresenceGo>(bytes, &user);
+  const uint32_t row = home_.find(base::as_text(user));
+  if (row == PresenceHome::kNone || home_.connection_count(row) == 0) return;
+  home_.go(base::as_text(user), place(from, go.connection), go.unix_ms);
+  if (home_.connection_count(row) == 0) tell(EventKind::kUserOffline, row, go.unix_ms);
+}
+
+void Presence::on_set(uint32_t from, base::Bytes bytes) {
+  base::Bytes tail;
+  const auto set = read_message<mailbox::PresenceSet>(bytes, &tail);
+  const uint32_t user = home_.find(base::as_text(tail.first(set.user_bytes)));
+  if (user == PresenceHome::kNone) return;  // there was no room when it came
+  const std::string_view text = base::as_text(tail.subspan(set.user_bytes));
+  const Status before = home_.set(user, static_cast<Status>(set.status),
+                                  set.has_text != 0 ? &text : nullptr, set.unix_ms);
+  tell(EventKind::kUserStatus, user, set.unix_ms);
+  if (set.status == 0) return;
+  shard_.outbox_.post(
+      from, mailbox::PresenceChanged{set.connection, static_cast<uint8_t>(before), set.status});
+}
+
+void Presence::post_state(uint32_t to, std::string_view user, const PresenceHome::Shown& shown) {
+  uint8_t tail[session::kUserIdBytesMax + session::kStatusTextBytesMax];
+  std::memcpy(tail, user.data(), user.size());
+  if (!shown.text.empty()) {
+    std::memcpy(tail + user.size(), shown.text.data(), shown.text.size());
+  }
+  mailbox::PresenceState state{};
+  state.last_seen = shown.last_seen;
+  state.status = static_cast<uint8_t>(shown.status);
+  state.user_bytes = static_cast<uint16_t>(user.size());
+  shard_.outbox_.post(to, state, {tail, user.size() + shown.text.size()});
+}
+
+void Presence::on_watch(uint32_t from, base::Bytes bytes) {
+  base::Bytes tail;
+  const auto watch = read_message<mailbox::PresenceWatch>(bytes, &tail);
+  const std::string_view name = base::as_text(tail);
+  if (watch.on == 0) {
+    home_.unwatch(name, from);
+    return;
+  }
+  const uint32_t user = home_.watch(name, from);
+  if (user == PresenceHome::kNone) {
+    shard_.counters_.add(Counter::kPresenceFull, 1);
+    post_state(from, name, {});
+    return;
+  }
+  if (shard_.outbox_.strained()) {
+    home_.resend(user);
+    return;
+  }
+  home_.note_first(user, shard_.now_);
+  post_state(from, name, home_.shown(user));
+}
+
+bool Presence::send_to_user(std::string_view user, uint32_t type, base::Bytes payload) {
+  uint8_t tail[session::kUserIdBytesMax + kPeerBytesMax];
+  TG_ASSERT(user.size() <= session::kUserIdBytesMax && payload.size() <= kPeerBytesMax);
+  std::memcpy(tail, user.data(), user.size());
+  if (!payload.empty()) std::memcpy(tail + user.size(), payload.data(), payload.size());
+  return shard_.mailbox_.post(home_of(user),
+                              mailbox::SendToUser{type, static_cast<uint32_t>(user.size())},
+                              {tail, user.size() + payload.size()});
+}
+
+void Presence::on_send_to_user(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto send = read_message<mailbox::SendToUser>(bytes, &tail);
+  TG_ASSERT(send.user_bytes <= tail.size());
+  const uint32_t user = home_.find(base::as_text(tail.first(send.user_bytes)));
+  if (user == PresenceHome::kNone) return;  // not online
+  const PresenceHome::Place* places = nullptr;
+  const uint32_t count = home_.places(user, &places);
+  for (uint32_t i = 0; i < count; ++i) {
+    const mailbox::Deliver deliver{places[i].connection, send.message_type};
+    if (!shard_.mailbox_.post(places[i].shard, deliver, tail.subspan(send.user_bytes))) {
+      shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
+    }
+  }
+}
+
+void Presence::update_gauges() {
+  const PresenceHome::Population& p = home_.population();
+  const auto shown = [&](Status s) { return p.shown[static_cast<uint32_t>(s)]; };
+  shard_.counters_.set(Gauge::kUsersOnline, p.users);
+  shard_.counters_.set(Gauge::kUsersShownOnline, shown(Status::kOnline));
+  shard_.counters_.set(Gauge::kUsersShownAway, shown(Status::kAway));
+  shard_.counters_.set(Gauge::kUsersShownBusy, shown(Status::kBusy));
+  shard_.counters_.set(Gauge::kUsersInvisible, shown(Status::kOffline));
+  shard_.counters_.set(Gauge::kPresenceWatches, watches_.subscription_count());
+}
+
+bool Presence::on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes) {
+  using mailbox::MessageType;
+  switch (type) {
+    case MessageType::kPresenceCome:
+      on_come(from, bytes);
+      return true;
+    case MessageType::kPresenceGo:
+      on_go(from, bytes);
+      return true;
+    case MessageType::kPresenceSet:
+      on_set(from, bytes);
+      return true;
+    case MessageType::kPresenceWatch:
+      on_watch(from, bytes);
+      return true;
+    case MessageType::kPresenceState:
+      on_state(bytes);
+      return true;
+    case MessageType::kPresenceChanged:
+      on_changed(bytes);
+      return true;
+    case MessageType::kSendToUser:
+      on_send_to_user(bytes);
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace tidegate::shard
