@@ -45,7 +45,8 @@ struct ClientConfig {
   uint32_t max_bytes_per_second = 0;  // asked of the server; 0: its own choice
   // Between two checksums sent of cells that agree, one cell after the other; 0: none are sent.
   base::Duration report_interval = base::seconds(10);
-  bool echo = false;  // plain WebSocket: no tidegate messages are spoken
+  bool blind = false;  // packed state is counted in bytes, not decoded
+  bool echo = false;   // plain WebSocket: no tidegate messages are spoken
 };
 
 class ClientEvents {
@@ -54,6 +55,8 @@ class ClientEvents {
   virtual void on_state(ClientState) {}
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
+  virtual void on_member_seen(base::Instant, const wire::CellImage::Member&, int16_t /*cell_x*/,
+                              int16_t /*cell_z*/) {}
   virtual void on_error(const wire::ErrorNotification&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
@@ -107,6 +110,10 @@ class Client final : PictureEvents {
 
  private:
   void on_entity_changed(std::string_view name, uint32_t flags) override;
+  void on_member_seen(const wire::CellImage::Member& member, int16_t cell_x,
+                      int16_t cell_z) override {
+    events_.on_member_seen(now_, member, cell_x, cell_z);
+  }
   void on_cell_differs(const wire::CellImage& image) override;
   void on_cell_healed(base::Instant flipped) override;
   enum class Rows : uint8_t { kNo, kYes };

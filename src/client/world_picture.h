@@ -41,6 +41,10 @@ class PictureEvents {
  public:
   // `flags` of an entity that is not the client's own, as just received.
   virtual void on_entity_changed(std::string_view name, uint32_t flags) = 0;
+  // An entity of a packed picture, the own one too, came or was told of: its cell, and where it
+  // stands from the cell's corner in steps.
+  virtual void on_member_seen(const wire::CellImage::Member&, int16_t /*cell_x*/,
+                              int16_t /*cell_z*/) {}
   // The frame's checksum differs from that of the image.
   virtual void on_cell_differs(const wire::CellImage&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
@@ -61,7 +65,7 @@ class WorldPicture final : wire::CellImage::Listener {
       : own_name_(std::move(own_name)), events_(events) {}
 
   void set_own_name(std::string_view name) { own_name_ = name; }
-  void apply_cell_frame(base::Bytes payload);
+  void apply_cell_frames(base::Bytes payload);  // of a CELL_FRAME
   void apply_world_state(base::Bytes payload);
   void apply_zone_update(base::Bytes payload);
   void apply_interest_update(base::Bytes payload);
@@ -88,9 +92,11 @@ class WorldPicture final : wire::CellImage::Listener {
   // Looking for an entity in all cells is a walk over the picture; one id in so many is enough.
   static constexpr uint32_t kDoublesSample = 8;
 
+  void apply_cell_frame(base::Bytes frame, uint32_t tick);
   void on_enter(const wire::CellImage::Member& member) override;
   void on_leave(const wire::CellImage::Member& member, const wire::CellLeave&) override;
   void on_change(const wire::CellImage::Member& member) override;
+  void seen(const wire::CellImage::Member& member);
   void enter(const wire::PlayerStateUpdate& state, bool in_snapshot);
   bool apply_spawn(base::Bytes bytes);
   bool apply_update(base::Bytes bytes);

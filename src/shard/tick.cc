@@ -123,16 +123,28 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
   }
   uint32_t total = own + (gathered == world::Gathered::kWorld ? world.bytes : 0);
   base::Bytes head{personal_.data(), own};
-  for (uint32_t i = 0; i < chunks.count; ++i) {
-    const world::Chunk& chunk = chunks.items[i];
-    if (total + chunk.bytes > wire::kMessageBytesOut && total != 0) {
-      endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
-      head = {};
-      parts = 0;
-      total = 0;
+  const bool packed = chunks.count != 0 && interest_.packed(slot);
+  for (uint32_t i = 0; i < chunks.count;) {
+    uint32_t shared = 0;  // of the chunks that this message takes
+    for (; i < chunks.count; ++i) {
+      const world::Chunk& chunk = chunks.items[i];
+      if (total + shared + chunk.bytes > wire::kMessageBytesOut && total + shared != 0) break;
+      parts_[parts++] = {const_cast<uint8_t*>(chunk.data), chunk.bytes};
+      shared += chunk.bytes;
     }
-    parts_[parts++] = {const_cast<uint8_t*>(chunk.data), chunk.bytes};
-    total += chunk.bytes;
+    total += shared;
+    if (packed && shared != 0) {
+      const auto begun = static_cast<uint32_t>(head.size());
+      const uint32_t bytes = write_cells_head(personal.subspan(begun), shared, tick);
+      head = {personal_.data(), begun + bytes};
+      total += bytes;
+      own += bytes;
+    }
+    if (i == chunks.count) break;
+    endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
+    head = {};
+    parts = 0;
+    total = 0;
   }
   if (total != 0) {
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);

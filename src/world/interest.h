@@ -107,6 +107,8 @@ class InterestTable {
            uint32_t budget = 0);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
+  // Whether its chunks are cell frames, which need the head of a CELL_FRAME in front.
+  bool packed(uint32_t watcher) const { return (watchers_[watcher].state & kIsPacked) != 0; }
   // Whether the cell is on the watcher's list.
   bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.

@@ -17,7 +17,8 @@ namespace tidegate::world {
 
 inline constexpr uint32_t kChunkBytesMax = 48 * 1024;
 
-// Whole protocol frames, ready to stand in a message (world pieces: bare protobuf fields).
+// Whole protocol frames, ready to stand in a message (packed chunks: cell frames with their
+// lengths, world pieces: bare protobuf fields; both are to stand in a frame that the flush begins).
 struct Chunk {
   const uint8_t* data = nullptr;
   uint32_t bytes = 0;

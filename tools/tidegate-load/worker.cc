@@ -45,6 +45,9 @@ bool Bot::open(base::Instant intended) {
   config.view_distance = o.view_distance;
   config.max_bytes_per_second = o.budget;
   config.echo = o.mode == Mode::kEcho;
+  // Decoders and observers are spread over the worker processes.
+  const uint32_t every = o.decoders == 0 ? 1 : std::max(1U, o.bots / o.decoders);
+  config.blind = o.mode != Mode::kEcho && number_ % every != 0;
   config.report_interval = base::nanoseconds(static_cast<int64_t>(o.report_every * 1e9));
   if (!config.echo) {
     crypto::MintClaims claims;
@@ -54,6 +57,10 @@ bool Bot::open(base::Instant intended) {
     claims.issued_at = std::time(nullptr);
     claims.expires_at = claims.issued_at + 24 * 3600;
     config.token = crypto::mint(o.secret, claims);
+  }
+  if (o.observers != 0 && !config.blind &&
+      number_ / every % std::max(1U, o.bots / every / o.observers) == 0) {
+    observer_ = std::make_unique<Observer>(o.user_prefix + std::to_string(number_));
   }
   client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
   const bool v4 = IN6_IS_ADDR_V4MAPPED(&o.address.sin6_addr);
@@ -222,6 +229,15 @@ void Bot::on_entity_changed(base::Instant now, std::string_view, uint32_t flags)
   }
 }
 
+void Bot::on_member_seen(base::Instant now, const wire::CellImage::Member& member, int16_t cell_x,
+                         int16_t cell_z) {
+  if (!observer_) return;
+  constexpr double kStep = 0.02;
+  const double cell = worker_.options_.cell_size;
+  observer_->seen(now, member.name, cell_x * cell + member.x * kStep,
+                  cell_z * cell + member.z * kStep);
+}
+
 void Bot::on_cell_healed(base::Instant now, base::Instant flipped) {
   worker_.stats_.heal_us.record(micros(now - flipped));
   if (now - flipped > kHealLimit) bump(worker_.stats_.flips_late);
@@ -291,6 +307,10 @@ void Bot::move(base::Instant due) {
     // The first one only asks where the player stands.
     client_->send_move(m);
     client_->audit(due);
+    if (observer_) {
+      const base::Instant now = monotonic_now();
+      observer_->look_around(now, worker_.measuring(now - base::seconds(1)), s);
+    }
   }
   if (!limited()) bump(s.moves_sent);
   if (worker_.measuring(due)) s.lag_us.record(micros(monotonic_now() - due));
