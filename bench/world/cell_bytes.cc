@@ -4,8 +4,10 @@
 // count it by part. Everything a client is sent of the world is in it, with the headers of the
 // WebSocket message, its frame and its envelope; answers to its own input are not.
 //
-// cell-bytes [--scene NAME] [--seconds N] [--late SHARE] [--trace FILE] [--json]
-//            [--keyframes DIR]   writes keyframes there, for a compressor to be tried on
+// cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] [--late SHARE]
+//            [--cell-size METRES] [--trace FILE] [--keyframes DIR] [--json]
+// --late: share of inputs that come a tick late. --crowd: interest.crowd_entities. --keyframes:
+// writes keyframes there, for a compressor to be tried on.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -26,11 +28,15 @@ namespace {
 constexpr uint32_t kTicksPerSecond = 60;
 constexpr uint32_t kInputEvery = 3;  // ticks: 20 Hz
 constexpr uint32_t kDecoders = 24;   // watchers that decode
+constexpr uint32_t kNearest = 20;
 
 struct Decoder final : wire::CellImage::Listener {
   void on_enter(const wire::CellImage::Member&) override {}
   void on_leave(const wire::CellImage::Member&, const wire::CellLeave&) override {}
-  void on_change(const wire::CellImage::Member&) override { ++updates; }
+  void on_change(const wire::CellImage::Member& member) override {
+    ++updates;
+    if (member.id < told.size()) ++told[member.id];
+  }
 
   void take(const ChunkList& chunks, uint32_t tick) {
     if (chunks.bytes == 0) return;
@@ -101,6 +107,8 @@ struct Decoder final : wire::CellImage::Listener {
     std::ofstream(path + ".columns", std::ios::binary) << ids << names << x << z << rest;
   }
 
+  std::vector<uint32_t> told;  // by entity id, in this second
+  uint64_t near_updates = 0, near_seconds = 0, seen = 0, looks = 0;
   std::string keyframes_to;
   std::map<std::pair<int, int>, wire::CellImage> images;
   wire::CellTally tally;
@@ -110,17 +118,20 @@ struct Decoder final : wire::CellImage::Listener {
 
 class Run final : public SliceEvents, public InterestEvents, public PublicationSink {
  public:
-  Run(const bench::Scene& scene, const std::string& trace, double late)
-      : movement_(scene, trace),
+  Run(const bench::Scene& scene, const std::string& trace, double late, uint64_t seed,
+      uint32_t crowd, float cell_size)
+      : movement_(scene, trace, seed),
         walkers_(scene.walkers),
-        config_(config_for(scene.walkers)),
+        config_(config_for(scene.walkers, crowd, cell_size)),
         scale_(config_),
         slice_(config_, {0}),
         interest_(config_, scene.walkers + 1, 4096),
         positions_(scene.walkers),
         decoders_(std::min(scene.walkers, kDecoders)),
         late_(scene.walkers),
-        late_share_(late) {
+        late_share_(late),
+        prng_(seed + 3) {
+    for (Decoder& d : decoders_) d.told.resize(walkers_ + 1);
     for (uint32_t i = 0; i < walkers_; ++i) {
       positions_[i] = steps_of(movement_.place(i));
       char name[40];
@@ -156,11 +167,34 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
       interest_.update_budget(w, {tick_ * 50 / 3, sent_, 0});
       interest_.gather(w, tick_, chunks, world);
       bytes += chunks.bytes;
-      if (w * decoders_.size() % walkers_ < decoders_.size()) decoder_of(w).take(chunks, tick_);
+      if (decodes(w)) decoder_of(w).take(chunks, tick_);
     }
     published_.clear();
+    if (tick_ % kTicksPerSecond == 0) look_around();
     ++tick_;
   }
+  // How often each decoder was told of those who stand nearest to it, and of how many at all.
+  void look_around() {
+    std::vector<std::pair<int64_t, uint32_t>> order(walkers_);
+    for (uint32_t w = 0; w < walkers_; ++w) {
+      if (!decodes(w)) continue;
+      Decoder& d = decoder_of(w);
+      for (uint32_t i = 0; i < walkers_; ++i) {
+        order[i] = {square(positions_[i][0] - positions_[w][0]) +
+                        square(positions_[i][2] - positions_[w][2]),
+                    i + 1};
+        d.seen += d.told[i + 1] != 0;
+      }
+      ++d.looks;
+      const size_t near = std::min<size_t>(kNearest, walkers_ - 1);
+      std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(near) + 1,
+                        order.end());
+      for (size_t n = 1; n <= near; ++n) d.near_updates += d.told[order[n].second];
+      d.near_seconds += near;
+      std::fill(d.told.begin(), d.told.end(), 0);
+    }
+  }
+  bool decodes(uint32_t w) const { return w * decoders_.size() % walkers_ < decoders_.size(); }
   Decoder& decoder_of(uint32_t w) { return decoders_[w * decoders_.size() / walkers_]; }
   const std::vector<Decoder>& decoders() const { return decoders_; }
   void dump_keyframes(const std::string& to) {
@@ -171,6 +205,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
     bytes = 0;
     for (Decoder& d : decoders_) {
       d.tally = {};
+      d.near_updates = d.near_seconds = d.seen = d.looks = 0;
       d.updates = d.messages = d.carrier = d.frames = d.envelopes = d.heads = 0;
     }
   }
@@ -191,10 +226,15 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   void publish(base::ShardId, const Publication& p) override { published_.push_back(p); }
 
  private:
-  static WorldConfig config_for(uint32_t walkers) {
+  static WorldConfig config_for(uint32_t walkers, uint32_t crowd, float cell_size) {
     WorldConfig config;
     config.entities = walkers;
     config.cells = 4096;
+    config.crowd_entities = crowd;
+    config.cell_size = cell_size;
+    config.view_distance = std::min(config.view_distance, kViewCellsMax * cell_size);
+    config.half_rate_distance = std::min(config.half_rate_distance, config.view_distance);
+    config.quarter_rate_distance = std::min(config.quarter_rate_distance, config.view_distance);
     return config;
   }
   Steps3 steps_of(const bench::Place& p) const {
@@ -225,7 +265,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   std::vector<Decoder> decoders_;
   std::vector<uint8_t> late_;  // 1: an input comes in this tick; 2: in the next
   double late_share_;
-  base::Prng prng_{3};
+  base::Prng prng_;
   uint32_t sent_ = 0;
   uint32_t tick_ = 1;
   std::vector<Publication> published_;
@@ -239,7 +279,10 @@ constexpr bench::Scene kScenes[] = {
     {"jostle-300", "jostle", 300, 30, 1.4},   // 300 in one place, pushed about
     {"walkers-300", "turns", 300, 300, 1.4},  // a street
     {"walkers-50", "turns", 50, 1000, 1.4},   // hardly anybody
-    {"sumo-300", "trace", 300, 60, 1.4},      // bench/world/sumo_trace
+    {"camp-2500", "targets", 2500, 60, 3},
+    {"camp-5000", "targets", 5000, 60, 3},
+    {"festival-4000", "turns", 4000, 200, 1.4},
+    {"sumo-300", "trace", 300, 60, 1.4},  // bench/world/sumo_trace
 };
 
 double per(uint64_t bits, uint64_t n) {
@@ -247,8 +290,9 @@ double per(uint64_t bits, uint64_t n) {
 }
 
 bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std::string& trace,
-             const std::string& keyframes, bool json) {
-  Run run(scene, trace, late);
+             const std::string& keyframes, uint64_t seed, uint32_t crowd, float cell_size,
+             bool json) {
+  Run run(scene, trace, late, seed, crowd, cell_size);
   if (!run.loaded()) return true;
   run.dump_keyframes(keyframes);
   for (uint32_t t = 0; t < 4 * kTicksPerSecond; ++t) run.turn();
@@ -256,6 +300,10 @@ bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std
   for (uint32_t t = 0; t < seconds * kTicksPerSecond; ++t) run.turn();
   Decoder sum;
   for (const Decoder& d : run.decoders()) {
+    sum.near_updates += d.near_updates;
+    sum.near_seconds += d.near_seconds;
+    sum.seen += d.seen;
+    sum.looks += d.looks;
     sum.updates += d.updates;
     sum.messages += d.messages;
     sum.wrong += d.wrong;
@@ -326,6 +374,15 @@ bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std
                 per(sum.tally.delta_bits[l], std::max<uint64_t>(1, sum.tally.changes[l])));
   }
   const InterestCounters& c = run.interest().counters();
+  std::printf(
+      "\n  told of %.0f others in a second, of the %u nearest %.1f times; views shrunk %llu, grown "
+      "%llu",
+      static_cast<double>(sum.seen) / static_cast<double>(std::max<uint64_t>(1, sum.looks)),
+      kNearest,
+      static_cast<double>(sum.near_updates) /
+          static_cast<double>(std::max<uint64_t>(1, sum.near_seconds)),
+      static_cast<unsigned long long>(c.views_shrunk),
+      static_cast<unsigned long long>(c.views_grown));
   std::printf("\n  left out %llu, stale %llu, cut %llu, raised %llu, lowered %llu\n",
               static_cast<unsigned long long>(c.frames_left_out),
               static_cast<unsigned long long>(c.cells_stale),
@@ -341,6 +398,9 @@ int run_main(int argc, char** argv) {
   std::string keyframes;
   uint32_t seconds = 10;
   double late = 0.1;
+  uint64_t seed = 0;
+  uint32_t crowd = 0;
+  float cell_size = 64;
   bool json = false;
   for (int i = 1; i < argc; ++i) {
     const bool more = i + 1 < argc;
@@ -350,6 +410,12 @@ int run_main(int argc, char** argv) {
       only = argv[++i];
     } else if (more && std::strcmp(argv[i], "--seconds") == 0) {
       seconds = static_cast<uint32_t>(std::max(1, std::atoi(argv[++i])));
+    } else if (more && std::strcmp(argv[i], "--seed") == 0) {
+      seed = std::strtoull(argv[++i], nullptr, 10);
+    } else if (more && std::strcmp(argv[i], "--crowd") == 0) {
+      crowd = static_cast<uint32_t>(std::max(0, std::atoi(argv[++i])));
+    } else if (more && std::strcmp(argv[i], "--cell-size") == 0) {
+      cell_size = static_cast<float>(std::atof(argv[++i]));
     } else if (more && std::strcmp(argv[i], "--late") == 0) {
       late = std::atof(argv[++i]);
     } else if (more && std::strcmp(argv[i], "--keyframes") == 0) {
@@ -358,7 +424,8 @@ int run_main(int argc, char** argv) {
       trace = argv[++i];
     } else {
       std::fprintf(stderr,
-                   "usage: cell-bytes [--scene NAME] [--seconds N] [--late SHARE] [--trace FILE] "
+                   "usage: cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] "
+                   "[--late SHARE] [--cell-size METRES] [--trace FILE] [--keyframes DIR] "
                    "[--json]\n");
       return 2;
     }
@@ -366,7 +433,7 @@ int run_main(int argc, char** argv) {
   bool good = true;
   for (const bench::Scene& scene : kScenes) {
     if (only.empty() || only == scene.name)
-      good &= measure(scene, seconds, late, trace, keyframes, json);
+      good &= measure(scene, seconds, late, trace, keyframes, seed, crowd, cell_size, json);
   }
   return good ? 0 : 1;
 }

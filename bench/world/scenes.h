@@ -29,8 +29,8 @@ struct Scene {
 
 class Movement {
  public:
-  Movement(const Scene& scene, const std::string& trace)
-      : scene_(scene), prng_(scene.walkers * 31u + 7), walkers_(scene.walkers) {
+  Movement(const Scene& scene, const std::string& trace, uint64_t seed)
+      : scene_(scene), prng_(scene.walkers * 31u + 7 + seed * 7919), walkers_(scene.walkers) {
     for (Walker& w : walkers_) {
       w.at = anywhere();
       w.target = anywhere();

@@ -151,6 +151,13 @@ uint32_t Shard::write_world_head(base::MutableBytes out, uint32_t shared, uint32
   return writer.finish();
 }
 
+// INTEREST_UPDATE that says how far the client sees now.
+uint32_t Shard::write_view_distance(base::MutableBytes out, float metres, base::UnixMs unix_ms) {
+  wire::MessageWriter writer(out, {wire::MessageType::kInterestUpdate, unix_ms});
+  writer.payload().number(3, metres);
+  return writer.finish();
+}
+
 // Head of a CELL_FRAME whose frames are `shared` bytes. Its tick is time enough: no timestamp.
 uint32_t Shard::write_cells_head(base::MutableBytes out, uint32_t shared, uint32_t tick) {
   wire::MessageWriter writer(out, {.type = wire::MessageType::kCellFrame});

@@ -39,6 +39,7 @@
 #include "wire/messages.h"
 #include "world/directory.h"
 #include "world/interest.h"
+#include "world/load_governor.h"
 #include "world/world_slice.h"
 
 namespace tidegate::shard {
@@ -178,6 +179,7 @@ class Shard final : net::ConnectionHandler,
   uint32_t write_ack(base::MutableBytes out, Player& player, base::UnixMs unix_ms);
   uint32_t write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms);
   uint32_t write_cells_head(base::MutableBytes out, uint32_t shared, uint32_t tick);
+  uint32_t write_view_distance(base::MutableBytes out, float metres, base::UnixMs unix_ms);
   uint32_t write_world_head(base::MutableBytes out, uint32_t shared, uint32_t tick,
                             base::UnixMs unix_ms);
 
@@ -237,6 +239,9 @@ class Shard final : net::ConnectionHandler,
   net::Endpoint endpoint_;
   world::WorldSlice slice_;
   world::InterestTable interest_;
+  world::LoadGovernor governor_;
+  uint32_t flush_from_ = 0;  // the slot whose flush comes first
+  base::Duration work_{};    // for the tick that runs
   world::Directory directory_;
   Identities identities_;
   mem::MappedArray<Player> players_;

@@ -13,6 +13,11 @@ namespace tidegate::shard {
 using mailbox::read_message;
 using metrics::Counter;
 
+namespace {
+// WebSocket header, frame, envelope and head of one CELL_FRAME.
+constexpr uint32_t kHeadBytesMax = 64;
+}  // namespace
+
 bool Shard::advance_tick() {
   if (barrier_.simulate_due(now_)) {
     run_simulate();
@@ -49,7 +54,8 @@ void Shard::run_simulate() {
     outbox_.post(to, mailbox::SimulationDone{tick, 0, started.ns});
   }
   barrier_.simulated();
-  counters_.record(metrics::Timing::kSimulate, io_.now() - started);
+  work_ = io_.now() - started;
+  counters_.record(metrics::Timing::kSimulate, work_);
 }
 
 void Shard::run_encode() {
@@ -59,16 +65,34 @@ void Shard::run_encode() {
   slice_.encode(tick, io_.unix_ms(), *this);
   for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick});
   barrier_.encoded();
-  counters_.record(metrics::Timing::kEncode, io_.now() - started);
+  const base::Duration took = io_.now() - started;
+  work_ = work_ + took;
+  counters_.record(metrics::Timing::kEncode, took);
 }
 
 void Shard::run_flush() {
   const uint32_t tick = barrier_.tick();
   const base::Instant started = io_.now();
+  uint64_t keyframe_bytes = 0;
   if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
-    for (uint32_t slot = 0; slot < players_end_; ++slot) {
-      if (players_[slot].session != 0 && endpoint_.is_open(slot)) flush_player(slot, tick, unix_ms);
+    // What sockets do not take must find room in the backlogs.
+    const uint64_t room = endpoint_.backlog_room();
+    interest_.begin_flush(std::clamp<uint64_t>(room / 2, 1, governor_.keyframe_bytes()), room / 4,
+                          governor_.ceiling());
+    const auto flush_from = [&](uint32_t from, uint32_t to) {
+      for (uint32_t slot = from; slot < to; ++slot) {
+        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+        flush_player(slot, tick, unix_ms);
+      }
+    };
+    const uint32_t first = std::min(flush_from_, players_end_);
+    flush_from(first, players_end_);
+    flush_from(0, first);
+    keyframe_bytes = interest_.keyframe_bytes();
+    // Who was put off comes first the next time.
+    if (interest_.first_put_off() != world::InterestTable::kNoWatcher) {
+      flush_from_ = interest_.first_put_off();
     }
     publications_ = 0;
     answers_due_ = false;
@@ -82,7 +106,9 @@ void Shard::run_flush() {
   counters_.add(Counter::kTicks, 1);
   counters_.add(Counter::kTickOverruns, barrier_.slips() - slips);
   published_tick_.store(tick, std::memory_order_relaxed);
-  counters_.record(metrics::Timing::kFlush, io_.now() - started);
+  const base::Duration took = io_.now() - started;
+  governor_.note(work_ + took, keyframe_bytes);
+  counters_.record(metrics::Timing::kFlush, took);
 }
 
 void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
@@ -111,6 +137,10 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     own += write_move_ack(personal.subspan(own), player, unix_ms);
   }
   if (player.inbound.ack_owed()) own += write_ack(personal.subspan(own), player, unix_ms);
+  float view = 0;
+  if (interest_.watching(slot) && interest_.take_view_change(slot, &view)) {
+    own += write_view_distance(personal.subspan(own), view, unix_ms);
+  }
   if (gathered == world::Gathered::kWorld) {
     const uint32_t head = write_world_head(personal.subspan(own), world.bytes, tick, unix_ms);
     own += head;
@@ -120,6 +150,11 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     if (session::may_change(player.state, session::State::kConnected)) {
       set_state(slot, session::State::kConnected);
     }
+  }
+  if (chunks.bytes + world.bytes != 0) {
+    const uint32_t shared = chunks.bytes + world.bytes;
+    // A message takes 12 KiB of chunks at least when it is cut.
+    endpoint_.expect_output(slot, own + shared + kHeadBytesMax * (2 + shared / (12 * 1024)));
   }
   uint32_t total = own + (gathered == world::Gathered::kWorld ? world.bytes : 0);
   base::Bytes head{personal_.data(), own};

@@ -79,6 +79,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
   } else if (rebased_) {
     cells_.lose_anchor(cell);
   }
+  p.members = cell.members;
   for (uint64_t readers = readers_of(cell, p, events); readers != 0; readers &= readers - 1) {
     sink.publish({static_cast<uint16_t>(__builtin_ctzll(readers))}, p);
     ++counters_.publications;

@@ -69,6 +69,7 @@ struct Publication {
   uint8_t flags = 0;         // PublicationFlag
   uint8_t unused = 0;
   uint32_t crossing_count = 0;
+  uint32_t members = 0;         // of the cell, at the end of this tick
   ChunkSpan packed_chain;       // next frame of the chain
   ChunkSpan packed_layer;       // the tick's frame of a layer
   ChunkSpan packed_keyframe;    // the whole cell as of the end of this tick

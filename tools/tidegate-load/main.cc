@@ -101,15 +101,16 @@ int main(int argc, char** argv) {
   app.add_option("--slow-rate", o.slow_rate, "bytes a second")->capture_default_str();
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
-  app.add_option("--decoders", o.decoders,
-                 "so many bots decode their packed state, the rest only counts its bytes; 0: all")
-      ->capture_default_str();
   app.add_option("--observers", o.observers,
                  "so many bots measure rate and age of the 20 nearest and of the others (packed)")
       ->capture_default_str();
   app.add_option("--cell-size", o.cell_size, "metres, world.cell_size of the server")
       ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
+  app.add_option("--picture-every", o.picture_every,
+                 "each n-th bot decodes and checks what it is shown; the others count bytes")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000000u));
   app.add_option("--report-every", o.report_every,
                  "seconds between two checksums that a bot sends of cells that agree; 0: none")
       ->capture_default_str();

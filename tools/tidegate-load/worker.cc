@@ -45,9 +45,7 @@ bool Bot::open(base::Instant intended) {
   config.view_distance = o.view_distance;
   config.max_bytes_per_second = o.budget;
   config.echo = o.mode == Mode::kEcho;
-  // Decoders and observers are spread over the worker processes.
-  const uint32_t every = o.decoders == 0 ? 1 : std::max(1U, o.bots / o.decoders);
-  config.blind = o.mode != Mode::kEcho && number_ % every != 0;
+  config.keeps_picture = number_ % o.picture_every == 0;
   config.report_interval = base::nanoseconds(static_cast<int64_t>(o.report_every * 1e9));
   if (!config.echo) {
     crypto::MintClaims claims;
@@ -58,8 +56,9 @@ bool Bot::open(base::Instant intended) {
     claims.expires_at = claims.issued_at + 24 * 3600;
     config.token = crypto::mint(o.secret, claims);
   }
-  if (o.observers != 0 && !config.blind &&
-      number_ / every % std::max(1U, o.bots / every / o.observers) == 0) {
+  const uint32_t pictures = std::max(1U, o.bots / o.picture_every);
+  if (o.observers != 0 && config.keeps_picture &&
+      number_ / o.picture_every % std::max(1U, pictures / o.observers) == 0) {
     observer_ = std::make_unique<Observer>(o.user_prefix + std::to_string(number_));
   }
   client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
