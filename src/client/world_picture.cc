@@ -14,6 +14,7 @@ namespace {
 // Of InterestUpdate.
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
+constexpr uint32_t kViewDistance = 3;
 
 uint64_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name) | 1; }
 
@@ -191,6 +192,9 @@ void WorldPicture::apply_zone_update(base::Bytes payload) {
 void WorldPicture::apply_interest_update(base::Bytes payload) {
   PbReader reader(payload);
   while (reader.next()) {
+    if (reader.field() == kViewDistance && reader.is(WireType::kFixed32)) {
+      view_distance_ = reader.number();
+    }
     if (reader.field() != kEnteredView && reader.field() != kExitedView) continue;
     if (!reader.is(WireType::kBytes)) {
       ++counters_.malformed;
@@ -253,6 +257,7 @@ void WorldPicture::clear() {
   flips_.clear();
   echoes_.clear();
   entities_.clear();
+  view_distance_ = 0;
 }
 
 size_t WorldPicture::entity_count() const {

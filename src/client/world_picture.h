@@ -79,6 +79,9 @@ class WorldPicture final : wire::CellImage::Listener {
   // True when the last message ended a tick: no cell is half told.
   bool at_rest() const { return at_rest_; }
 
+  // How far the client sees, as last told; 0: as far as it asked for.
+  float view_distance() const { return view_distance_; }
+
   const PictureCounters& counters() const { return counters_; }
   // Entities in view: packed cells' members, or protobuf entities.
   size_t entity_count() const;
@@ -107,6 +110,7 @@ class WorldPicture final : wire::CellImage::Listener {
   std::unordered_map<uint32_t, wire::CellImage> cells_;   // by packed cell key
   std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
   std::vector<uint32_t> entered_;  // sampled ids that came by deltas of this tick
+  float view_distance_ = 0;
   bool in_delta_ = false;
   uint32_t tick_ = 0;      // of the last cell frame
   uint32_t applying_ = 0;  // packed key of the cell whose frame is applied
