@@ -82,7 +82,7 @@ void Client::on_message(base::Instant now, base::MutableBytes message) {
     }
     on_envelope(now, envelope);
   }
-  picture_.end_message(message.size());
+  if (config_.keeps_picture) picture_.end_message(message.size());
 }
 
 void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
@@ -111,18 +111,18 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
     }
     case MessageType::kWorldState:
       events_.on_world_payload(now, message.type, message.payload);
-      picture_.apply_world_state(message.payload);
+      if (config_.keeps_picture) picture_.apply_world_state(message.payload);
       set_state(ClientState::kInWorld);
       break;
     case MessageType::kZoneUpdate:
       events_.on_world_payload(now, message.type, message.payload);
-      picture_.apply_zone_update(message.payload);
+      if (config_.keeps_picture) picture_.apply_zone_update(message.payload);
       break;
     case MessageType::kInterestUpdate:
-      picture_.apply_interest_update(message.payload);
+      if (config_.keeps_picture) picture_.apply_interest_update(message.payload);
       break;
     case MessageType::kCellFrame:
-      picture_.apply_cell_frame(message.payload);
+      if (config_.keeps_picture) picture_.apply_cell_frame(message.payload);
       if (state_ == ClientState::kAuthenticated) set_state(ClientState::kInWorld);
       break;
     case MessageType::kMoveAck: {

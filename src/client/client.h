@@ -45,6 +45,8 @@ struct ClientConfig {
   uint32_t max_bytes_per_second = 0;  // asked of the server; 0: its own choice
   // Between two checksums sent of cells that agree, one cell after the other; 0: none are sent.
   base::Duration report_interval = base::seconds(10);
+  // False: state is counted, not decoded; the client's memory then does not grow with the world.
+  bool keeps_picture = true;
   bool echo = false;  // plain WebSocket: no tidegate messages are spoken
 };
 

@@ -101,6 +101,7 @@ struct Config {
     float full_rate_distance = 24.0F;      // metres
     float half_rate_distance = 40.0F;      // metres
     float quarter_rate_distance = 100.0F;  // metres
+    bool adaptive = true;                  // lower rates for all while a shard is overloaded
   } interest;
 
   // What a client may be sent.

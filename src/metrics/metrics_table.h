@@ -48,6 +48,10 @@
     "Cell updates that a client's budget left out")                                                \
   X(kCellsStale, "tidegate_cells_stale_total",                                                     \
     "Cells that begin again with a keyframe because the budget left a layer 0 out")                \
+  X(kKeyframesPutOff, "tidegate_keyframes_put_off_total",                                          \
+    "Times that a client waited for its first image of a cell, for want of time or memory")        \
+  X(kRatesLowered, "tidegate_rates_lowered_total",                                                 \
+    "Times that all clients of a shard went down a level because its ticks took too long")         \
   X(kCellsCut, "tidegate_cells_cut_total",                                                         \
     "Times that a client's farthest cells were dropped for want of budget")                        \
   X(kSlowNoLayer3, "tidegate_slow_skip_layer3_total", "Slow readers: to half rate at most")        \
@@ -111,6 +115,10 @@
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
+  X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
+    "Highest level of any cell: 3 each tick, 2 half, 1 a quarter, 0 an eighth of them")     \
+  X(kKeyframeBytesMax, "tidegate_keyframe_bytes_per_tick",                                  \
+    "What first images of cells may take of one tick")                                      \
   X(kBacklogBytesMax, "tidegate_backlog_bytes_max", "Most that ever waited for one reader") \
   X(kOutboxBytes, "tidegate_outbox_bytes", "Bytes that wait in front of full rings")        \
   X(kMemoryReserved, "tidegate_memory_reserved_bytes", "Memory taken at start by limits")   \

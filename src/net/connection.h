@@ -88,7 +88,8 @@ struct Cold {
   uint16_t peer_port = 0;
   uint16_t backlog_tail_used = 0;  // bytes used in the last backlog block
   uint32_t backlog_tail = kNone;
-  uint32_t backlog_head_used = 0;  // bytes of the first backlog block already sent
+  uint16_t backlog_head_used = 0;  // bytes of the first backlog block already sent
+  uint16_t burst_kib = 0;          // that the backlog may be larger, see Endpoint::expect_output
   // Times are whole seconds of the endpoint's clock, modulo 65536.
   uint16_t input_since_s = 0;    // the incomplete frame began; valid while Hot::input is held
   uint16_t backlog_since_s = 0;  // the socket last took a byte; valid while there is a backlog

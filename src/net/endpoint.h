@@ -106,6 +106,9 @@ class Endpoint {
   // valid until flush() returns. `total` is the sum of all sizes.
   void send_gathered(uint32_t slot, protocol::Opcode opcode, base::Bytes own, const iovec* parts,
                      uint32_t count, uint32_t total);
+  // What this turn appends is so much and belongs together, such as the first image of a crowd: an
+  // empty backlog takes it whole, also above backlog_bytes. Before the first of it is appended.
+  void expect_output(uint32_t slot, uint32_t bytes);
   // Shared bytes that already carry a WebSocket header.
   void send_framed(uint32_t slot, const uint8_t* data, uint32_t size, uint32_t messages);
 
@@ -129,6 +132,11 @@ class Endpoint {
   uint32_t slots_used() const { return slots_used_; }
   base::Instant now() const { return now_; }
   uint32_t now_ms() const { return now_ms_; }
+  // What all backlogs together can still take.
+  uint64_t backlog_room() const {
+    return uint64_t{backlog_blocks_.count() - backlog_blocks_.in_use()} *
+           backlog_blocks_.block_bytes();
+  }
   uint64_t memory_bytes() const;
 
  private:

@@ -113,6 +113,14 @@ void Endpoint::send_gathered(uint32_t slot, protocol::Opcode opcode, base::Bytes
   ++cold_[slot].messages_out;
 }
 
+void Endpoint::expect_output(uint32_t slot, uint32_t bytes) {
+  if (rows_[slot].backlog_bytes != 0) return;
+  const uint32_t fits = config_.backlog_bytes / 4 * 3;  // with room for what comes behind it
+  const uint32_t more = bytes > fits ? bytes - fits : 0;
+  const auto kib = static_cast<uint16_t>(std::min((more + 1023) / 1024, 0xffffu));
+  if (cold_[slot].burst_kib != kib) cold_[slot].burst_kib = kib;
+}
+
 void Endpoint::send_framed(uint32_t slot, const uint8_t* data, uint32_t size, uint32_t messages) {
   if (!is_open(slot)) return;
   if (speaks_deflate(slot) && messages == 1 && send_framed_deflated(slot, data, size)) [[unlikely]]
@@ -200,7 +208,8 @@ void Endpoint::on_short_send(const io::ShortSend& shortage) {
 
 void Endpoint::keep_output(uint32_t slot, uint32_t already_sent) {
   Hot& row = rows_[slot];
-  if (row.backlog_bytes + (row.output_bytes - already_sent) > config_.backlog_bytes) {
+  const uint32_t most = config_.backlog_bytes + cold_[slot].burst_kib * 1024u;
+  if (row.backlog_bytes + (row.output_bytes - already_sent) > most) {
     // The peer reads too slowly; its bytes are not kept and a close frame would not reach it.
     counters_.add(metrics::Counter::kBacklogOverflow, 1);
     row.cause = CloseCause::kSlowConsumer;
@@ -301,7 +310,7 @@ void Endpoint::drain_backlog(uint32_t slot) {
     const uint32_t end =
         block == cold.backlog_tail ? cold.backlog_tail_used : backlog_blocks_.block_bytes();
     const uint32_t n = std::min(taken, end - cold.backlog_head_used);
-    cold.backlog_head_used += n;
+    cold.backlog_head_used = static_cast<uint16_t>(cold.backlog_head_used + n);
     taken -= n;
     if (cold.backlog_head_used == end) {
       row.backlog = block == cold.backlog_tail ? kNone : backlog_next_[block];

@@ -62,6 +62,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.full_rate_distance = config.interest.full_rate_distance;
   w.half_rate_distance = config.interest.half_rate_distance;
   w.quarter_rate_distance = config.interest.quarter_rate_distance;
+  w.adaptive = config.interest.adaptive;
   w.budget.bytes_per_second = config.budget.bytes_per_second;
   w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
   // The rest of what may wait is for own state and events.

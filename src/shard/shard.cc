@@ -27,6 +27,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       endpoint_(config.endpoint, io, *this, counters),
       slice_(config.world, {static_cast<uint16_t>(config.index)}),
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
+      governor_(config.world.tick_rate, config.world.adaptive),
       directory_(config.world.entities),
       identities_(endpoint_.slots()),
       players_(endpoint_.slots()),
@@ -237,6 +238,10 @@ void Shard::update_gauges() {
   counters_.set(Counter::kLevelsLowered, interest.levels_lowered);
   counters_.set(Counter::kFramesLeftOut, interest.frames_left_out);
   counters_.set(Counter::kCellsStale, interest.cells_stale);
+  counters_.set(Counter::kKeyframesPutOff, interest.keyframes_put_off);
+  counters_.set(Counter::kRatesLowered, governor_.lowered());
+  counters_.set(Gauge::kRateCeiling, governor_.ceiling());
+  counters_.set(Gauge::kKeyframeBytesMax, governor_.keyframe_bytes());
   counters_.set(Counter::kCellsCut, interest.cells_cut);
   const auto rung = [&](world::Rung r) { return interest.rungs[static_cast<uint32_t>(r)]; };
   counters_.set(Counter::kSlowNoLayer3, rung(world::Rung::kNoLayer3));

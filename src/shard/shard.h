@@ -39,6 +39,7 @@
 #include "wire/messages.h"
 #include "world/directory.h"
 #include "world/interest.h"
+#include "world/load_governor.h"
 #include "world/world_slice.h"
 
 namespace tidegate::shard {
@@ -236,6 +237,9 @@ class Shard final : net::ConnectionHandler,
   net::Endpoint endpoint_;
   world::WorldSlice slice_;
   world::InterestTable interest_;
+  world::LoadGovernor governor_;
+  uint32_t flush_from_ = 0;  // the slot whose flush comes first
+  base::Duration work_{};    // for the tick that runs
   world::Directory directory_;
   Identities identities_;
   mem::MappedArray<Player> players_;

@@ -49,7 +49,8 @@ void Shard::run_simulate() {
     outbox_.post(to, mailbox::SimulationDone{tick, 0, started.ns});
   }
   barrier_.simulated();
-  counters_.record(metrics::Timing::kSimulate, io_.now() - started);
+  work_ = io_.now() - started;
+  counters_.record(metrics::Timing::kSimulate, work_);
 }
 
 void Shard::run_encode() {
@@ -59,16 +60,34 @@ void Shard::run_encode() {
   slice_.encode(tick, io_.unix_ms(), *this);
   for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick});
   barrier_.encoded();
-  counters_.record(metrics::Timing::kEncode, io_.now() - started);
+  const base::Duration took = io_.now() - started;
+  work_ = work_ + took;
+  counters_.record(metrics::Timing::kEncode, took);
 }
 
 void Shard::run_flush() {
   const uint32_t tick = barrier_.tick();
   const base::Instant started = io_.now();
+  uint64_t keyframe_bytes = 0;
   if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
-    for (uint32_t slot = 0; slot < players_end_; ++slot) {
-      if (players_[slot].session != 0 && endpoint_.is_open(slot)) flush_player(slot, tick, unix_ms);
+    // What sockets do not take must find room in the backlogs.
+    const uint64_t room = endpoint_.backlog_room();
+    interest_.begin_flush(std::clamp<uint64_t>(room / 2, 1, governor_.keyframe_bytes()), room / 4,
+                          governor_.ceiling());
+    const auto flush_from = [&](uint32_t from, uint32_t to) {
+      for (uint32_t slot = from; slot < to; ++slot) {
+        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+        flush_player(slot, tick, unix_ms);
+      }
+    };
+    const uint32_t first = std::min(flush_from_, players_end_);
+    flush_from(first, players_end_);
+    flush_from(0, first);
+    keyframe_bytes = interest_.keyframe_bytes();
+    // Who was put off comes first the next time.
+    if (interest_.first_put_off() != world::InterestTable::kNoWatcher) {
+      flush_from_ = interest_.first_put_off();
     }
     publications_ = 0;
     answers_due_ = false;
@@ -82,7 +101,9 @@ void Shard::run_flush() {
   counters_.add(Counter::kTicks, 1);
   counters_.add(Counter::kTickOverruns, barrier_.slips() - slips);
   published_tick_.store(tick, std::memory_order_relaxed);
-  counters_.record(metrics::Timing::kFlush, io_.now() - started);
+  const base::Duration took = io_.now() - started;
+  governor_.note(work_ + took, keyframe_bytes);
+  counters_.record(metrics::Timing::kFlush, took);
 }
 
 void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
@@ -120,6 +141,9 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     if (session::may_change(player.state, session::State::kConnected)) {
       set_state(slot, session::State::kConnected);
     }
+  }
+  if (chunks.bytes + world.bytes != 0) {
+    endpoint_.expect_output(slot, own + chunks.bytes + world.bytes);
   }
   uint32_t total = own + (gathered == world::Gathered::kWorld ? world.bytes : 0);
   base::Bytes head{personal_.data(), own};

@@ -26,9 +26,10 @@ int64_t square(int64_t v) { return v * v; }
 
 // Highest level for a cell that has the level `now`.
 uint8_t InterestTable::level_cap(const Watcher& w, uint8_t now) const {
-  if (w.budget.rung() >= Rung::kNoLayer2) return 1;
-  if (w.budget.rung() >= Rung::kNoLayer3) return kFullLevel - 1;
-  return (w.state & kCapped) != 0 && now < kFullLevel ? kFullLevel - 1 : kFullLevel;
+  if (w.budget.rung() >= Rung::kNoLayer2) return std::min<uint8_t>(1, ceiling_);
+  if (w.budget.rung() >= Rung::kNoLayer3) return std::min<uint8_t>(kFullLevel - 1, ceiling_);
+  const bool capped = (w.state & kCapped) != 0 && now < kFullLevel;
+  return std::min<uint8_t>(capped ? kFullLevel - 1 : kFullLevel, ceiling_);
 }
 
 // Square of the distance beyond which cells are off.
@@ -79,6 +80,15 @@ void InterestTable::end_gather(Watcher& w) {
   note_limited(w);
 }
 
+void InterestTable::begin_flush(uint64_t keyframe_bytes, uint64_t queued_bytes, uint8_t ceiling) {
+  keyframe_bytes_ = 0;
+  keyframe_bytes_max_ = keyframe_bytes;
+  queued_room_ = static_cast<int64_t>(queued_bytes);
+  first_put_off_ = kNoWatcher;
+  ceiling_changed_ = ceiling != ceiling_;
+  ceiling_ = ceiling;
+}
+
 Rung InterestTable::update_budget(uint32_t watcher, const QueueSample& queue) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
@@ -87,7 +97,7 @@ Rung InterestTable::update_budget(uint32_t watcher, const QueueSample& queue) {
   for (auto r = static_cast<uint32_t>(before) + 1; r <= static_cast<uint32_t>(rung); ++r) {
     ++counters_.rungs[r];
   }
-  bool decide_anew = rung != before;
+  bool decide_anew = rung != before || ceiling_changed_;
   const bool less = w.cut_steps != kNoCut || (w.state & kCapped) != 0;
   if (rung >= Rung::kOwnOnly && (w.state & kIsPacked) != 0) {
     for (uint32_t i = 0; i < w.count; ++i) lose(w, i);
@@ -139,14 +149,24 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
 // Cells whose frames of this tick are left out, as bits.
 uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
   int64_t tokens = w.budget.tokens();
+  const bool queued = !w.budget.idle();
   int64_t room = w.budget.room();
+  if (queued) room = std::min(room, queued_room_);
   int64_t total = 0;
+  uint64_t joining = 0;
   bool needed = false;
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
-    if (p != nullptr) total += due_bytes(w, i, *p, &needed);
+    if (p == nullptr) continue;
+    const uint32_t bytes = due_bytes(w, i, *p, &needed);
+    total += bytes;
+    if ((w.joining >> i & 1) != 0) joining += bytes;
   }
-  if (total <= room && total <= tokens) return 0;
+  if (total <= room && total <= tokens && (joining == 0 || !keyframes_spent())) {
+    keyframe_bytes_ += joining;
+    if (queued) queued_room_ -= total;
+    return 0;
+  }
 
   Wanted wanted[kActiveCellsMax];
   uint32_t count = 0;
@@ -171,14 +191,29 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
             [](const Wanted& a, const Wanted& b) { return a.rank > b.rank; });
   uint64_t left_out = 0;
   const int64_t debt_max = w.budget.rate();
+  const uint32_t anchor_share = w.budget.rate() / floor_anchors_;
   for (uint32_t n = 0; n < count; ++n) {
     const Wanted& f = wanted[n];
     needed = f.rank >= kNeeded;
     // What is larger than all the room passes when nothing waits: it would never fit.
     const bool has_room = f.bytes <= room || (needed && n == 0 && w.budget.idle());
     const bool joins = (w.joining >> f.cell & 1) != 0;
+    if (joins && keyframes_spent()) {
+      ++counters_.keyframes_put_off;
+      if (first_put_off_ == kNoWatcher) {
+        first_put_off_ = static_cast<uint32_t>(&w - watchers_.data());
+      }
+      left_out |= uint64_t{1} << f.cell;
+      continue;
+    }
+    // A client's first image of a cell may put it into debt, and so may a stale cell, but with one
+    // of more than a second's bytes it waits for the end of the debt. In debt its own cell goes on
+    // while that alone is within the rate: a keyframe would cost more.
+    const bool begins = joins && ((w.stale >> f.cell & 1) == 0 || f.bytes <= w.budget.rate());
+    const bool goes_on = !joins && f.rank >= (kNeeded | kOwnCell) && f.bytes <= anchor_share;
     const bool affordable =
-        f.bytes <= tokens || (needed && (joins || tokens > 0 || tokens - f.bytes >= -debt_max));
+        f.bytes <= tokens ||
+        (needed && (begins || goes_on || tokens > 0 || tokens - f.bytes >= -debt_max));
     // A protobuf client cannot begin a single cell anew: it gets nothing until the queue is empty,
     // and then a WORLD_STATE.
     const bool must = needed && !joins && (w.state & kIsPacked) == 0;
@@ -190,6 +225,8 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     if (has_room && (affordable || must)) {
       tokens -= f.bytes;
       room = std::max<int64_t>(0, room - f.bytes);
+      if (joins) keyframe_bytes_ += f.bytes;
+      if (queued) queued_room_ -= f.bytes;
     } else {
       left_out |= uint64_t{1} << f.cell;
     }

@@ -89,9 +89,10 @@ struct InterestCounters {
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
   uint64_t levels_raised = 0, levels_lowered = 0;
-  uint64_t frames_left_out = 0;  // by budget: of cells that a watcher has
-  uint64_t cells_stale = 0;      // layer 0 was left out
-  uint64_t cells_cut = 0;        // times that the farthest cells were dropped for want of budget
+  uint64_t frames_left_out = 0;    // by budget: of cells that a watcher has
+  uint64_t keyframes_put_off = 0;  // by begin_flush()
+  uint64_t cells_stale = 0;        // layer 0 was left out
+  uint64_t cells_cut = 0;          // times that the farthest cells were dropped for want of budget
   uint64_t rungs[static_cast<uint32_t>(Rung::kCount)] = {};  // times that a watcher went down to it
 };
 
@@ -119,6 +120,17 @@ class InterestTable {
   // Sends one cell anew in the next tick: the client's image of it is not the owner's. False when
   // a packed watcher does not have the cell (any more).
   bool heal(uint32_t watcher, CellKey cell);
+
+  // Before the gathers of a tick. `keyframe_bytes`: what keyframes of those who join a cell may
+  // take in all; as soon as that is passed the others wait for a later anchor. `queued_bytes`: what
+  // may be added in all to queues that are not empty. `ceiling`: the highest level of any watcher,
+  // as in load_governor.h.
+  void begin_flush(uint64_t keyframe_bytes, uint64_t queued_bytes, uint8_t ceiling);
+  // Since begin_flush(): bytes of keyframes of those who joined, and the first watcher that was put
+  // off, kNoWatcher: none.
+  uint64_t keyframe_bytes() const { return keyframe_bytes_; }
+  uint32_t first_put_off() const { return first_put_off_; }
+  static constexpr uint32_t kNoWatcher = UINT32_MAX;
 
   // Before each gather(). kEnd: the watcher is to be closed, it is too far behind.
   Rung update_budget(uint32_t watcher, const QueueSample& queue);
@@ -213,6 +225,7 @@ class InterestTable {
   void end_gather(Watcher& w);
   uint64_t choose(Watcher& w, uint32_t tick);
   uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
+  bool keyframes_spent() const { return keyframe_bytes_ >= keyframe_bytes_max_; }
   void leave_out(Watcher& w, uint32_t i, const Publication& p);
   // gather.cc
   bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
@@ -225,7 +238,7 @@ class InterestTable {
 
   WorldScale scale_;
   BudgetConfig budget_;
-  uint32_t floor_anchors_;  // a stale cell waits no longer: a second
+  uint32_t floor_anchors_;  // in a second; a stale cell waits no longer
   float view_metres_;
   int32_t rate_steps_[kLevels];  // a cell as near as that has the level; 0 has no end
   CellKey cell_min_, cell_max_;  // of the bounds
@@ -237,7 +250,13 @@ class InterestTable {
   uint32_t free_cells_ = 0;
   uint32_t cells_used_ = 0;
   uint32_t limited_ = 0;
-  CellMap cell_of_;  // packed key -> index in cells_
+  uint64_t keyframe_bytes_ = 0;               // of this flush
+  uint64_t keyframe_bytes_max_ = UINT64_MAX;  // ... may be
+  int64_t queued_room_ = INT64_MAX;           // left of queued_bytes
+  uint32_t first_put_off_ = kNoWatcher;
+  uint8_t ceiling_ = kFullLevel;
+  bool ceiling_changed_ = false;  // in this flush
+  CellMap cell_of_;               // packed key -> index in cells_
   InterestCounters counters_;
 };
 

@@ -47,6 +47,7 @@ struct WorldConfig {
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
   float spawn_radius = 0.0F;                            // metres
+  bool adaptive = true;                                 // rates are lowered under load
   BudgetConfig budget;                                  // of each watcher
   uint32_t linger_ms = 10'000;  // an entity stays so long without a connection
   uint32_t entities = 10'000;   // limit of each shard: all may gather on one

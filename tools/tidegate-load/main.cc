@@ -102,6 +102,10 @@ int main(int argc, char** argv) {
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
+  app.add_option("--picture-every", o.picture_every,
+                 "each n-th bot decodes and checks what it is shown; the others count bytes")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1000000u));
   app.add_option("--report-every", o.report_every,
                  "seconds between two checksums that a bot sends of cells that agree; 0: none")
       ->capture_default_str();

@@ -32,8 +32,9 @@ struct Options {
   uint32_t slow_rate = 16'000;  // neither of them counts in latencies and delivery
   uint32_t mark_every = 10;     // each n-th bot carries its send time to its neighbours
   uint32_t echo_bytes = 64;
-  double report_every = 10;  // seconds between two checksums sent by a bot of cells that agree
-  double flip_every = 0;     // seconds between two bits flipped in a process' pictures; 0: none
+  uint32_t picture_every = 1;  // each n-th bot keeps a picture of the world; others count bytes
+  double report_every = 10;    // seconds between two checksums sent by a bot of cells that agree
+  double flip_every = 0;       // seconds between two bits flipped in a process' pictures; 0: none
   Mode mode = Mode::kWalk;
   bool live = false;
   bool live_json = false;  // a JSON line a second instead of text

@@ -45,6 +45,7 @@ bool Bot::open(base::Instant intended) {
   config.view_distance = o.view_distance;
   config.max_bytes_per_second = o.budget;
   config.echo = o.mode == Mode::kEcho;
+  config.keeps_picture = number_ % o.picture_every == 0;
   config.report_interval = base::nanoseconds(static_cast<int64_t>(o.report_every * 1e9));
   if (!config.echo) {
     crypto::MintClaims claims;

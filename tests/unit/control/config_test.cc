@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 
 #include "control/address.h"
 #include "control/config_table.h"
@@ -275,7 +277,11 @@ TEST(Config, SecretsAreNeverShown) {
   }
 }
 
+// TIDEGATE_WRITE_REFERENCE=1 in the environment writes it anew.
 TEST(Config, TheReferencePageIsCurrent) {
+  if (std::getenv("TIDEGATE_WRITE_REFERENCE") != nullptr) {
+    std::ofstream(TIDEGATE_SOURCE_ROOT "/docs/configuration.md") << reference_markdown();
+  }
   std::string page;
   std::string error;
   ASSERT_TRUE(

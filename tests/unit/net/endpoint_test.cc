@@ -189,6 +189,37 @@ TEST_F(EndpointTest, ASlowReaderIsCutAtItsLimitAndNobodyElseNotices) {
   (void)slow;
 }
 
+TEST_F(EndpointTest, AnEmptyBacklogTakesTheWholeOfWhatBelongsTogether) {
+  io::SimClientSocket* s = open();
+  const std::string part(60'000, 'k');
+  const auto send_burst = [&] {
+    endpoint_.expect_output(0, 3 * 60'000);
+    for (int i = 0; i < 3; ++i) {
+      endpoint_.send_message(0, protocol::Opcode::kBinary, base::as_bytes(part));
+    }
+    run(1);
+  };
+  send_burst();
+  ASSERT_TRUE(causes_.empty());
+  EXPECT_GT(endpoint_.hot(0).backlog_bytes, small().backlog_bytes);
+  // A little more finds room, a second such burst does not.
+  endpoint_.send_message(0, protocol::Opcode::kBinary, base::as_bytes(part.substr(0, 1000)));
+  run(1);
+  ASSERT_TRUE(causes_.empty());
+  size_t got = 0;
+  for (int i = 0; i < 200; ++i) {
+    got += read(s).size();
+    run(1);
+  }
+  EXPECT_EQ(endpoint_.hot(0).backlog_bytes, 0u);
+  EXPECT_EQ(got, 3 * 60'004u + 1004);
+  send_burst();
+  ASSERT_TRUE(causes_.empty());
+  send_burst();
+  ASSERT_EQ(causes_.size(), 1u);
+  EXPECT_EQ(causes_[0], CloseCause::kSlowConsumer);
+}
+
 TEST_F(EndpointTest, ABacklogIsDeliveredInOrderWhenTheReaderComesBack) {
   io::SimClientSocket* s = open();
   flood_ = 1000;

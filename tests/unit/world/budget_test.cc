@@ -221,6 +221,82 @@ TEST_F(Crowd, ASmallBudgetIsKeptByChoosingFrames) {
   EXPECT_GT(counters(h).frames_left_out, 100u);
 }
 
+// A hundred come to one place in one tick: their keyframes are spread over the next anchors, and
+// what is sent of them in a tick stays within what was allowed and one keyframe.
+TEST_F(Crowd, KeyframesOfManyWhoJoinArePaced) {
+  Options options = options_for(crowded());
+  options.keyframe_bytes = 8 * 1024;
+  Harness h(options);
+  for (uint32_t i = 0; i < 100; ++i) h.add({100, 0, 100}, true, Encoding::kPacked);
+  uint64_t sent = 0, most = 0;
+  int ticks = 0;
+  const auto all_in = [&] {
+    return std::all_of(h.walkers.begin(), h.walkers.end(), [&](const Walker& w) {
+      return h.interest(w.shard).has(w.slot, h.slice(0).scale().cell_of(w.position)) &&
+             std::any_of(w.client->images.begin(), w.client->images.end(),
+                         [](const auto& i) { return i.second.count() == 100; });
+    });
+  };
+  for (; ticks < 600 && !all_in() && !HasFailure(); ++ticks) {
+    h.step();
+    most = std::max(most, h.bytes_sent - sent);
+    sent = h.bytes_sent;
+  }
+  EXPECT_TRUE(all_in());
+  EXPECT_GT(ticks, 3 * static_cast<int>(kLayerPeriod));
+  const uint64_t keyframe = sent / 100;
+  EXPECT_LE(most, 2 * (8 * 1024 + keyframe) + 4096);  // two shards
+  uint64_t put_off = 0;
+  for (uint32_t s = 0; s < h.shards(); ++s) {
+    put_off += h.interest(s).counters().keyframes_put_off;
+  }
+  EXPECT_GT(put_off, 100u);
+  for (int i = 0; i < 60; ++i) h.step();
+  h.check();
+}
+
+// The first image of a cell is larger than a second's budget: the client is in debt, and its own
+// cell goes on all the same instead of beginning again each second.
+TEST_F(Crowd, AFirstImageLargerThanTheBudgetIsNotSentAgainAndAgain) {
+  WorldConfig config = crowded();
+  config.budget.bytes_per_second = 3'000;
+  Harness h(options_for(config));
+  for (uint32_t i = 0; i < 250; ++i) h.add({100, 0, 100}, i < 10, Encoding::kPacked);
+  for (int i = 0; i < 300 && !HasFailure(); ++i) {
+    // One of them moves: a few bytes in each tick.
+    Walker& w = h.walkers[200];
+    h.send(w, {100 + i % 50, 0, 100}, static_cast<uint8_t>(i));
+    h.step();
+  }
+  EXPECT_EQ(counters(h).cells_stale, 0u);
+  EXPECT_GT(h.bytes_sent, 10 * 3'000u);
+}
+
+TEST_F(Crowd, UnderACeilingEveryCellGoesOnAtItsRateAndComesBack) {
+  Harness h(options_for(crowded()));
+  populate(h, 48);
+  for (int i = 0; i < 120; ++i) walk(h);
+  uint64_t before = h.bytes_sent;
+  for (int i = 0; i < 120; ++i) walk(h);
+  const uint64_t full = h.bytes_sent - before;
+  for (const uint8_t ceiling : {uint8_t{2}, uint8_t{0}, uint8_t{1}}) {
+    h.options().ceiling = ceiling;
+    for (int i = 0; i < 60 && !HasFailure(); ++i) {
+      walk(h);
+      h.check_levels();
+    }
+  }
+  h.options().ceiling = 0;
+  for (int i = 0; i < 60; ++i) walk(h);
+  before = h.bytes_sent;
+  for (int i = 0; i < 120; ++i) walk(h);
+  EXPECT_LT(h.bytes_sent - before, full / 2);
+  EXPECT_EQ(counters(h).cells_stale, 0u);
+  h.options().ceiling = kFullLevel;
+  for (int i = 0; i < 300; ++i) h.step();
+  h.check();
+}
+
 // Each watched cell has had a new image within a second, or the client was told that it is off.
 TEST_F(Crowd, NoCellIsForgotten) {
   WorldConfig config = crowded();

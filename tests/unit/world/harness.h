@@ -25,9 +25,11 @@ struct Options {
   bool strict = true;           // clients expect each spawn and despawn exactly once
   double transfer_refused = 0;  // share of hand-overs that find no room
   double moved_refused = 0;
-  bool budgets = false;        // as configured
-  bool levels = false;         // far cells at lower rates
-  bool inputs_wander = false;  // inputs go to the owner as the client last heard of it
+  bool budgets = false;                  // as configured
+  bool levels = false;                   // far cells at lower rates
+  uint64_t keyframe_bytes = UINT64_MAX;  // of a flush, for those who join
+  uint8_t ceiling = kFullLevel;          // may be changed between steps
+  bool inputs_wander = false;            // inputs go to the owner as the client last heard of it
 };
 
 struct Walker {  // an entity's client: where it is held to be
@@ -87,6 +89,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     return *slices_[slices_[0]->scale().owner_of_position(p).value];
   }
   base::Prng& prng() { return prng_; }
+  Options& options() { return options_; }
 
   // Index of the new walker. `watches`: it also has a client.
   uint32_t add(const Steps3& position, bool watches, Encoding encoding, float view = 0,
@@ -166,6 +169,9 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     for (uint32_t s : shuffled()) slices_[s]->encode(tick, 1'700'000'000'000 + tick * 16, *this);
     for (uint32_t s = 0; s < shards(); ++s) {
       for (const Publication& p : published_[s]) interests_[s]->store(p);
+    }
+    for (auto& interest : interests_) {
+      interest->begin_flush(options_.keyframe_bytes, INT64_MAX, options_.ceiling);
     }
     for (Walker& w : walkers) {
       if (w.client == nullptr || w.ended) continue;

@@ -213,7 +213,8 @@ export class TidegateClient extends Emitter {
         this.stateCame = false;
         this.playout.onTick(this.world.tick, this.host.now());
         this.world.endMessage();
-        if (this.state === 'authenticated') {
+        // In the world is who has a place there: the own cell may come later than others.
+        if (this.state === 'authenticated' && this.placed) {
             this.connection.enterWorld();
             this.emit('worldEntered', undefined);
         }
