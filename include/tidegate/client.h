@@ -40,7 +40,7 @@ typedef enum tidegate_client_state {
   TIDEGATE_CLIENT_CONNECTED = 2, /* the upgrade is done */
   TIDEGATE_CLIENT_AUTHENTICATING = 3,
   TIDEGATE_CLIENT_AUTHENTICATED = 4,
-  TIDEGATE_CLIENT_IN_WORLD = 5, /* the first state came */
+  TIDEGATE_CLIENT_IN_WORLD = 5, /* the own entity stands in the state that came */
   TIDEGATE_CLIENT_RECONNECTING = 6
 } tidegate_client_state;
 

@@ -532,7 +532,8 @@ void Client::on_message_end() {
   state_came_ = false;
   playout_.on_tick(world_.tick(), to_ms(now()));
   tell_world();
-  if (!dead_ && connection_.state() == TIDEGATE_CLIENT_AUTHENTICATED) {
+  // In the world is who has a place there: the own cell may come later than others.
+  if (!dead_ && placed_ && connection_.state() == TIDEGATE_CLIENT_AUTHENTICATED) {
     connection_.enter_world(now());
     if (dead_) return;
     tidegate_client_event event = event_of(TIDEGATE_EVENT_WORLD_ENTERED);

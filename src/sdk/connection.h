@@ -85,7 +85,7 @@ class Connection {
   bool logged_in() const {
     return state_ == TIDEGATE_CLIENT_AUTHENTICATED || state_ == TIDEGATE_CLIENT_IN_WORLD;
   }
-  // The first state came.
+  // The own entity stands in the state that came.
   void enter_world(base::Instant now);
   // When turn() has something to do next, unless the link has bytes.
   base::Instant next_due(base::Instant now) const;

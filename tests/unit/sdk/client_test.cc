@@ -106,6 +106,9 @@ TEST(SdkClient, PackedCellsAHandoverAndACellThatIsWrong) {
   const auto cell = [&](const ByteString& payload) {
     return client::frame_of(MessageType::kCellFrame, base::Bytes(payload));
   };
+  game.server.send(cell(client::keyframe(5, 1, {client::member(0, 9, "far")})));
+  game.step();
+  EXPECT_TRUE(game.in(TIDEGATE_CLIENT_AUTHENTICATED)) << "the own cell has not come";
   game.server.send(cell(client::keyframe(
                        0, 1, {client::member(0, 7, "me"), client::member(1, 8, "walker", 3000)})) +
                    cell(client::keyframe(1, 1, {})));
@@ -135,7 +138,7 @@ TEST(SdkClient, PackedCellsAHandoverAndACellThatIsWrong) {
   game.server.send(cell(client::drop(1, 4)));
   game.step();
   EXPECT_EQ(game.counts[TIDEGATE_EVENT_ENTITY_REMOVED], 1);
-  EXPECT_EQ(stats_of(game).cells, 1u);
+  EXPECT_EQ(stats_of(game).cells, 2u);
 }
 
 TEST(SdkClient, OneThatGoesToAnotherCellInViewIsWaitedFor) {
