@@ -261,7 +261,7 @@ bool Connection::run_timers(base::Instant at) {
     ack_at_ = base::Instant::never();
     if (outbox_.ack_owed()) send(at, static_cast<uint32_t>(MessageType::kAck), {});
   }
-  if (blocked_ && logged_in() && link_.buffered() <= options_.send_buffer_bytes / 2 &&
+  if (blocked_ && link_.buffered() <= options_.send_buffer_bytes / 2 &&
       outbox_.bytes() <= options_.queue_bytes / 2 &&
       outbox_.count() <= options_.queue_messages / 2) {
     blocked_ = false;

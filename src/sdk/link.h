@@ -57,7 +57,7 @@ class Link {
   bool has_room(size_t bytes) const { return buffered() + bytes <= send_buffer_bytes_; }
   void send(base::Instant now, base::Bytes message);
   void send_close(base::Instant now, uint16_t code);
-  size_t buffered() const { return stream_.outgoing().size(); }
+  size_t buffered() const { return handle_ == nullptr ? 0 : stream_.outgoing().size(); }
   void flush(base::Instant now);
 
   const client::WsStream& stream() const { return stream_; }

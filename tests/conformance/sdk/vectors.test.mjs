@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import * as sdk from '../../../tools/sdk-js/dist/index.js';
+import { MessageType, VirtualHost } from '../lib/virtual.mjs';
 import { TRANSITIONS } from '../../../tools/sdk-js/dist/connection.js';
 
 const vectors = JSON.parse(readFileSync(new URL('vectors.json', import.meta.url), 'utf8'));
@@ -95,4 +96,30 @@ test('sequences of acknowledged delivery', () => {
 test('states and transitions', () => {
   const pairs = Object.entries(TRANSITIONS).flatMap(([from, all]) => all.map((to) => `${from} ${to}`));
   assert.deepEqual(pairs.sort(), vectors.transitions.map((pair) => pair.join(' ')).sort());
+});
+
+test('what follows the end of a connection, by its codes', () => {
+  vectors.codes.forEach(([code, farewell, state, next], i) => {
+    const host = new VirtualHost();
+    const connection = new sdk.Connection(host, { endpoints: ['ws://one/ws', 'ws://two/ws'] });
+    let loss;
+    connection.on('lost', (value) => { loss = value; });
+    connection.connect();
+    host.socket.open();
+    host.socket.deliver([MessageType.CONNECTION_ESTABLISHED, sdk.ConnectionEstablished.encode({})],
+      [MessageType.AUTHENTICATION_RESULT, sdk.AuthenticationResult.encode({ success: true, userId: 'me' })]);
+    connection.enterWorld();
+    if (farewell) {
+      const [bye, retryAfterMs, reconnectUrl] = farewell;
+      host.socket.deliver([MessageType.DISCONNECT, sdk.Disconnect.encode({ code: bye, retryAfterMs, reconnectUrl })]);
+    }
+    host.socket.end(code);
+    const what = `row ${i}: ${code} after ${JSON.stringify(farewell)}`;
+    assert.equal(connection.state, state, what);
+    if (loss.retryMs !== undefined) {
+      assert.ok(loss.retryMs >= (farewell?.[1] ?? 0), what);
+      host.pass(loss.retryMs);
+    }
+    assert.equal(host.sockets.length > 1 ? host.socket.url.hostname : null, next, what);
+  });
 });

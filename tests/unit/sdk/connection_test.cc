@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+
 #include "model_server.h"
 
 namespace tidegate::sdk {
@@ -333,6 +335,9 @@ TEST(SdkConnection, ConfigurationsThatCannotBe) {
   };
   EXPECT_EQ(code([](auto&) {}), TIDEGATE_CLIENT_OK);
   EXPECT_EQ(code([](auto& c) { c.struct_size = 1; }), TIDEGATE_CLIENT_INVALID);
+  // Of an older version, which ends before the transport: TCP, and nothing is connected yet.
+  EXPECT_EQ(code([](auto& c) { c.struct_size = offsetof(tidegate_client_config, transport); }),
+            TIDEGATE_CLIENT_OK);
   EXPECT_EQ(code([](auto& c) { c.endpoint_count = 0; }), TIDEGATE_CLIENT_INVALID);
   EXPECT_EQ(code([&](auto&) { transport.now_ns = nullptr; }), TIDEGATE_CLIENT_INVALID);
   transport = net.table();

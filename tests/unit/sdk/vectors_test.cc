@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/prng.h"
+#include "model_server.h"
 #include "sdk/backoff.h"
 #include "sdk/clock.h"
 #include "sdk/connection.h"
@@ -234,6 +235,53 @@ std::string delivery() {
   return rows.list();
 }
 
+// What follows the end of a connection in the world: [close code (1006: none), DISCONNECT before it
+// or null: [code, retry_after_ms, reconnect_url], state then, host of the next try or null].
+std::string codes() {
+  struct Farewell {
+    uint32_t code;
+    uint32_t retry_ms;
+    const char* url;
+  };
+  const Farewell farewells[] = {
+      {0, 0, ""}, {4016, 0, ""}, {4016, 7000, ""}, {4016, 0, "ws://elsewhere/ws"}, {4015, 0, ""}};
+  Rows rows;
+  for (const uint16_t code :
+       {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4015}) {
+    for (const Farewell& f : farewells) {
+      Game game;
+      game.create([](auto& c) { c.endpoint_count = 2; });
+      EXPECT_TRUE(game.enter());
+      if (f.code != 0) {
+        wire::Disconnect m;
+        m.code = f.code;
+        m.retry_after_ms = f.retry_ms;
+        m.reconnect_url = f.url;
+        game.server.send(MessageType::kDisconnect, m);
+      }
+      if (code == 1006) {
+        game.net.wire()->ended = true;
+      } else {
+        game.server.close(code);
+      }
+      EXPECT_TRUE(game.until([&] { return game.counts[TIDEGATE_EVENT_LOST] == 1; }));
+      const auto state = tidegate_client_get_state(game.client);
+      if (f.retry_ms != 0 && state == TIDEGATE_CLIENT_RECONNECTING) {
+        EXPECT_GE(game.retry_ms, f.retry_ms);
+      }
+      const bool again = game.until([&] { return game.net.wires.size() == 2; }, 20'000);
+      const std::string before = f.code == 0
+                                     ? "null"
+                                     : "[" + std::to_string(f.code) + ", " +
+                                           std::to_string(f.retry_ms) + ", \"" + f.url + "\"]";
+      rows.add("[" + std::to_string(code) + ", " + before + ", \"" +
+               tidegate_client_state_name(state) + "\", " +
+               (again ? "\"" + game.net.wire()->host + "\"" : "null") + "]");
+    }
+  }
+  return rows.list();
+}
+
 // Every pair of states between which a connection may go.
 std::string transitions() {
   Rows rows;
@@ -255,7 +303,7 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
        << ",\n  \"backoff\": " << backoff() << ",\n  \"clock\": " << clock()
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
        << ",\n  \"prediction\": " << prediction() << ",\n  \"delivery\": " << delivery()
-       << ",\n  \"transitions\": " << transitions() << "\n}\n";
+       << ",\n  \"codes\": " << codes() << ",\n  \"transitions\": " << transitions() << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;
