@@ -54,7 +54,7 @@ void* open_link(void* /*user*/, const char* host, uint16_t port, int32_t secure)
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG;
+  hints.ai_flags = AI_NUMERICSERV;
   const std::string service = std::to_string(port);
   const bool local = std::strcmp(host, "localhost") == 0;
   addrinfo* found = nullptr;

@@ -135,7 +135,7 @@ target_link_libraries(hello-cc tidegate::client)
   });
   const out = join(at, 'out');
   const sanitize = flags().join(' ');
-  run('cmake', ['-S', at, '-B', out, `-DCMAKE_PREFIX_PATH=${prefix}`, `-Dtidegate-client_DIR=${join(libraries, 'cmake/tidegate-client')}`,
+  run('cmake', ['-S', at, '-B', out, `-DCMAKE_PREFIX_PATH=${prefix}`,
     `-DCMAKE_C_FLAGS=${sanitize}`, `-DCMAKE_CXX_FLAGS=${sanitize}`]);
   run('cmake', ['--build', out]);
   assert.match(await runs(join(out, 'hello-cc'), ...await player()), /^neighbour at /m);
