@@ -76,6 +76,9 @@ typedef struct tidegate_client_transport {
   int64_t (*now_ns)(void* user); /* monotonic */
   int64_t (*unix_ms)(void* user);
   uint64_t (*random)(void* user); /* for jitter, masks, handshakes */
+  /* Why the link was lost, or (link null) why open failed, for people: one sentence or empty. May
+   * be null. */
+  const char* (*problem)(void* user, void* link);
 } tidegate_client_transport;
 
 /* ---- configuration ---- */

@@ -126,7 +126,7 @@ void Connection::release() {
   retry_at_ = login_until_ = beat_at_ = ack_at_ = base::Instant::never();
   token_asked_ = token_told_ = dropped_ = sequences_known_ = has_farewell_ = false;
   farewell_code_ = farewell_retry_ms_ = 0;
-  begin_failed_ = nullptr;
+  begin_failed_.clear();
   beat_sent_ = 0;
 }
 
@@ -157,11 +157,13 @@ void Connection::open_link(base::Instant now, std::string_view token) {
       has_detour_ ? detour_ : options_.endpoints[endpoint_ % options_.endpoints.size()];
   resume_asked_ = !resume_token_.empty();
   last_received_ = now;
-  if (!link_.open(to, resume_token_, token)) fail_begin(now, "no connection could be begun");
+  if (link_.open(to, resume_token_, token)) return;
+  const std::string_view said = link_.problem();
+  fail_begin(now, said.empty() ? "no connection could be begun" : said);
 }
 
 // Told in the next turn, because nothing is told outside of one.
-void Connection::fail_begin(base::Instant now, const char* why) {
+void Connection::fail_begin(base::Instant now, std::string_view why) {
   login_until_ = now;
   begin_failed_ = why;
 }
@@ -252,7 +254,8 @@ bool Connection::run_timers(base::Instant at) {
     return true;
   }
   if (login_until_ <= at) {
-    lose(at, kCloseNone, begin_failed_ != nullptr ? begin_failed_ : "the login took too long");
+    lose(at, kCloseNone,
+         !begin_failed_.empty() ? std::string(begin_failed_) : "the login took too long");
     return true;
   }
   if (beat_at_ <= at) beat(at);
@@ -276,8 +279,11 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
   if (link_.turn(at) == Link::Status::kLost) {
     const client::WsStream& stream = link_.stream();
     const bool refused = stream.upgrading() && stream.http_status() != 0;
+    const std::string said(link_.problem());
     lose(at, refused ? static_cast<uint32_t>(stream.http_status()) : kCloseNone,
-         stream.upgrading() ? "no connection" : "the connection was lost");
+         !said.empty()        ? said
+         : stream.upgrading() ? "no connection"
+                              : "the connection was lost");
     return true;
   }
   bool any = false;

@@ -121,7 +121,7 @@ class Connection {
   void tell_changes();
   void release();
   void attempt(base::Instant now);
-  void fail_begin(base::Instant now, const char* why);
+  void fail_begin(base::Instant now, std::string_view why);
   void open_link(base::Instant now, std::string_view token);
   void lose(base::Instant now, uint32_t code, std::string_view reason);
   void lose_refused(base::Instant now);
@@ -144,7 +144,7 @@ class Connection {
   std::vector<Change> changes_;  // not told yet; capacity taken once
   uint32_t attempt_ = 0;         // its number; another one ends whatever belongs to this one
   bool abandoned_ = false;
-  const char* begin_failed_ = nullptr;
+  std::string begin_failed_;  // why this try could not be begun
   bool token_asked_ = false;  // and not given yet
   bool token_told_ = false;   // the sink was asked for this attempt's token
   bool dropped_ = false;

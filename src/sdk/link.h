@@ -60,6 +60,12 @@ class Link {
   size_t buffered() const { return handle_ == nullptr ? 0 : stream_.outgoing().size(); }
   void flush(base::Instant now);
 
+  // What the transport says of a loss, or of an open() that failed; empty when it says nothing.
+  std::string_view problem() const {
+    const char* text =
+        transport_.problem != nullptr ? transport_.problem(transport_.user, handle_) : nullptr;
+    return text != nullptr ? text : std::string_view();
+  }
   const client::WsStream& stream() const { return stream_; }
   void* handle() const { return handle_; }
   uint64_t bytes_in() const { return bytes_in_; }
