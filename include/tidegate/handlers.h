@@ -98,6 +98,12 @@ class Context {
   virtual SendResult set_view_distance(float metres) noexcept = 0;
   // State providers (world_hooks.h) are asked for this player's entity soon.
   virtual SendResult mark_state() noexcept = 0;
+  // To the player's session, with acknowledgement: delivered once and in order, also when the
+  // client is away just now and comes back within session.resume_window, as long as the session
+  // lives (docs/sessions.md). kOk does not say that the player has a session. To this player
+  // itself: player_id(). At most kPeerBytesMax.
+  virtual SendResult send_acknowledged(std::string_view player_id, uint32_t type,
+                                       Bytes payload) noexcept = 0;
 
  protected:
   ~Context() = default;

@@ -100,93 +100,45 @@ void WorldPicture::on_change(const wire::CellImage::Member& member) {
   if (member.name != own_name_) events_.on_entity_changed(member.name, member.flags);
 }
 
-void WorldPicture::enter(const wire::PlayerStateUpdate& state, bool in_snapshot) {
+void WorldPicture::on_spawn(const wire::PlayerStateUpdate& state, uint32_t /*kind*/,
+                            base::Bytes /*custom*/, bool snapshot) {
   ++counters_.enters;
   const auto [it, fresh] = entities_.try_emplace(std::string(state.player_id));
   if (!fresh) ++counters_.violations;
-  if (!in_snapshot) entered_balance_ += hash_of(state.player_id);
+  if (!snapshot) entered_balance_ += hash_of(state.player_id);
   it->second.position = state.position;
   it->second.flags = state.state_flags;
+}
+
+void WorldPicture::on_despawn(std::string_view name) {
+  key_ = name;
+  ++counters_.leaves;
+  exited_balance_ += hash_of(key_);
+  if (entities_.erase(key_) == 0) ++counters_.violations;
+}
+
+void WorldPicture::on_update(const wire::PlayerStateDelta& delta, base::Bytes /*custom*/) {
+  ++counters_.updates;
+  key_ = delta.player_id;
+  const auto it = entities_.find(key_);
+  if (it == entities_.end()) {
+    ++counters_.violations;
+    return;
+  }
+  if (delta.changed_fields & wire::kChangedPosition) it->second.position = delta.position;
+  if (delta.changed_fields & wire::kChangedFlags) it->second.flags = delta.state_flags;
+  if (key_ != own_name_) events_.on_entity_changed(key_, it->second.flags);
 }
 
 void WorldPicture::apply_world_state(base::Bytes payload) {
   ++counters_.frames;
   entities_.clear();
-  PbReader reader(payload);
-  while (reader.next()) {
-    const uint32_t field = reader.field();
-    if (field < wire::kSnapshotPlayers || field > wire::kSnapshotObjects) continue;
-    wire::PlayerStateUpdate state;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &state)) {
-      ++counters_.malformed;
-      return;
-    }
-    enter(state, true);
-  }
-  if (reader.failed()) ++counters_.malformed;
-}
-
-bool WorldPicture::apply_spawn(base::Bytes bytes) {
-  PbReader reader(bytes);
-  while (reader.next()) {
-    if (reader.field() != 1) continue;
-    wire::PlayerStateUpdate state;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &state)) return false;
-    enter(state, false);
-  }
-  return !reader.failed();
-}
-
-bool WorldPicture::apply_update(base::Bytes bytes) {
-  PbReader reader(bytes);
-  while (reader.next()) {
-    if (reader.field() != 1) continue;
-    wire::PlayerStateDelta delta;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &delta)) return false;
-    ++counters_.updates;
-    key_ = delta.player_id;
-    const auto it = entities_.find(key_);
-    if (it == entities_.end()) {
-      ++counters_.violations;
-      continue;
-    }
-    if (delta.changed_fields & wire::kChangedPosition) it->second.position = delta.position;
-    if (delta.changed_fields & wire::kChangedFlags) it->second.flags = delta.state_flags;
-    if (key_ != own_name_) events_.on_entity_changed(key_, it->second.flags);
-  }
-  return !reader.failed();
+  counters_.malformed += !read_world_state(payload, *this);
 }
 
 void WorldPicture::apply_zone_update(base::Bytes payload) {
   ++counters_.frames;
-  PbReader reader(payload);
-  while (reader.next()) {
-    bool good = true;
-    switch (reader.field()) {
-      case wire::kZoneSpawns:
-        good = reader.is(WireType::kBytes) && apply_spawn(reader.bytes());
-        break;
-      case wire::kZoneDespawns:
-        good = reader.is(WireType::kBytes);
-        if (good) {
-          key_ = reader.text();
-          ++counters_.leaves;
-          exited_balance_ += hash_of(key_);
-          if (entities_.erase(key_) == 0) ++counters_.violations;
-        }
-        break;
-      case wire::kZoneUpdates:
-        good = reader.is(WireType::kBytes) && apply_update(reader.bytes());
-        break;
-      default:
-        break;
-    }
-    if (!good) {
-      ++counters_.malformed;
-      return;
-    }
-  }
-  if (reader.failed()) ++counters_.malformed;
+  counters_.malformed += !read_zone_update(payload, *this);
 }
 
 void WorldPicture::apply_interest_update(base::Bytes payload) {

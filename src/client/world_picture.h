@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "client/zone_reader.h"
 #include "wire/cell_codec.h"
 #include "wire/messages.h"
 
@@ -59,7 +60,7 @@ struct SeenEntity {
   uint32_t flags = 0;
 };
 
-class WorldPicture final : wire::CellImage::Listener {
+class WorldPicture final : wire::CellImage::Listener, ZoneVisitor {
  public:
   WorldPicture(std::string own_name, PictureEvents& events)
       : own_name_(std::move(own_name)), events_(events) {}
@@ -100,9 +101,10 @@ class WorldPicture final : wire::CellImage::Listener {
   void on_leave(const wire::CellImage::Member& member, const wire::CellLeave&) override;
   void on_change(const wire::CellImage::Member& member) override;
   void seen(const wire::CellImage::Member& member);
-  void enter(const wire::PlayerStateUpdate& state, bool in_snapshot);
-  bool apply_spawn(base::Bytes bytes);
-  bool apply_update(base::Bytes bytes);
+  void on_spawn(const wire::PlayerStateUpdate& state, uint32_t kind, base::Bytes custom,
+                bool snapshot) override;
+  void on_despawn(std::string_view name) override;
+  void on_update(const wire::PlayerStateDelta& delta, base::Bytes custom) override;
 
   std::string own_name_;
   PictureEvents& events_;

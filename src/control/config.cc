@@ -288,6 +288,16 @@ class Loader {
         break;
       }
     }
+    if (c.session.second_login != "replace" && c.session.second_login != "refuse") {
+      error({}, "session.second_login is \"replace\" or \"refuse\"", "session.second_login");
+    }
+    if (!c.session.secret.empty() && !c.session.secret_file.empty()) {
+      error({}, "session.secret and session.secret_file are both set; keep one of them",
+            "session.secret");
+    }
+    if (c.session.limit != 0 && c.session.limit < c.limits.connections) {
+      error({}, "session.limit must be at least limits.connections, or 0", "session.limit");
+    }
     if (c.shards.cpus.size() > kShardsMax) {
       error({},
             "shards.cpus names " + std::to_string(c.shards.cpus.size()) + " CPUs; at most " +

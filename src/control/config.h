@@ -126,6 +126,18 @@ struct Config {
     uint32_t keep = 3;
   } snapshots;
 
+  struct Session {
+    std::string secret;
+    std::string secret_file;  // both empty: a key that ends with the process
+    base::Duration resume_window = base::seconds(24 * 3600);
+    base::Duration token_lifetime = base::seconds(7 * 24 * 3600);
+    std::string second_login = "replace";
+    uint32_t limit = 0;  // 0: twice limits.connections
+    uint32_t replay_messages = 1024;
+    uint32_t replay_bytes = 256 * 1024;
+    uint32_t replay_memory = 64 << 20;  // of all shards together
+  } session;
+
   struct Handlers {
     base::Duration time_limit = base::seconds(5);
     base::Duration budget = base::milliseconds(1);

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "crypto/random.h"
+
 namespace tidegate::control {
 
 using mailbox::AgentId;
@@ -64,8 +66,10 @@ void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
 }
 
 void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
-  base::Bytes token;
-  const auto request = read_message<mailbox::AuthRequest>(bytes, &token);
+  base::Bytes tail_in;
+  const auto request = read_message<mailbox::AuthRequest>(bytes, &tail_in);
+  TG_ASSERT(request.resume_bytes <= tail_in.size());
+  const base::Bytes token = tail_in.first(tail_in.size() - request.resume_bytes);
   const AuthOutcome outcome = auth_.verify(base::as_text(token), unix_ms / 1000);
   mailbox::AuthResult result{};
   result.connection = request.connection;
@@ -80,6 +84,8 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
       rest += permission;
     }
     tail = outcome.user_id + outcome.player_id + rest;
+    tail +=
+        give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000, &result);
     result.user_bytes = static_cast<uint16_t>(outcome.user_id.size());
     result.player_bytes = static_cast<uint16_t>(outcome.player_id.size());
   } else {
@@ -94,6 +100,38 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
   std::memcpy(kept.data(), &result, sizeof result);
   if (!tail.empty()) std::memcpy(kept.data() + sizeof result, tail.data(), tail.size());
   unsent_.emplace_back(from, std::move(kept));
+}
+
+// The id of a new session and the tokens of both ways a login may end; the home shard chooses.
+std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view shown,
+                                      int64_t unix_now, mailbox::AuthResult* result) {
+  using mailbox::TokenVerdict;
+  result->resume = shown.empty() ? TokenVerdict::kNone : TokenVerdict::kBad;
+  struct {
+    uint64_t session;
+    uint32_t nonce;
+  } fresh{};
+  if (session_tokens_ == nullptr ||
+      !crypto::fill_random({reinterpret_cast<uint8_t*>(&fresh), sizeof fresh})) {
+    return {};
+  }
+  result->session = fresh.session;
+  result->nonce = fresh.nonce == 0 ? 1 : fresh.nonce;
+  std::string tail =
+      session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
+  result->token_bytes[0] = static_cast<uint8_t>(tail.size());
+  if (shown.empty()) return tail;
+  const ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  if (claim.status == ResumeClaim::Status::kBad) return tail;
+  result->resume = TokenVerdict::kExpired;
+  if (claim.status == ResumeClaim::Status::kExpired) return tail;
+  result->resume = TokenVerdict::kGood;
+  result->resume_session = claim.session;
+  result->resume_nonce = claim.nonce;
+  const std::string next =
+      session_tokens_->issue(claim.session, result->nonce, who.user_id, who.player_id, unix_now);
+  result->token_bytes[1] = static_cast<uint8_t>(next.size());
+  return tail + next;
 }
 
 void ControlAgent::on_row(AgentId from, base::Bytes bytes) {

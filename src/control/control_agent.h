@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
+#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
@@ -57,6 +58,8 @@ class ControlAgent {
   // Asks every shard for its part of a snapshot when one is due.
   // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  // Without it no resume tokens are given. Before the first turn.
+  void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -91,6 +94,8 @@ class ControlAgent {
   using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
 
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
+  std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
+                          mailbox::AuthResult* result);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
@@ -103,6 +108,7 @@ class ControlAgent {
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
+  const SessionTokens* session_tokens_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

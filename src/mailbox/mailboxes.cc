@@ -77,6 +77,22 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
+    case MessageType::kSessionOpen:
+      return "session_open";
+    case MessageType::kSessionOpened:
+      return "session_opened";
+    case MessageType::kSessionRelease:
+      return "session_release";
+    case MessageType::kSessionClosed:
+      return "session_closed";
+    case MessageType::kSessionLeft:
+      return "session_left";
+    case MessageType::kSessionProgress:
+      return "session_progress";
+    case MessageType::kSessionSend:
+      return "session_send";
+    case MessageType::kSessionDeliver:
+      return "session_deliver";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

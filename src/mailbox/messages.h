@@ -60,6 +60,14 @@ enum class MessageType : uint16_t {
   kDeliverNear,
   kMarkState,
   kEnvironment,
+  kSessionOpen,
+  kSessionOpened,
+  kSessionRelease,
+  kSessionClosed,
+  kSessionLeft,
+  kSessionProgress,
+  kSessionSend,
+  kSessionDeliver,
   kCount,
 };
 
@@ -190,13 +198,18 @@ struct Gone {
   uint32_t yaw;
 };
 
-// Shard to control: check this token. Tail: the token. Keep (503 overloaded
-// while much is kept).
+// Shard to control: check this token. Tail: the token, then the resume token when there is one.
+// Keep (503 overloaded while much is kept).
 struct AuthRequest {
   static constexpr MessageType kType = MessageType::kAuthRequest;
   ConnectionRef connection;
   int64_t asked_ns;
+  uint32_t resume_bytes;
+  uint32_t unused = 0;
 };
+
+// What control found a resume token to be.
+enum class TokenVerdict : uint8_t { kNone, kGood, kBad, kExpired };
 
 // Control to the shard. Tail: an AuthAnswer record (see auth_answer.h). Keep.
 struct AuthResult {
@@ -208,6 +221,14 @@ struct AuthResult {
   uint16_t user_bytes;    // the tail: user id, player id, permissions (space separated) when
   uint16_t player_bytes;  // accepted; error code, message, nothing when refused
   uint16_t rest_bytes;
+  // When accepted: what SessionOpen says, and behind the tail's other parts its two resume tokens.
+  uint64_t session;  // 0: the shard gives the id, and no resume token
+  uint64_t resume_session;
+  uint32_t nonce;
+  uint32_t resume_nonce;
+  TokenVerdict resume;
+  uint8_t token_bytes[2];
+  uint8_t unused = 0;
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.

@@ -111,7 +111,15 @@
   X(kViolationsForgiven, "tidegate_violations_forgiven_total",                                     \
     "Moves that the violation hook let through")                                                   \
   X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
-    "Parts of custom state that did not fit")
+    "Parts of custom state that did not fit")                                                      \
+  X(kSessionsCreated, "tidegate_sessions_created_total", "Sessions begun")                         \
+  X(kSessionsResumed, "tidegate_sessions_resumed_total", "Sessions that went on after a loss")     \
+  X(kMessagesReplayed, "tidegate_messages_replayed_total",                                         \
+    "Acknowledged messages sent again after a resume")                                             \
+  X(kAcknowledgedSent, "tidegate_acknowledged_messages_total",                                     \
+    "Messages to clients taken in charge until they are acknowledged")                             \
+  X(kAcknowledgedNoSession, "tidegate_acknowledged_no_session_total",                              \
+    "Messages to be acknowledged by players who have no session")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -133,7 +141,12 @@
     "Past states kept of each entity, by history.duration and history.memory")              \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
   X(kSnapshotRecords, "tidegate_snapshot_records",                                          \
-    "Entities and places of absent players in the last world snapshot")
+    "Entities and places of absent players in the last world snapshot")                     \
+  X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
+  X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kReplayMessages, "tidegate_replay_messages",                                            \
+    "Messages that clients have not acknowledged yet")                                      \
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \
@@ -164,7 +177,10 @@
   X(kHandlerTimeouts, "tidegate_handler_timeouts_total",                                           \
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
-    "handler")
+    "handler")                                                                                     \
+  X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
+    "reason")                                                                                      \
+  X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")
 
 namespace tidegate::metrics {
 

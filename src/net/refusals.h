@@ -26,6 +26,7 @@ inline constexpr const char* kRefusalCodes[] = {
     "too_many_connections",
     "draining",
     "overloaded",
+    "already_connected",
 };
 inline constexpr uint32_t kRefusalCodeCount = sizeof kRefusalCodes / sizeof *kRefusalCodes;
 

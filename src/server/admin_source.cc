@@ -50,6 +50,18 @@ const char* state_label(uint32_t v) {
              : nullptr;
 }
 
+const char* resume_label(uint32_t v) {
+  return v > static_cast<uint32_t>(session::Resume::kResumed) &&
+                 v < static_cast<uint32_t>(session::Resume::kCount)
+             ? session::name_of(static_cast<session::Resume>(v))
+             : nullptr;
+}
+const char* end_label(uint32_t v) {
+  return v < static_cast<uint32_t>(session::End::kCount)
+             ? session::name_of(static_cast<session::End>(v))
+             : nullptr;
+}
+
 // Handlers have values by their order; those beyond the family share the last one.
 const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
   if (handlers == nullptr || v >= handlers->count()) return nullptr;
@@ -64,6 +76,8 @@ metrics::Labels labels(const shard::HandlerTable* handlers) {
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kResumesRefused)] = resume_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kSessionsEnded)] = end_label;
   for (const metrics::Family f :
        {metrics::Family::kHandlerCalls, metrics::Family::kHandlerFailures,
         metrics::Family::kHandlerTimeouts, metrics::Family::kHandlerOverBudget}) {

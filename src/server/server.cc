@@ -96,6 +96,22 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   return w;
 }
 
+shard::SessionConfig session_config(const control::Config& config, uint32_t shards) {
+  const control::Config::Session& s = config.session;
+  shard::SessionConfig c;
+  // Players are spread over their home shards by hash: an eighth more is room for its unevenness.
+  const uint32_t limit = s.limit != 0 ? s.limit : config.limits.connections * 2;
+  c.limit = shards == 1 ? limit : limit / shards + limit / 8 + 64;
+  c.replay.messages = s.replay_messages;
+  c.replay.bytes = s.replay_bytes;
+  c.replay.pool_bytes = s.replay_memory / shards;
+  c.window_bytes = config.limits.backlog_bytes / 2;
+  c.resume_window = s.resume_window;
+  c.second_login =
+      s.second_login == "refuse" ? shard::SecondLogin::kRefuse : shard::SecondLogin::kReplace;
+  return c;
+}
+
 net::CompressionConfig compression_config(const control::Config& config) {
   const control::Config::Deflate& d = config.deflate;
   net::CompressionConfig c;
@@ -133,6 +149,8 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
+  session_tokens_ = control::SessionTokens::make(config_.session, error);
+  if (!session_tokens_) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
@@ -166,6 +184,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
+  control_->set_session_tokens(session_tokens_.get());
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -228,6 +247,7 @@ bool Server::set_up(std::string* error) {
   shard.tick_hook_budget = config_.handlers.tick_budget;
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
+  shard.session = session_config(config_, shards);
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";

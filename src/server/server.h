@@ -25,6 +25,7 @@
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
@@ -102,6 +103,7 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
+  std::unique_ptr<control::SessionTokens> session_tokens_;
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;

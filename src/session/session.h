@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session knows apart from sockets: its state, the acknowledged messages that came in, the
 // limits on what a client may send. Sans-IO: messages and time in, decisions out.
-// It does not store messages for resume; the server offers no resume token yet (docs/protocol.md).
+// The sending side, which keeps messages for a resume, is session/replay_log.h.
 // Thread: shard. Owner: shard::Player holds one of each. Limits: named at each class.
 #pragma once
 
@@ -37,6 +37,8 @@ class InboundSequence {
 
   Verdict accept(uint64_t sequence, base::Instant now);
   uint64_t received() const { return received_; }
+  // A resumed session goes on behind what it has received.
+  void begin_after(uint64_t received) { received_ = received; }
   // True when an acknowledgement is owed and no later than `now`.
   bool ack_due(base::Instant now) const { return owed_ && now >= due_; }
   bool ack_owed() const { return owed_; }

@@ -144,6 +144,12 @@ class HandlerContext final : public tidegate::Context {
     return SendResult::kOk;
   }
 
+  SendResult send_acknowledged(std::string_view player, uint32_t type,
+                               Bytes payload) noexcept override {
+    if (!may_send(type)) return SendResult::kBadType;
+    return shard_.post_acknowledged(player, 0, type, as_base(payload));
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
@@ -210,11 +216,14 @@ Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
   return Handled::kFailed;
 }
 
-SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload) {
+SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload,
+                               uint64_t sequence) {
   const uint32_t room = static_cast<uint32_t>(payload.size()) + kEnvelopeRoom;
   uint8_t* out = endpoint_.reserve_message(slot, room);
   if (out == nullptr) return SendResult::kClosed;
   wire::EnvelopeHead head{static_cast<wire::MessageType>(type), io_.unix_ms()};
+  head.sequence = sequence;
+  head.requires_ack = sequence != 0;
   Player& player = players_[slot];
   if (player.inbound.ack_owed()) {
     head.ack = player.inbound.received();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way of a connection from the upgrade request to an entity in the world, and out again:
 //   on_upgrade       token to control, answer later           state authenticating
-//   on_auth_result   101, CONNECTION_ESTABLISHED, AUTHENTICATION_RESULT    authenticated
+//   on_auth_result   SessionOpen to the home shard, which answers SessionOpened (delivery.cc):
+//                    101, CONNECTION_ESTABLISHED, AUTHENTICATION_RESULT    authenticated
 //   CLIENT_HELLO or hello_wait -> begin_login -> home shard -> owner -> Moved
 //   enter_world      interest begins; the next flush carries WORLD_STATE    connected
 //   on_closed        Detach to the owner, Logout to the home shard
@@ -40,8 +41,19 @@ net::UpgradeDecision Shard::on_upgrade(uint32_t slot, const protocol::UpgradeReq
   }
   if (!request.resume.empty()) player.flags |= kResumeAsked;
   counters_.add(Counter::kAuthRequests, 1);
-  const mailbox::AuthRequest ask{endpoint_.ref(slot), now_.ns};
-  outbox_.post(mailbox_.control(), ask, base::as_bytes(request.credential()));
+  mailbox::AuthRequest ask{endpoint_.ref(slot), now_.ns, 0};
+  const std::string_view token = request.credential();
+  uint8_t tail[protocol::kHeadBytesMax + 64 * 1024];
+  if (token.size() > sizeof tail) {
+    endpoint_.refuse_upgrade(slot, 401, "invalid_token", "the token is too long");
+    return net::UpgradeDecision::kRefused;
+  }
+  std::memcpy(tail, token.data(), token.size());
+  // A resume token of ours is short; a longer one is none, and control will say so.
+  const std::string_view resume = request.resume.substr(0, session::kResumeBytesMax + 1);
+  ask.resume_bytes = static_cast<uint32_t>(resume.size());
+  if (!resume.empty()) std::memcpy(tail + token.size(), resume.data(), resume.size());
+  outbox_.post(mailbox_.control(), ask, {tail, token.size() + resume.size()});
   return net::UpgradeDecision::kLater;
 }
 
@@ -59,24 +71,18 @@ void Shard::on_auth_result(base::Bytes bytes) {
     return;
   }
   Player& player = players_[slot];
-  player.identity =
-      identities_.store({first, second, text.substr(result.user_bytes + result.player_bytes)});
+  const size_t names = size_t{result.user_bytes} + result.player_bytes;
+  player.identity = identities_.store({first, second, text.substr(names, result.rest_bytes)});
   if (player.identity == Identities::kNone) {
     endpoint_.refuse_upgrade(slot, 503, "overloaded", "no room for the claims of this token");
     return;
   }
   player.expires_at = result.expires_at;
-  do {
-    player.session = prng_.next();
-  } while (player.session == 0);
-  players_end_ = std::max(players_end_, slot + 1);
-  ++live_players_;
-  set_state(slot, State::kAuthenticated);
-  endpoint_.accept_upgrade(slot);
+  open_session(slot, result, tail.subspan(names + result.rest_bytes));
 }
 
 void Shard::on_open(uint32_t slot) {
-  write_welcome(slot);
+  write_welcome(slot, opened_, opened_token_);
   if (hello_count_ == hello_waits_.size()) pop_hello();  // a churn of logins: the oldest goes early
   const uint32_t at = (hello_head_ + hello_count_++) % hello_waits_.size();
   hello_waits_[at] = {endpoint_.ref(slot), now_ + config_.hello_wait};
@@ -98,6 +104,10 @@ void Shard::pop_hello() {
 void Shard::begin_login(uint32_t slot) {
   Player& player = players_[slot];
   if (player.session == 0 || (player.flags & kLoginPosted)) return;
+  if (player.replay_left != 0) {
+    player.flags |= kLoginWaits;  // missed messages first
+    return;
+  }
   player.flags |= kLoginPosted;
   const std::string_view name = player_id(slot);
   outbox_.post(world::home_of(name, config_.count).value, mailbox::Login{endpoint_.ref(slot)},
@@ -139,9 +149,10 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
   if (player.session != 0) {
     leave_world(slot);
-    identities_.free(player.identity);
+    leave_session(slot);
     --live_players_;
   }
+  identities_.free(player.identity);
   set_state(slot, State::kDisconnected);
   player = Player{};
 }

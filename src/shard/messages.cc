@@ -33,6 +33,7 @@ struct ClientMessages {
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
     if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
+    s.players_[slot].flags |= kSessionEnds;
     s.endpoint_.close(slot, 1000, {}, net::CloseCause::kPeerClosed);
     return Handled::kOk;
   }
@@ -163,6 +164,13 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     return;
   }
   counters_.add(metrics::Family::kMessages, wire::index_of_type(message.type));
+  if (message.ack > player.acked && !take_client_ack(slot, message.ack)) return;
+  if ((player.flags & kConfirmed) == 0 &&
+      message.type != static_cast<uint32_t>(wire::MessageType::kClientHello)) {
+    // Whatever follows CLIENT_HELLO was sent with CONNECTION_ESTABLISHED in hand.
+    player.flags |= kConfirmed;
+    post_progress(slot);
+  }
   if (message.requires_ack) {
     switch (player.inbound.accept(message.sequence, now_)) {
       case session::InboundSequence::Verdict::kDeliver:

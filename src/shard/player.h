@@ -20,6 +20,7 @@ struct Player {
   base::EntityId entity;   // none until the home shard has answered
   uint16_t owner = 0;      // shard that owns the entity, as last heard
   session::State state = session::State::kDisconnected;
+  uint8_t end = 0;                 // session::End, with kSessionEnds
   uint16_t flags = 0;              // PlayerFlag bits
   uint32_t identity = UINT32_MAX;  // block of Identities
   float view_distance = 0;         // metres, 0: the configured one
@@ -27,6 +28,9 @@ struct Player {
   world::Steps3 position{};        // as last heard
   uint32_t client_tick = 0;        // highest the client has sent
   session::InboundSequence inbound;
+  uint64_t sent = 0;         // highest sequence the client may have from us
+  uint64_t acked = 0;        // highest it has acknowledged
+  uint32_t replay_left = 0;  // messages of the session that come before the state
   session::RateLimit rate;
   session::RateLimit reports;  // CELL_REPORTs
   session::ViolationCounter violations;
@@ -43,6 +47,10 @@ enum PlayerFlag : uint16_t {
   kReplacedFlag = 32,  // another connection has the player now; the home shard knows
   kMoved = 64,         // position changed since interest was decided
   kAckQueued = 128,    // in the shard's queue of owed acknowledgements
+  kSessionEnds = 256,  // the session ends with this connection
+  kConfirmed = 512,    // the client has shown that it has its resume token
+  kLoginWaits = 1024,  // the state may begin when replay_left is 0
+  kRestored = 2048,    // the session came from the store of an earlier server
 };
 
 }  // namespace tidegate::shard

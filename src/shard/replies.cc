@@ -43,7 +43,8 @@ void Shard::send_reply(uint32_t slot, wire::MessageType type, const Payload& pay
 }
 
 // CONNECTION_ESTABLISHED, AUTHENTICATION_RESULT and, when it was asked for, RESUME_RESULT.
-void Shard::write_welcome(uint32_t slot) {
+void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
+                          std::string_view token) {
   const Player& player = players_[slot];
   const IdentityView identity = identities_.view(player.identity);
   char session[17];
@@ -58,6 +59,7 @@ void Shard::write_welcome(uint32_t slot) {
   char cell_size[16];
   std::snprintf(cell_size, sizeof cell_size, "%g", static_cast<double>(config_.world.cell_size));
   established.cell_size = cell_size;
+  established.resume_token = token;
   established.tick_rate = config_.world.tick_rate;
   established.server_tick = current_tick();
   send_reply(slot, wire::MessageType::kConnectionEstablished, established);
@@ -69,8 +71,14 @@ void Shard::write_welcome(uint32_t slot) {
   send_reply(slot, wire::MessageType::kAuthenticationResult, result);
   if (player.flags & kResumeAsked) {
     wire::ResumeResult resume;
-    resume.reason = "sessions are not kept by this server; a new one was made";
+    const auto verdict = static_cast<session::Resume>(opened.resume);
+    resume.resumed = verdict == session::Resume::kResumed;
+    resume.reason = session::reason_of(verdict);
+    resume.replayed = opened.replayed;
+    resume.last_client_sequence = opened.received;
     send_reply(slot, wire::MessageType::kResumeResult, resume);
+    const uint16_t error = session::error_of(verdict);
+    if (error != 0) send_error(slot, error, resume.reason, false);
   }
 }
 

@@ -29,6 +29,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
       governor_(config.world.tick_rate, config.world.adaptive),
       directory_(config.world.entities),
+      sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
       players_(endpoint_.slots()),
       barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
@@ -72,6 +73,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) run_timers();
     progress |= advance_tick();
     outbox_.retry();
+    if (round == 0 || sessions_.stalled()) sessions_.turn(unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
@@ -85,7 +87,8 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
-  if (outbox_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
+  if (outbox_.waiting() || sessions_.stalled())
+    deadline = std::min(deadline, now_ + base::milliseconds(1));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
   if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
   return deadline;
@@ -184,6 +187,30 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kCellDisputed:
       on_cell_disputed(bytes);
       break;
+    case MessageType::kSessionOpen:
+      sessions_.on_open(bytes, unix_s());
+      break;
+    case MessageType::kSessionOpened:
+      on_session_opened(bytes);
+      break;
+    case MessageType::kSessionRelease:
+      on_session_release(from, bytes);
+      break;
+    case MessageType::kSessionClosed:
+      on_session_closed(bytes);
+      break;
+    case MessageType::kSessionLeft:
+      sessions_.on_left(bytes, unix_s());
+      break;
+    case MessageType::kSessionProgress:
+      sessions_.on_progress(bytes);
+      break;
+    case MessageType::kSessionSend:
+      sessions_.on_send(bytes);
+      break;
+    case MessageType::kSessionDeliver:
+      on_session_deliver(bytes);
+      break;
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -210,6 +237,10 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
+  counters_.set(Gauge::kSessions, sessions_.table().count());
+  counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
+  counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
+  counters_.set(Gauge::kReplayBytes, sessions_.logs().bytes_in_use());
   uint64_t mail_refused = 0;
   for (uint16_t t = 0; t < static_cast<uint16_t>(mailbox::MessageType::kCount); ++t) {
     mail_refused += mailbox_.refused(static_cast<mailbox::MessageType>(t));
@@ -258,8 +289,8 @@ void Shard::update_gauges() {
 
 uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
-         identities_.memory_bytes() + bridge_.bytes() + players_.bytes() + outbox_.memory_bytes() +
-         snapshot_.memory_bytes();
+         identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
+         players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -11,9 +11,9 @@
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
-// replies.cc what it answers; handlers.cc an embedder's handlers; tick.cc simulate, encode, flush;
-// home.cc the directory of players; admin.cc rows and drain; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums.
+// replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
+// embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
+// rows and drain; snapshot.cc cuts for world snapshots; desync.cc clients' checksums.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -33,6 +33,7 @@
 #include "shard/outbox.h"
 #include "shard/player.h"
 #include "shard/router.h"
+#include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/tick_barrier.h"
 #include "shard/world_bridge.h"
@@ -63,6 +64,7 @@ struct ShardConfig {
   std::string_view environment;  // encoded EnvironmentState to begin with; copied
   base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
+  SessionConfig session;
 };
 
 class HandlerContext;
@@ -103,6 +105,7 @@ class Shard final : net::ConnectionHandler,
   const world::InterestTable& interest() const { return interest_; }
   const world::Directory& directory() const { return directory_; }
   const TickBarrier& barrier() const { return barrier_; }
+  const SessionHome& sessions() const { return sessions_; }
   size_t outbox_waiting() const { return outbox_.waiting_bytes(); }
 
  private:
@@ -130,6 +133,7 @@ class Shard final : net::ConnectionHandler,
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
 
   // shard.cc
+  uint32_t unix_s() { return static_cast<uint32_t>(io_.unix_ms() / 1000); }
   void on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes);
   void run_timers();
   void update_gauges();
@@ -147,6 +151,23 @@ class Shard final : net::ConnectionHandler,
     return identities_.view(players_[slot].identity).player;
   }
 
+  // delivery.cc
+  void open_session(uint32_t slot, const mailbox::AuthResult& result, base::Bytes tokens);
+  void on_session_opened(base::Bytes bytes);
+  void on_session_release(mailbox::AgentId from, base::Bytes bytes);
+  void on_session_closed(base::Bytes bytes);
+  void on_session_deliver(base::Bytes bytes);
+  void leave_session(uint32_t slot);
+  void post_progress(uint32_t slot);
+  bool take_client_ack(uint32_t slot, uint64_t ack);
+  void count_replayed(uint32_t slot);
+  void end_session(uint32_t slot, session::End why, std::string_view details);
+  // To the player of a connection of this shard, or to any player: numbered, kept until the client
+  // has acknowledged it, sent again after a resume. kBusy: nothing was taken.
+  SendResult send_acknowledged(uint32_t slot, uint32_t type, base::Bytes payload);
+  SendResult post_acknowledged(std::string_view player, uint64_t session, uint32_t type,
+                               base::Bytes payload);
+
   // messages.cc
   void add_routes();
   void on_client_frame(uint32_t slot, base::Bytes frame);
@@ -157,7 +178,7 @@ class Shard final : net::ConnectionHandler,
 
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
-  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload);
+  SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -170,7 +191,7 @@ class Shard final : net::ConnectionHandler,
   // replies.cc
   template <class Payload>
   void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
-  void write_welcome(uint32_t slot);
+  void write_welcome(uint32_t slot, const mailbox::SessionOpened& opened, std::string_view token);
   void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal);
   void send_disconnect(uint32_t slot, uint16_t code, std::string_view reason);
   void send_pong(uint32_t slot, base::Bytes payload);
@@ -243,8 +264,12 @@ class Shard final : net::ConnectionHandler,
   uint32_t flush_from_ = 0;  // the slot whose flush comes first
   base::Duration work_{};    // for the tick that runs
   world::Directory directory_;
+  SessionHome sessions_;
   Identities identities_;
   mem::MappedArray<Player> players_;
+  // Of the connection that is being opened; valid in on_open() only.
+  mailbox::SessionOpened opened_{};
+  std::string_view opened_token_;
   Router router_;
   TickBarrier barrier_;
   WorldBridge bridge_;

@@ -52,6 +52,7 @@ class Control {
           if (type != mailbox::MessageType::kAuthRequest) return;
           base::Bytes token;
           const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
+          token = token.first(token.size() - request.resume_bytes);
           mailbox::AuthResult result{};
           result.connection = request.connection;
           result.asked_ns = request.asked_ns;

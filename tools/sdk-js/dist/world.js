@@ -57,6 +57,11 @@ export class WorldPicture extends Emitter {
         this.counters.frames += 1;
         this.zone = state.zoneId;
         this.tick = state.tick;
+        // It replaces what there is: who does not stand in it has left.
+        for (const entity of this.held.values()) {
+            entity.waitUntil = 0;
+            this.left.add(entity);
+        }
         state.players.forEach((s) => this.spawn(s, 0));
         state.npcs.forEach((s) => this.spawn(s, 1));
         state.objects.forEach((s) => this.spawn(s, 2));

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages about sessions, between a connection's shard and the home shard of its player, which
+// keeps the session. Each pair of shards has one ring, so what one says to the other stays in
+// order; decision 8 shows what follows from that.
+// Thread: any. Owner: values. Limits: kTailBytesMax for the tail.
+#pragma once
+
+#include "mailbox/messages.h"
+
+namespace tidegate::mailbox {
+
+// A token was accepted: begin a session or go on with one. Connection's shard to the home shard,
+// or back to it from the shard of an older connection that had to leave first. Tail: player id,
+// resume token of the new session, resume token of the resumed one. Keep.
+struct SessionOpen {
+  static constexpr MessageType kType = MessageType::kSessionOpen;
+  ConnectionRef connection;
+  uint64_t session;         // id of the new one, if it comes to that
+  uint64_t resume_session;  // to go on with
+  uint32_t nonce;           // of both resume tokens in the tail
+  uint32_t resume_nonce;    // of the token that was shown
+  uint16_t connection_shard;
+  uint8_t resume;  // session::Resume: kNotAsked, kResumed (the token is a good one) or why not
+  uint8_t player_bytes;
+  uint8_t token_bytes[2];
+};
+
+// The answer. Tail: player id, the resume token to give. Keep.
+struct SessionOpened {
+  static constexpr MessageType kType = MessageType::kSessionOpened;
+  ConnectionRef connection;
+  uint64_t session;    // 0: refused
+  uint64_t received;   // highest sequence from the client
+  uint64_t last_sent;  // highest sequence that the client may have from us
+  uint32_t replayed;   // messages that follow before anything else
+  uint8_t resume;      // session::Resume
+  uint8_t refused;     // with session 0: 1 the player is connected already, 2 no room
+  uint8_t restored;    // 1: the session comes from the store
+  uint8_t player_bytes;
+};
+
+// The session is no longer this connection's. Home shard to the connection's shard. Tail: the
+// SessionOpen (with its tail) that waits for the answer, a SessionLeft in front of it. Keep.
+struct SessionRelease {
+  static constexpr MessageType kType = MessageType::kSessionRelease;
+  ConnectionRef connection;
+  uint64_t session;
+  uint32_t open_bytes;  // 0: a new session took its place; nobody waits
+  uint32_t unused = 0;
+};
+
+// The home shard ended the session. To the connection's shard. Keep.
+struct SessionClosed {
+  static constexpr MessageType kType = MessageType::kSessionClosed;
+  ConnectionRef connection;
+  uint64_t session;
+  uint32_t end;  // session::End
+  uint32_t unused = 0;
+};
+
+// The connection is gone; the session is parked, or ends. To the home shard. Tail: player id. Keep.
+struct SessionLeft {
+  static constexpr MessageType kType = MessageType::kSessionLeft;
+  ConnectionRef connection;
+  uint64_t session;
+  uint64_t received;  // highest sequence from the client that was delivered
+  uint8_t ends;       // 1: for good
+  uint8_t end;        // session::End, with `ends`
+  uint16_t connection_shard;
+  uint32_t unused = 0;
+};
+
+// What the connection has learnt. To the home shard. Tail: player id. Keep.
+struct SessionProgress {
+  static constexpr MessageType kType = MessageType::kSessionProgress;
+  uint64_t session;
+  uint64_t acked;      // highest that the client acknowledged
+  uint64_t received;   // highest sequence from the client that was delivered
+  uint32_t confirmed;  // 1: the client has its new resume token
+  uint32_t unused = 0;
+};
+
+// A message to be delivered with acknowledgement: any shard to the home shard. Tail: player id,
+// payload. The sender is told when there is no room (kBusy); a player without session is counted.
+struct SessionSend {
+  static constexpr MessageType kType = MessageType::kSessionSend;
+  uint64_t session;  // 0: whatever session the player has
+  uint32_t message_type;
+  uint32_t player_bytes;
+};
+
+// The same under its number, on its last leg. Tail: payload. Not kept: it is in the log and goes
+// out when the ring has room.
+struct SessionDeliver {
+  static constexpr MessageType kType = MessageType::kSessionDeliver;
+  ConnectionRef connection;
+  uint64_t session;
+  uint64_t sequence;
+  uint32_t message_type;
+  uint32_t unused = 0;
+};
+
+}  // namespace tidegate::mailbox

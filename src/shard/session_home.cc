@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shard/session_home.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "world/directory.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+using metrics::Counter;
+using metrics::Family;
+using session::Resume;
+using session::Session;
+using session::SessionTable;
+
+namespace {
+constexpr uint32_t kExpiriesPerTurn = 64;
+// Parked sessions that are given up for one message when the memory of all logs is used up.
+constexpr uint32_t kGivenUpMax = 8;
+}  // namespace
+
+SessionHome::SessionHome(const SessionConfig& config, uint32_t shard, mailbox::Mailbox& mailbox,
+                         Outbox& outbox, metrics::Counters& counters)
+    : config_(config),
+      shard_(shard),
+      mailbox_(mailbox),
+      outbox_(outbox),
+      counters_(counters),
+      table_(config.limit),
+      logs_(config.replay),
+      stalled_(config.limit) {}
+
+uint32_t SessionHome::find(std::string_view player) const {
+  return table_.find(player, world::hash_player_id(player));
+}
+
+void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
+  base::Bytes tail;
+  const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
+  const std::string_view player = base::as_text(tail.first(open.player_bytes));
+  const base::Bytes fresh_token = tail.subspan(open.player_bytes, open.token_bytes[0]);
+  const base::Bytes resumed_token = tail.subspan(open.player_bytes + open.token_bytes[0]);
+  auto verdict = static_cast<Resume>(open.resume);
+  const uint32_t row = find(player);
+  if (verdict == Resume::kResumed) {
+    if (row == SessionTable::kNone || table_.at(row).id != open.resume_session) {
+      verdict = Resume::kSessionEnded;
+    } else if (const Session& s = table_.at(row);
+               open.resume_nonce != s.nonce &&
+               (s.nonce_before == 0 || open.resume_nonce != s.nonce_before)) {
+      verdict = Resume::kTokenUsed;
+    } else if (s.attached()) {
+      // Its connection may be dead without our knowing. It leaves, and this comes back behind its
+      // last word.
+      const mailbox::SessionRelease release{s.connection, s.id,
+                                            static_cast<uint32_t>(bytes.size())};
+      outbox_.post(s.connection_shard.value, release, bytes);
+      return;
+    } else {
+      resume(row, open, resumed_token, now_s);
+      return;
+    }
+  }
+  if (verdict != Resume::kNotAsked) {
+    counters_.add(Family::kResumesRefused, static_cast<uint32_t>(verdict));
+  }
+  if (row != SessionTable::kNone) {
+    const Session& s = table_.at(row);
+    if (s.attached()) {
+      if (config_.second_login == SecondLogin::kRefuse) {
+        refuse(open, 1);
+        return;
+      }
+      outbox_.post(s.connection_shard.value, mailbox::SessionRelease{s.connection, s.id, 0});
+      table_.at(row).connection = {};  // nobody to tell any more
+    }
+    end(row, session::End::kReplaced);
+  }
+  begin(open, player, fresh_token, verdict, now_s);
+}
+
+void SessionHome::refuse(const mailbox::SessionOpen& open, uint8_t why) {
+  mailbox::SessionOpened answer{};
+  answer.connection = open.connection;
+  answer.refused = why;
+  outbox_.post(open.connection_shard, answer);
+}
+
+void SessionHome::post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
+                              base::Bytes token) {
+  uint8_t tail[session::kPlayerBytesMax + session::kResumeBytesMax];
+  TG_ASSERT(player.size() + token.size() <= sizeof tail);
+  std::memcpy(tail, player.data(), player.size());
+  if (!token.empty()) std::memcpy(tail + player.size(), token.data(), token.size());
+  answer.player_bytes = static_cast<uint8_t>(player.size());
+  outbox_.post(to, answer, {tail, player.size() + token.size()});
+}
+
+void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view player,
+                        base::Bytes token, Resume verdict, uint32_t now_s) {
+  const uint64_t hash = world::hash_player_id(player);
+  uint32_t row = table_.insert(player, hash);
+  if (row == SessionTable::kNone && table_.oldest_parked() != SessionTable::kNone) {
+    end(table_.oldest_parked(), session::End::kRoom);
+    row = table_.insert(player, hash);
+  }
+  if (row == SessionTable::kNone) {
+    refuse(open, 2);
+    return;
+  }
+  Session& s = table_.at(row);
+  s.id = open.session;
+  s.connection = open.connection;
+  s.connection_shard = {open.connection_shard};
+  s.nonce = open.nonce;
+  s.created_s = s.seen_s = now_s;
+  table_.attached(row);
+  counters_.add(Counter::kSessionsCreated, 1);
+  mailbox::SessionOpened answer{};
+  answer.connection = open.connection;
+  answer.session = s.id;
+  answer.resume = static_cast<uint8_t>(verdict);
+  post_opened(open.connection_shard, answer, player, token);
+}
+
+void SessionHome::resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token,
+                         uint32_t now_s) {
+  Session& s = table_.at(row);
+  s.connection = open.connection;
+  s.connection_shard = {open.connection_shard};
+  // Until the client has shown that it has the new token, the one it came with stays good: the
+  // answer may be lost with the socket.
+  s.nonce_before = open.resume_nonce;
+  s.nonce = open.nonce;
+  s.seen_s = now_s;
+  ++s.resumed;
+  table_.attached(row);
+  counters_.add(Counter::kSessionsResumed, 1);
+  mailbox::SessionOpened answer{};
+  answer.connection = open.connection;
+  answer.session = s.id;
+  answer.received = s.received;
+  answer.last_sent = s.log.last();  // any of them may have gone out before
+  answer.replayed = s.log.count;
+  answer.resume = static_cast<uint8_t>(Resume::kResumed);
+  answer.restored = s.restored;
+  post_opened(open.connection_shard, answer, table_.player(row), token);
+  counters_.add(Counter::kMessagesReplayed, s.log.count);
+  logs_.rewind(s.log);
+  pump(row);
+}
+
+void SessionHome::on_left(base::Bytes bytes, uint32_t now_s) {
+  base::Bytes tail;
+  const auto left = read_message<mailbox::SessionLeft>(bytes, &tail);
+  const uint32_t row = find(base::as_text(tail));
+  if (row == SessionTable::kNone) return;
+  Session& s = table_.at(row);
+  if (s.id != left.session || s.connection != left.connection ||
+      s.connection_shard.value != left.connection_shard) {
+    return;  // ended, or another connection has it
+  }
+  s.received = std::max(s.received, left.received);
+  s.connection = {};
+  s.seen_s = now_s;
+  if (left.ends != 0) {
+    end(row, static_cast<session::End>(left.end));
+    return;
+  }
+  table_.parked(row);
+}
+
+void SessionHome::on_progress(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto progress = read_message<mailbox::SessionProgress>(bytes, &tail);
+  const uint32_t row = find(base::as_text(tail));
+  if (row == SessionTable::kNone || table_.at(row).id != progress.session) return;
+  Session& s = table_.at(row);
+  s.received = std::max(s.received, progress.received);
+  if (progress.confirmed != 0) s.nonce_before = 0;
+  // Of an older connection it may name what this one has not sent yet: it has arrived all the same.
+  uint64_t ack = std::min(progress.acked, s.log.last());
+  while (s.log.last_sent() < ack) logs_.advance(s.log);
+  replay_messages_ -= logs_.acknowledge(s.log, ack);
+  pump(row);
+}
+
+void SessionHome::on_send(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto send = read_message<mailbox::SessionSend>(bytes, &tail);
+  const uint32_t row = find(base::as_text(tail.first(send.player_bytes)));
+  if (row == SessionTable::kNone || (send.session != 0 && send.session != table_.at(row).id)) {
+    counters_.add(Counter::kAcknowledgedNoSession, 1);
+    return;
+  }
+  const base::Bytes payload = tail.subspan(send.player_bytes);
+  using Append = session::ReplayLogs::Append;
+  Append done = logs_.append(table_.at(row).log, send.message_type, payload);
+  for (uint32_t i = 0; done == Append::kPool && i < kGivenUpMax; ++i) {
+    const uint32_t oldest = table_.oldest_parked();
+    if (oldest == SessionTable::kNone || oldest == row) break;
+    end(oldest, session::End::kMemory);
+    done = logs_.append(table_.at(row).log, send.message_type, payload);
+  }
+  if (done != Append::kOk) {
+    // Leaving one message out would be a silent loss; the end of the session is a loud one.
+    end(row, done == Append::kPool ? session::End::kMemory : session::End::kReplay);
+    return;
+  }
+  ++replay_messages_;
+  counters_.add(Counter::kAcknowledgedSent, 1);
+  pump(row);
+}
+
+void SessionHome::pump(uint32_t row) {
+  Session& s = table_.at(row);
+  if (!s.attached()) return;
+  session::LoggedMessage message{};
+  while ((s.log.sent == 0 || s.log.sent_bytes < config_.window_bytes) &&
+         logs_.next_unsent(s.log, &message)) {
+    const mailbox::SessionDeliver deliver{s.connection, s.id, message.sequence, message.type};
+    if (!mailbox_.post(s.connection_shard.value, deliver, message.payload)) {
+      if (s.stalled == 0) {
+        s.stalled = 1;
+        stalled_[stalled_count_++] = row;
+      }
+      return;
+    }
+    logs_.advance(s.log);
+  }
+}
+
+void SessionHome::end(uint32_t row, session::End why) {
+  Session& s = table_.at(row);
+  counters_.add(Family::kSessionsEnded, static_cast<uint32_t>(why));
+  if (s.attached()) {
+    outbox_.post(s.connection_shard.value,
+                 mailbox::SessionClosed{s.connection, s.id, static_cast<uint32_t>(why)});
+  }
+  if (s.stalled != 0) {
+    uint32_t* const last = stalled_.data() + stalled_count_;
+    *std::find(stalled_.data(), last, row) = *(last - 1);
+    --stalled_count_;
+  }
+  replay_messages_ -= s.log.count;
+  logs_.clear(s.log);
+  table_.erase(row);
+}
+
+void SessionHome::turn(uint32_t now_s) {
+  for (uint32_t n = stalled_count_; n != 0; --n) {
+    const uint32_t row = stalled_[0];
+    stalled_[0] = stalled_[--stalled_count_];
+    table_.at(row).stalled = 0;
+    pump(row);
+  }
+  for (uint32_t i = 0; i < kExpiriesPerTurn; ++i) {
+    const uint32_t row = table_.oldest_parked();
+    if (row == SessionTable::kNone) break;
+    const int64_t age_s = int64_t{now_s} - table_.at(row).seen_s;
+    if (age_s * 1'000'000'000 < config_.resume_window.ns) break;
+    end(row, session::End::kExpired);
+  }
+}
+
+}  // namespace tidegate::shard

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The home of sessions: of every player whose id hashes to this shard it keeps the session, whether
+// a connection holds it or not. It is the only one who numbers and keeps what is to be delivered
+// with acknowledgement, so nothing has to move when a client comes back on another shard; the
+// connection's shard transmits and tells what was acknowledged (shard/delivery.cc).
+//
+//   SessionOpen      begins a session, or goes on with one: the older connection, if there still is
+//                    one, leaves first (SessionRelease, SessionLeft), so its last word is known
+//   SessionSend      append to the log, transmit when the client's window allows
+//   SessionProgress  the client has acknowledged: let go, transmit more
+//   SessionLeft      the connection is gone: parked until session.resume_window is over
+//
+// Thread: shard. Owner: Shard. Limits: SessionConfig; all memory at construction.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/time.h"
+#include "mailbox/mailboxes.h"
+#include "mailbox/session_messages.h"
+#include "mem/mapped_array.h"
+#include "metrics/metrics.h"
+#include "session/replay_log.h"
+#include "session/resume.h"
+#include "session/session_table.h"
+#include "shard/outbox.h"
+
+namespace tidegate::shard {
+
+enum class SecondLogin : uint8_t {
+  kReplace,  // the older connection ends with 4015
+  kRefuse,   // the newer one is refused with 409
+};
+
+struct SessionConfig {
+  uint32_t limit = 1024;  // sessions of this shard, parked ones included
+  session::ReplayLimits replay;
+  // Sent and not acknowledged at a time: what a socket that takes nothing may leave in its backlog.
+  uint32_t window_bytes = 32 * 1024;
+  base::Duration resume_window = base::seconds(24 * 3600);
+  SecondLogin second_login = SecondLogin::kReplace;
+};
+
+class SessionHome {
+ public:
+  SessionHome(const SessionConfig& config, uint32_t shard, mailbox::Mailbox& mailbox,
+              Outbox& outbox, metrics::Counters& counters);
+
+  // Messages of mailbox/session_messages.h; `now_s` is Unix time.
+  void on_open(base::Bytes bytes, uint32_t now_s);
+  void on_left(base::Bytes bytes, uint32_t now_s);
+  void on_progress(base::Bytes bytes);
+  void on_send(base::Bytes bytes);
+
+  // Once a turn: transmits what found a ring full, ends what has expired. Bounded.
+  void turn(uint32_t now_s);
+  // Something waits for room in a ring; nothing wakes us for it.
+  bool stalled() const { return stalled_count_ != 0; }
+
+  const session::SessionTable& table() const { return table_; }
+  session::ReplayLogs& logs() { return logs_; }
+  uint64_t replay_messages() const { return replay_messages_; }
+  uint64_t memory_bytes() const {
+    return table_.memory_bytes() + logs_.memory_bytes() + stalled_.bytes();
+  }
+
+ private:
+  uint32_t find(std::string_view player) const;
+  void post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
+                   base::Bytes token);
+  void refuse(const mailbox::SessionOpen& open, uint8_t why);
+  void resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token, uint32_t now_s);
+  void begin(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token,
+             session::Resume verdict, uint32_t now_s);
+  void pump(uint32_t row);
+  void end(uint32_t row, session::End why);
+
+  SessionConfig config_;
+  uint32_t shard_;
+  mailbox::Mailbox& mailbox_;
+  Outbox& outbox_;
+  metrics::Counters& counters_;
+  session::SessionTable table_;
+  session::ReplayLogs logs_;
+  uint64_t replay_messages_ = 0;
+  mem::MappedArray<uint32_t> stalled_;  // rows that found a ring full, each once
+  uint32_t stalled_count_ = 0;
+};
+
+}  // namespace tidegate::shard

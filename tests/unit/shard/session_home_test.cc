@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// The home shard of sessions by itself: shard 0 is the home, shard 1 has the connections.
+#include "shard/session_home.h"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tidegate::shard {
+namespace {
+
+using mailbox::MessageType;
+using session::Resume;
+
+struct Delivered {
+  uint32_t slot;
+  uint64_t sequence;
+  std::string text;
+};
+
+class Home : public ::testing::Test, mailbox::WakeSink {
+ protected:
+  static SessionConfig config() {
+    SessionConfig c;
+    c.limit = 4;
+    c.replay = {.messages = 8, .bytes = 4096, .pool_bytes = 8192};
+    c.window_bytes = 100;
+    c.resume_window = base::seconds(60);
+    return c;
+  }
+  void make(const SessionConfig& c) {
+    home_ = std::make_unique<SessionHome>(c, 0, own_, outbox_, counters_);
+  }
+  Home() { make(config()); }
+
+  void wake_agent(mailbox::AgentId) override {}
+
+  template <class M>
+  std::vector<uint8_t> bytes_of(const M& message, std::string_view tail) {
+    std::vector<uint8_t> bytes(sizeof message + tail.size());
+    std::memcpy(bytes.data(), &message, sizeof message);
+    std::memcpy(bytes.data() + sizeof message, tail.data(), tail.size());
+    return bytes;
+  }
+
+  mailbox::SessionOpen open_message(uint32_t slot, const std::string& player, uint64_t id) {
+    mailbox::SessionOpen open{};
+    open.connection = {slot, 1};
+    open.session = id;
+    open.nonce = ++nonce_;
+    open.connection_shard = 1;
+    open.player_bytes = static_cast<uint8_t>(player.size());
+    open.token_bytes[0] = open.token_bytes[1] = 3;
+    return open;
+  }
+  uint32_t open(uint32_t slot, const std::string& player, uint64_t id) {
+    const auto message = open_message(slot, player, id);
+    home_->on_open(bytes_of(message, player + "newold"), now_s_);
+    take();
+    return message.nonce;
+  }
+  uint32_t resume(uint32_t slot, const std::string& player, uint64_t id, uint32_t nonce) {
+    auto message = open_message(slot, player, id + 1000);
+    message.resume = static_cast<uint8_t>(Resume::kResumed);
+    message.resume_session = id;
+    message.resume_nonce = nonce;
+    home_->on_open(bytes_of(message, player + "newold"), now_s_);
+    take();
+    return message.nonce;
+  }
+  void send(const std::string& player, const std::string& text) {
+    const mailbox::SessionSend message{0, 1000, static_cast<uint32_t>(player.size())};
+    home_->on_send(bytes_of(message, player + text));
+    take();
+  }
+  void ack(const std::string& player, uint64_t id, uint64_t acked, bool confirmed = false) {
+    home_->on_progress(
+        bytes_of(mailbox::SessionProgress{id, acked, 0, confirmed ? 1u : 0u, 0}, player));
+    take();
+  }
+  void leave(uint32_t slot, const std::string& player, uint64_t id, uint64_t received,
+             bool ends = false) {
+    mailbox::SessionLeft left{};
+    left.connection = {slot, 1};
+    left.session = id;
+    left.received = received;
+    left.ends = ends ? 1 : 0;
+    left.connection_shard = 1;
+    home_->on_left(bytes_of(left, player), now_s_);
+    take();
+  }
+  // What shard 1 was told.
+  void take() {
+    own_.publish_all(*this);
+    other_.drain(1000, [this](mailbox::AgentId, MessageType type, base::Bytes bytes) {
+      base::Bytes tail;
+      if (type == MessageType::kSessionOpened) {
+        opened_ = mailbox::read_message<mailbox::SessionOpened>(bytes, &tail);
+        token_ = base::as_text(tail.subspan(opened_->player_bytes));
+      } else if (type == MessageType::kSessionDeliver) {
+        const auto d = mailbox::read_message<mailbox::SessionDeliver>(bytes, &tail);
+        delivered_.push_back({d.connection.slot, d.sequence, std::string(base::as_text(tail))});
+      } else if (type == MessageType::kSessionRelease) {
+        released_ = mailbox::read_message<mailbox::SessionRelease>(bytes, &tail);
+        waiting_.assign(tail.begin(), tail.end());
+      } else if (type == MessageType::kSessionClosed) {
+        closed_ = mailbox::read_message<mailbox::SessionClosed>(bytes);
+      } else {
+        FAIL() << "unexpected " << mailbox::name_of(type);
+      }
+    });
+  }
+  uint64_t ended(session::End why) {
+    return counters_.get(metrics::Family::kSessionsEnded, static_cast<uint32_t>(why));
+  }
+  Resume verdict() { return static_cast<Resume>(opened_->resume); }
+
+  mailbox::Fabric fabric_{{.shards = 2, .shard_ring_bytes = 16384, .control_ring_bytes = 16384}};
+  mailbox::Mailbox own_{fabric_, 0};
+  mailbox::Mailbox other_{fabric_, 1};
+  Outbox outbox_{own_, 1 << 20};
+  metrics::Counters counters_;
+  std::unique_ptr<SessionHome> home_;
+  uint32_t now_s_ = 1000;
+  uint32_t nonce_ = 0;
+  std::optional<mailbox::SessionOpened> opened_;
+  std::optional<mailbox::SessionRelease> released_;
+  std::optional<mailbox::SessionClosed> closed_;
+  std::vector<uint8_t> waiting_;
+  std::string token_;
+  std::vector<Delivered> delivered_;
+};
+
+TEST_F(Home, KeepsWhatIsSentWhileNobodyIsThereAndReplaysItInOrder) {
+  const uint32_t nonce = open(1, "ann", 7);
+  ASSERT_TRUE(opened_);
+  EXPECT_EQ(opened_->session, 7u);
+  EXPECT_EQ(token_, "new");
+  send("ann", "a");
+  send("ann", "b");
+  ASSERT_EQ(delivered_.size(), 2u);
+  ack("ann", 7, 1);
+  leave(1, "ann", 7, 5);
+  EXPECT_EQ(home_->table().parked_count(), 1u);
+  send("ann", "c");
+  delivered_.clear();
+  resume(9, "ann", 7, nonce);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  EXPECT_EQ(token_, "old");
+  EXPECT_EQ(opened_->received, 5u);
+  EXPECT_EQ(opened_->replayed, 2u);
+  EXPECT_EQ(opened_->last_sent, 3u);
+  ASSERT_EQ(delivered_.size(), 2u);
+  EXPECT_EQ(delivered_[0].sequence, 2u);
+  EXPECT_EQ(delivered_[0].text, "b");
+  EXPECT_EQ(delivered_[0].slot, 9u);
+  EXPECT_EQ(delivered_[1].sequence, 3u);
+  EXPECT_EQ(delivered_[1].text, "c");
+  ack("ann", 7, 3);
+  EXPECT_EQ(home_->replay_messages(), 0u);
+  EXPECT_EQ(home_->logs().bytes_in_use(), 0u);
+}
+
+TEST_F(Home, ATokenIsGoodOnceButForAnAnswerThatWasLost) {
+  const uint32_t first = open(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  const uint32_t lost = resume(2, "ann", 7, first);
+  leave(2, "ann", 7, 0);  // the answer never arrived: the client comes with the same token
+  const uint32_t second = resume(3, "ann", 7, first);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  ack("ann", 7, 0, true);  // now it has the new one
+  leave(3, "ann", 7, 0);
+  resume(4, "ann", 7, first);
+  EXPECT_EQ(verdict(), Resume::kTokenUsed);
+  EXPECT_EQ(opened_->session, 1007u) << "a new session takes its place";
+  (void)lost;
+  (void)second;
+}
+
+TEST_F(Home, TheOlderConnectionLeavesBeforeAResumeIsAnswered) {
+  const uint32_t nonce = open(1, "ann", 7);
+  send("ann", "a");
+  opened_.reset();
+  resume(2, "ann", 7, nonce);
+  EXPECT_FALSE(opened_);
+  ASSERT_TRUE(released_);
+  EXPECT_EQ(released_->connection.slot, 1u);
+  ASSERT_EQ(waiting_.size(), released_->open_bytes);
+  leave(1, "ann", 7, 11);
+  home_->on_open(waiting_, now_s_);
+  take();
+  ASSERT_TRUE(opened_);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  EXPECT_EQ(opened_->received, 11u);
+  EXPECT_EQ(opened_->replayed, 1u);
+  leave(1, "ann", 7, 99);  // the old one again: it is not the session's connection any more
+  EXPECT_EQ(home_->table().parked_count(), 0u);
+}
+
+TEST_F(Home, AnotherLoginReplacesOrIsRefusedByPolicy) {
+  open(1, "ann", 7);
+  send("ann", "a");
+  open(2, "ann", 8);
+  ASSERT_TRUE(released_);
+  EXPECT_EQ(released_->open_bytes, 0u);
+  EXPECT_EQ(opened_->session, 8u);
+  EXPECT_EQ(ended(session::End::kReplaced), 1u);
+  EXPECT_EQ(home_->replay_messages(), 0u);
+  SessionConfig c = config();
+  c.second_login = SecondLogin::kRefuse;
+  make(c);
+  open(1, "bob", 9);
+  open(2, "bob", 10);
+  EXPECT_EQ(opened_->session, 0u);
+  EXPECT_EQ(opened_->refused, 1);
+  leave(1, "bob", 9, 0);
+  open(2, "bob", 11);
+  EXPECT_EQ(opened_->session, 11u);
+}
+
+TEST_F(Home, OnlyAWindowIsOutstandingAndAnAcknowledgementMovesIt) {
+  open(1, "ann", 7);
+  const std::string text(60, 'x');
+  for (int i = 0; i < 5; ++i) send("ann", text);
+  EXPECT_EQ(delivered_.size(), 2u) << "120 bytes are out, above the window of 100";
+  ack("ann", 7, 1);
+  EXPECT_EQ(delivered_.size(), 3u);
+  ack("ann", 7, 3);
+  EXPECT_EQ(delivered_.size(), 5u);
+  ack("ann", 7, 77);  // more than there is counts as all
+  EXPECT_EQ(home_->replay_messages(), 0u);
+}
+
+TEST_F(Home, ASessionThatDoesNotAcknowledgeEndsAloud) {
+  open(1, "ann", 7);
+  for (int i = 0; i < 8; ++i) send("ann", "a");
+  EXPECT_FALSE(closed_);
+  send("ann", "a");
+  ASSERT_TRUE(closed_);
+  EXPECT_EQ(closed_->end, static_cast<uint32_t>(session::End::kReplay));
+  EXPECT_EQ(home_->table().count(), 0u);
+  send("ann", "a");
+  EXPECT_EQ(counters_.get(metrics::Counter::kAcknowledgedNoSession), 1u);
+}
+
+TEST_F(Home, MemoryOfAllLogsIsTakenFromWhoWasAwayLongest) {
+  SessionConfig c = config();
+  c.replay.pool_bytes = 31 * session::ReplayLogs::kBlockBytes;  // a block less than four of these
+  make(c);
+  const std::string text(2000, 'x');
+  open(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  for (int i = 0; i < 2; ++i) send("ann", text);
+  open(2, "bob", 8);
+  for (int i = 0; i < 2; ++i) send("bob", text);
+  EXPECT_EQ(ended(session::End::kMemory), 1u);
+  EXPECT_EQ(home_->table().count(), 1u);
+  EXPECT_EQ(home_->replay_messages(), 2u);
+}
+
+TEST_F(Home, SessionsExpireAndMakeRoom) {
+  for (uint32_t i = 0; i < 4; ++i) {
+    open(i, "p" + std::to_string(i), 10 + i);
+    leave(i, "p" + std::to_string(i), 10 + i, 0);
+    now_s_ += 10;
+  }
+  open(5, "late", 50);
+  EXPECT_EQ(ended(session::End::kRoom), 1u) << "the longest parked one goes";
+  now_s_ = 1000 + 10 + 59;
+  home_->turn(now_s_);
+  EXPECT_EQ(ended(session::End::kExpired), 0u);
+  now_s_ += 1;
+  home_->turn(now_s_);
+  EXPECT_EQ(ended(session::End::kExpired), 1u);
+  leave(5, "late", 50, 0, true);
+  EXPECT_EQ(ended(session::End::kLeft), 1u);
+  for (uint32_t i = 0; i < 4; ++i) open(i, "q" + std::to_string(i), 60 + i);
+  EXPECT_EQ(opened_->refused, 0);
+  open(9, "full", 70);
+  EXPECT_EQ(opened_->refused, 2) << "nobody is parked";
+}
+
+TEST_F(Home, AFullRingHoldsUpButLosesNothing) {
+  SessionConfig c = config();
+  c.window_bytes = 20000;
+  c.replay = {.messages = 8, .bytes = 20000, .pool_bytes = 65536};
+  make(c);
+  open(1, "ann", 7);
+  const std::string text(2500, 'x');
+  for (int i = 0; i < 7; ++i) {
+    const mailbox::SessionSend message{0, 1000, 3};
+    home_->on_send(bytes_of(message, "ann" + text + std::to_string(i)));
+  }
+  EXPECT_TRUE(home_->stalled()) << "the ring holds 16,384 bytes";
+  for (int i = 0; i < 4; ++i) {
+    take();
+    home_->turn(now_s_);
+  }
+  EXPECT_FALSE(home_->stalled());
+  take();
+  ASSERT_EQ(delivered_.size(), 7u);
+  for (size_t i = 0; i < 7; ++i) EXPECT_EQ(delivered_[i].sequence, i + 1);
+}
+
+}  // namespace
+}  // namespace tidegate::shard
