@@ -56,8 +56,8 @@ typedef enum tidegate_client_result {
 
 /* ---- transport ---- */
 
-/* A byte stream to a server, and the clocks. All zero: TCP and the clocks of this machine. None of
- * the functions may block. `link` is what open returned, until close. */
+/* A byte stream to a server, and the clocks. Without one: TCP, TLS and the clocks of this machine.
+ * None of the functions may block. `link` is what open returned, until close. */
 typedef struct tidegate_client_transport {
   size_t struct_size;
   void* user;
@@ -114,7 +114,10 @@ typedef struct tidegate_client_config {
    * for the same arguments, because inputs are applied again when the server corrects. */
   void (*step)(void* user, const double at[3], const float velocity[3], double dt, double out[3]);
   void* step_user;
-  const tidegate_client_transport* transport; /* null: TCP; copied */
+  const tidegate_client_transport* transport; /* null: TCP, and TLS for wss://; copied */
+  const char*
+      tls_authorities;  /* PEM text of whom to trust; null: the system's; without `transport` */
+  int32_t tls_insecure; /* 1: any certificate is good; for tests */
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */

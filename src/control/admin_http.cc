@@ -133,6 +133,8 @@ std::string_view bearer_token(std::string_view header) {
 constexpr const char* kPaths[] = {
     "/livez",         "/readyz",        "/healthz",         "/metrics", "/api/v1/connections",
     "/api/v1/shards", "/api/v1/config", "/api/v1/snapshots"};
+constexpr const char* kCommandPrefix = "/api/v1/";
+constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -196,6 +198,42 @@ struct AdminHttp::State {
     return find_page_file(path) != nullptr;
   }
 
+  static bool is_command(const std::string& path) {
+    if (path == kTlsReload) return true;
+    for (const char* name : kAdminCommands) {
+      if (path == kCommandPrefix + std::string(name)) return true;
+    }
+    return false;
+  }
+
+  // A page in an operator's browser can post to this machine, and without admin.token that would
+  // do. Browsers say where a post comes from; programs do not.
+  static bool from_no_page(const httplib::Request& in, httplib::Response& out) {
+    const std::string site = in.get_header_value("Sec-Fetch-Site");
+    if (!in.has_header("Origin") && (site.empty() || site == "none")) return true;
+    answer_error(out, 403, "not_permitted", "commands are not taken from web pages");
+    return false;
+  }
+
+  void run_command(const char* name, const httplib::Request& in, httplib::Response& out) {
+    AdminParameters parameters;
+    for (const auto& [key, value] : in.params) parameters.of.emplace(key, value);
+    const AdminReply reply = source.command(name, parameters);
+    out.status = reply.status;
+    out.set_content(reply.json + '\n', kJson);
+  }
+
+  void reload_tls(httplib::Response& out) const {
+    const CommandResult result = source.reload_tls();
+    if (!result.ok) return answer_error(out, 409, "not_reloaded", result.text);
+    JsonWriter json;
+    json.begin_object().key("ok").boolean(true).key("text").text(result.text);
+    json.key("warnings").begin_array();
+    for (const std::string& warning : result.warnings) json.text(warning);
+    json.end_array().end_object();
+    out.set_content(json.take() + '\n', kJson);
+  }
+
   // One route for each file: the library's patterns are std::regex, whose stack grows with the
   // length of what a client asks for as soon as a pattern repeats anything.
   void live_routes() {
@@ -255,7 +293,15 @@ struct AdminHttp::State {
         answer_error(out, 400, "bad_request", "ranges are not served");
         return Outcome::Handled;
       }
-      if (in.method == "GET" || in.method == "HEAD") return Outcome::Unhandled;
+      if ((in.method == "GET" || in.method == "HEAD") && !is_command(in.path)) {
+        return Outcome::Unhandled;
+      }
+      if (in.method == "POST" && is_command(in.path)) return Outcome::Unhandled;
+      if (is_command(in.path)) {
+        out.set_header("Allow", "POST");
+        answer_error(out, 405, "method_not_allowed", "only POST is spoken here");
+        return Outcome::Handled;
+      }
       if (exists(in.path)) {
         out.set_header("Allow", "GET, HEAD");
         answer_error(out, 405, "method_not_allowed", "only GET is spoken here");
@@ -310,6 +356,15 @@ struct AdminHttp::State {
         });
     get("/api/v1/snapshots", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.snapshots_json() + '\n', kJson);
+    });
+    for (const char* name : kAdminCommands) {
+      server.Post(kCommandPrefix + std::string(name),
+                  [this, name](const httplib::Request& in, httplib::Response& out) {
+                    if (permitted(in, out) && from_no_page(in, out)) run_command(name, in, out);
+                  });
+    }
+    server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
+      if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
     });
     live_routes();
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {

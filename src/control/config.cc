@@ -11,7 +11,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "control/config_diff.h"
 #include "control/config_table.h"
+#include "control/https_fetch.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
 
@@ -48,9 +50,13 @@ bool to_text(const toml::node& node, std::string* out) {
     *out = "[";
     for (const toml::node& item : *array) {
       std::string one;
-      if (!item.is_number() || !to_text(item, &one)) return false;
+      if ((!item.is_number() && !item.is_string()) || !to_text(item, &one)) return false;
       if (out->size() > 1) *out += ", ";
-      *out += one;
+      if (item.is_string()) {
+        append_json_string(*out, one);
+      } else {
+        *out += one;
+      }
     }
     *out += ']';
   } else {
@@ -79,6 +85,8 @@ bool fits(const KeySpec& key, const toml::node& node) {
       return node.is_boolean();
     case KeyType::kCpus:
     case KeyType::kVector:
+    case KeyType::kTexts:
+    case KeyType::kNetworks:
       return node.is_array();
   }
   return false;
@@ -132,6 +140,9 @@ class Loader {
       error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong, key.name);
       return;
     }
+    if (std::string_view(key.name) == "tls.certificates" && source.kind == Source::Kind::kFile) {
+      for (std::string& pair : out_.config.tls.certificates) resolve_pair(&pair);
+    }
     if (key.type == KeyType::kPath && !text.empty() && text.front() != '/' &&
         source.kind == Source::Kind::kFile) {
       const size_t slash = input_.file_name.rfind('/');
@@ -141,6 +152,18 @@ class Loader {
       }
     }
     out_.sources[static_cast<size_t>(index)] = std::move(source);
+  }
+
+  // "certificate:key" with paths that start at the file's folder.
+  void resolve_pair(std::string* pair) const {
+    const size_t slash = input_.file_name.rfind('/');
+    if (slash == std::string::npos) return;
+    const std::string folder = input_.file_name.substr(0, slash + 1);
+    const size_t colon = pair->find(':');
+    if (colon != std::string::npos && colon + 1 < pair->size() && (*pair)[colon + 1] != '/') {
+      pair->insert(colon + 1, folder);
+    }
+    if (pair->front() != '/') pair->insert(0, folder);
   }
 
   void read_file() {
@@ -256,6 +279,46 @@ class Loader {
     }
     if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
       error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
+    }
+    const auto one_of = [&](const char* key, const std::string& value,
+                            std::initializer_list<const char*> allowed) {
+      std::string list;
+      for (const char* a : allowed) {
+        if (value == a) return;
+        list += (list.empty() ? "" : ", ") + std::string(a);
+      }
+      error({}, std::string(key) + " must be one of: " + list, key);
+    };
+    one_of("listen.proxy_protocol", c.listen.proxy_protocol, {"off", "required"});
+    one_of("listen.forwarded", c.listen.forwarded, {"x-forwarded-for", "forwarded", "off"});
+    one_of("log.level", c.log.level, {"debug", "info", "warning", "error"});
+    if (c.listen.proxy_protocol == "required" && c.listen.trusted.empty()) {
+      error({},
+            "listen.proxy_protocol = \"required\" needs listen.trusted: the proxies that connect",
+            "listen.trusted");
+    }
+    for (const std::string& origin : c.listen.origins) {
+      if (origin != "null" && origin.find("://") == std::string::npos) {
+        error({}, "listen.origins: " + origin + " has no scheme; write https://" + origin,
+              "listen.origins");
+      }
+    }
+    if (const char* wrong = c.auth.jwks_url.empty() ? nullptr : check_fetch_url(c.auth.jwks_url)) {
+      error({}, std::string("auth.jwks_url: ") + wrong, "auth.jwks_url");
+    }
+    if (c.drain.grace + c.drain.spread > c.drain.deadline) {
+      error({}, "drain.deadline must be at least drain.grace and drain.spread together",
+            "drain.deadline");
+    }
+    if (c.listen.tls.is_set() && c.tls.certificates.empty()) {
+      error({}, "listen.tls needs tls.certificates, as in [\"fullchain.pem:privkey.pem\"]",
+            "tls.certificates");
+    }
+    if (c.tls.min_version != "1.2" && c.tls.min_version != "1.3") {
+      error({}, "tls.min_version must be \"1.2\" or \"1.3\"", "tls.min_version");
+    }
+    if (c.tls.ticket_rotation.ns != 0 && c.tls.ticket_rotation < base::seconds(60)) {
+      error({}, "tls.ticket_rotation must be 0s or at least 60s", "tls.ticket_rotation");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",
@@ -436,6 +499,10 @@ std::string reference_markdown() {
       "start at the file's folder. `tidegate check-config FILE --explain` prints every value and "
       "where it\n"
       "came from, without secrets.\n\n"
+      "Keys marked *(live)* take effect at a reload: SIGHUP, or `POST /api/v1/reload`, reads "
+      "file,\n"
+      "environment and flags again, answers with what changed and what of it needs a restart, and\n"
+      "refuses the whole when anything in it is wrong ([deployment.md](deployment.md)).\n\n"
       "This page is made from the table in `src/control/config_table.cc`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";
   for (const KeySpec& key : config_keys()) {
@@ -448,7 +515,8 @@ std::string reference_markdown() {
       if (key.type == KeyType::kDuration) out += " s";
       if (key.type == KeyType::kSize || key.type == KeyType::kText) out += " bytes";
     }
-    out += " | `" + value_text(key, defaults) + "` | " + key.help + " |\n";
+    out += " | `" + value_text(key, defaults) + "` | " + key.help;
+    out += is_live_key(key.name) ? " *(live)* |\n" : " |\n";
   }
   return out;
 }

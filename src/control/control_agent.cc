@@ -16,6 +16,7 @@ ControlAgent::ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::
     : mailbox_(fabric, fabric.control()), auth_(auth), counters_(counters) {}
 
 bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
+  unix_ms_ = unix_ms;
   run_requests();
   while (!unsent_.empty()) {
     const auto& [to, bytes] = unsent_.front();
@@ -27,7 +28,7 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
       mailbox_.drain(kPerTurn, [&](AgentId from, MessageType type, base::Bytes bytes) {
         switch (type) {
           case MessageType::kAuthRequest:
-            on_auth_request(from, bytes, unix_ms);
+            on_auth_request(from, bytes, unix_ms, Unknown::kMayWait);
             break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
@@ -37,6 +38,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
             break;
           case MessageType::kHistoryAnswer:
             on_history(from, bytes);
+            break;
+          case MessageType::kKicked:
+            on_kicked(bytes);
             break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
@@ -56,6 +60,7 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
 }
 
 void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
+  now_ = now;
   if (snapshots_ == nullptr) return;
   const uint32_t tick = snapshots_->work(now, unix_ms);
   if (tick == 0) return;
@@ -65,12 +70,27 @@ void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
   }
 }
 
-void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
+void ControlAgent::retry_waiting() {
+  const auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (const auto& [from, bytes] : waiting) {
+    on_auth_request(from, bytes, unix_ms_, Unknown::kIsRefused);
+  }
+}
+
+void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
+                                   Unknown unknown) {
   base::Bytes tail_in;
   const auto request = read_message<mailbox::AuthRequest>(bytes, &tail_in);
   TG_ASSERT(request.resume_bytes <= tail_in.size());
   const base::Bytes token = tail_in.first(tail_in.size() - request.resume_bytes);
   const AuthOutcome outcome = auth_.verify(base::as_text(token), unix_ms / 1000);
+  constexpr size_t kWaitingMax = 1024;
+  if (!outcome.ok && outcome.unknown_key && unknown == Unknown::kMayWait && ask_keys_ &&
+      waiting_.size() < kWaitingMax && ask_keys_(now_)) {
+    waiting_.emplace_back(from, std::vector<uint8_t>(bytes.begin(), bytes.end()));
+    return;
+  }
   mailbox::AuthResult result{};
   result.connection = request.connection;
   result.asked_ns = request.asked_ns;
@@ -259,13 +279,6 @@ bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connecti
            code] { return mailbox_.post(shard, mailbox::CloseConnection{connection, code}); },
           wake);
   return true;
-}
-
-void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wake) {
-  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
-    enqueue([this, shard, deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
-            wake);
-  }
 }
 
 void ControlAgent::set_environment(const std::string& encoded, const std::function<void()>& wake) {

@@ -48,6 +48,30 @@ struct EntityHistory {
   std::string player;
 };
 
+// When and how the shards let their players go (mailbox::Drain).
+struct DrainOrder {
+  base::Instant close_from{};
+  base::Duration spread{};
+  base::Instant deadline{};
+  uint32_t retry_after_ms = 0;
+  bool stop_accepting = false;
+  std::string reconnect_url;
+};
+
+// Whose connections are closed; what is empty or 0 is not asked for.
+struct KickOrder {
+  std::string user;
+  std::string player;
+  uint64_t session = 0;
+  uint16_t code = 0;  // of DISCONNECT
+  std::string reason;
+};
+
+struct KickResult {
+  uint32_t closed = 0;
+  bool complete = false;  // false: a shard did not answer in time
+};
+
 class ControlAgent {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
@@ -58,6 +82,10 @@ class ControlAgent {
   // Asks every shard for its part of a snapshot when one is due.
   // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  // Whether keys that a token needs may come soon; then its answer waits for retry_waiting().
+  void set_ask_keys(std::function<bool(base::Instant)> ask) { ask_keys_ = std::move(ask); }
+  // On the control thread: keys were fetched, or could not be.
+  void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
   void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
@@ -77,8 +105,13 @@ class ControlAgent {
   // Closes one connection; false when the shard does not exist.
   bool close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
                         const std::function<void()>& wake);
-  // Tells every shard to stop accepting and to close its connections by `deadline`.
-  void drain(base::Instant deadline, const std::function<void()>& wake);
+  // control_operator.cc
+  void drain(const DrainOrder& order, const std::function<void()>& wake);
+  KickResult kick_blocking(const KickOrder& order, const std::function<void()>& wake);
+  // Gives every shard new limits; opaque here (shard::LiveSettings).
+  void post_settings(const std::vector<uint8_t>& settings, const std::function<void()>& wake);
+  // Runs `work` on the control thread, before what is asked later.
+  void run(std::function<void()> work, const std::function<void()>& wake);
   // Gives every shard the zone's environment.
   void set_environment(const std::string& encoded, const std::function<void()>& wake);
 
@@ -87,18 +120,25 @@ class ControlAgent {
     EntityHistory answer;
     uint32_t shards_left;
   };
+  struct KickQuestion {
+    uint32_t closed = 0;
+    uint32_t shards_left = 0;
+  };
   struct Listing {
     ConnectionPage page;
     uint32_t shards_left;
   };
   using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
 
-  void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
+  enum class Unknown : uint8_t { kMayWait, kIsRefused };  // a token with an unknown key
+  void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
+                       Unknown unknown);
   std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
                           mailbox::AuthResult* result);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
+  void on_kicked(base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
   void run_requests();
@@ -108,6 +148,11 @@ class ControlAgent {
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
+  std::function<bool(base::Instant)> ask_keys_;
+  base::Instant now_{};
+  base::UnixMs unix_ms_ = 0;
+  // Token checks that wait for keys.
+  std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
   const SessionTokens* session_tokens_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
@@ -117,6 +162,7 @@ class ControlAgent {
   std::deque<Request> requests_;
   std::map<uint32_t, Listing> listings_;
   std::map<uint32_t, HistoryQuestion> histories_;
+  std::map<uint32_t, KickQuestion> kicks_;
   uint32_t next_listing_ = 1;
 };
 

@@ -221,16 +221,19 @@ JwtResult JwtVerifier::verify(std::string_view token, int64_t unix_now, Claims* 
   }
   const base::Bytes signature{s.signature.data(), signature_size};
   bool made_by_us = false;
+  bool tried = false;
   for (const Key& key : s.keys.keys()) {
     if (algorithm != name_of(key.algorithm)) continue;
     if (!kid.empty() && !key.id.empty() && kid != key.id) continue;
+    tried = true;
     if (check_signature(key, s.digest.get(), token.substr(0, second), signature)) {
       made_by_us = true;
       break;
     }
   }
-  if (!made_by_us)
-    return {JwtStatus::kBadSignature, "no key of this server made the token's signature"};
+  if (!made_by_us) {
+    return {JwtStatus::kBadSignature, "no key of this server made the token's signature", !tried};
+  }
   object body;
   if (!s.parse(token.substr(first + 1, second - first - 1), &body)) {
     return invalid("the token's claims are not a JSON object in base64url");
@@ -243,6 +246,7 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
   out->character_id.clear();
   out->permissions.clear();
   out->expires_at = 0;
+  out->issued_at = 0;
   element e;
   std::string_view text;
   bool there = false;
@@ -256,6 +260,7 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
   if (!read_time(body, "nbf", &there, &time)) return invalid("nbf is not a time in seconds");
   if (there && now + rules.leeway_s < time) return invalid("the token is not valid yet (nbf)");
   if (!read_time(body, "iat", &there, &time)) return invalid("iat is not a time in seconds");
+  if (there) out->issued_at = time;
   if (!rules.issuer.empty() &&
       (body["iss"].get(text) != simdjson::SUCCESS || text != rules.issuer)) {
     return {JwtStatus::kBadIssuer, "the token's issuer (iss) is not the one this server trusts"};

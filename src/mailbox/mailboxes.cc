@@ -77,6 +77,12 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
+    case MessageType::kKick:
+      return "kick";
+    case MessageType::kKicked:
+      return "kicked";
+    case MessageType::kSettings:
+      return "settings";
     case MessageType::kSessionOpen:
       return "session_open";
     case MessageType::kSessionOpened:

@@ -80,6 +80,17 @@
     "Connections ended because they took nothing of their backlog in time")                        \
   X(kFrameFloods, "tidegate_frame_floods_total",                                                   \
     "Connections ended by too many pings, pongs or fragments")                                     \
+  X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
+    "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
+  X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
+    "Connections closed because their token expired")                                              \
+  X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
+  X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
+    "Key sets that could not be fetched or used; the keys there were stay")                        \
+  X(kReloads, "tidegate_config_reloads_total", "Configurations read again and applied")            \
+  X(kReloadsRefused, "tidegate_config_reloads_refused_total",                                      \
+    "Configurations read again and refused as a whole")                                            \
   X(kDeflateConnections, "tidegate_deflate_connections_total",                                     \
     "Connections that agreed on permessage-deflate")                                               \
   X(kDeflateDeclined, "tidegate_deflate_declined_total",                                           \
@@ -90,6 +101,10 @@
     "Parts of messages sent as bytes that were compressed for another connection")                 \
   X(kInflateParked, "tidegate_inflate_parked_total",                                               \
     "Receive buffers left for the next turn because this one had inflated its share")              \
+  X(kTlsHandshakes, "tidegate_tls_handshakes_total", "TLS handshakes completed")                   \
+  X(kTlsResumed, "tidegate_tls_resumed_total", "... of them by a session ticket")                  \
+  X(kTlsTurnsFull, "tidegate_tls_turns_full_total",                                                \
+    "Turns that left TLS handshakes for the next because their share was spent")                   \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                 \
   X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")              \
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                         \
@@ -125,6 +140,9 @@
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kTlsConnections, "tidegate_tls_connections", "Connections whose TLS handshake is over") \
+  X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
+    "When the first of the certificates expires; 0 without TLS")                            \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
   X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
@@ -137,6 +155,12 @@
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
+  X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
+    "Of limits.backlog_memory of each shard")                                               \
+  X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
+    "Buffers that hold a part of a head or message")                                        \
+  X(kDrainStage, "tidegate_drain_stage",                                                    \
+    "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
     "Past states kept of each entity, by history.duration and history.memory")              \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
@@ -156,6 +180,8 @@
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
+    "Busy time of a TLS handshake message, of which a connection has one or two")    \
   X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
@@ -168,6 +194,8 @@
 #define TIDEGATE_FAMILIES(X)                                                                       \
   X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
   X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kAdmission, "tidegate_admission_refused_total", "Connections refused by a limit", "limit")     \
+  X(kTlsFailures, "tidegate_tls_failures_total", "TLS connections that failed", "reason")          \
   X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
   X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
   X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \

@@ -12,9 +12,23 @@ using protocol::FrameView;
 using protocol::Opcode;
 
 void Endpoint::on_received(const io::Completion& c) {
-  if (compression_ != nullptr && park(c)) [[unlikely]]
-    return;
+  if (extras_) [[unlikely]]
+    return on_received_extras(c);
   take_received(c);
+}
+
+// With permessage-deflate or TLS somewhere at this endpoint.
+void Endpoint::on_received_extras(const io::Completion& c) {
+  if (compression_ == nullptr || !park(c)) take_any(c);
+}
+
+void Endpoint::take_any(const io::Completion& c) {
+  if (tls_ != nullptr && matches(c) && (rows_[c.slot].flags & kFlagTls) != 0 &&
+      !(cold_[c.slot].edge & kEdgeAwaitsProxy)) {
+    take_received_tls(c);
+  } else {
+    take_received(c);
+  }
 }
 
 void Endpoint::take_received(const io::Completion& c) {
@@ -28,7 +42,11 @@ void Endpoint::take_received(const io::Completion& c) {
   cold_[c.slot].bytes_in += size;
   counters_.add(metrics::Counter::kBytesReceived, size);
   parsing_ = true;
-  consume(c.slot, {c.data, size});
+  if (cold_[c.slot].edge & kEdgeAwaitsProxy) [[unlikely]] {
+    read_proxy_header(c.slot, {c.data, size});
+  } else {
+    consume(c.slot, {c.data, size});
+  }
   parsing_ = false;
   if (held_count_ == held_buffers_.size()) flush();
 }
@@ -111,7 +129,8 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
     refuse_upgrade(slot, error.status, error.code, error.message);
     return 0;
   }
-  if (end == 0) return 0;
+  // Who asks decides; the answer to query_peer is on its way and goes on from here.
+  if (end == 0 || !(cold_[slot].edge & kEdgePeerKnown)) return 0;
   protocol::UpgradeRequest request;
   const protocol::UpgradeError error =
       protocol::parse_upgrade(bytes.first(end), config_.rules, request);
@@ -125,6 +144,7 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
                    "none of the offered subprotocols is spoken here; offer tidegate.v1.proto");
     return 0;
   }
+  if (!check_edge(slot, request)) return 0;
   protocol::compute_accept_key(request.key, cold_[slot].accept_key);
   row.phase = Phase::kDeciding;
   row.subprotocol = request.subprotocol;

@@ -16,6 +16,11 @@ using wire::MessageType;
 
 namespace {
 
+#ifdef TIDEGATE_CLIENT_TLS
+constexpr bool kHasTls = true;
+#else
+constexpr bool kHasTls = false;
+#endif
 constexpr uint32_t kSyncFirst = 5;
 constexpr base::Duration kSyncFirstPause = base::milliseconds(150);
 constexpr base::Duration kSyncPause = base::seconds(1);
@@ -53,8 +58,19 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
     *problem = "no endpoint to connect to";
     return nullptr;
   }
-  const tidegate_client_transport transport =
-      c.transport == nullptr ? tcp_transport() : *c.transport;
+  std::unique_ptr<TlsTransport> tls;
+  tidegate_client_transport transport;
+  if (c.transport != nullptr) {
+    transport = *c.transport;
+  } else {
+#ifdef TIDEGATE_CLIENT_TLS
+    tls = std::make_unique<TlsTransport>(c.tls_authorities != nullptr ? c.tls_authorities : "",
+                                         c.tls_insecure != 0);
+    transport = tls->table();
+#else
+    transport = tcp_transport();
+#endif
+  }
   if (!whole(transport)) {
     *problem = "the transport lacks functions; only wait may be null";
     return nullptr;
@@ -65,8 +81,8 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
       *problem = "endpoint " + std::to_string(i) + " is no ws:// or wss:// URL";
       return nullptr;
     }
-    if (endpoint.secure && c.transport == nullptr) {
-      *problem = "wss:// needs a transport of yours that speaks TLS; the built-in one is TCP";
+    if (endpoint.secure && !kHasTls && c.transport == nullptr) {
+      *problem = "this library was built without TLS: wss:// needs a transport of yours";
       return nullptr;
     }
     options.endpoints.push_back(std::move(endpoint));
@@ -87,14 +103,15 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
     *problem = "send_buffer_bytes below 1,024 or message_bytes below 65,536";
     return nullptr;
   }
-  Client* const made = new (std::nothrow) Client(std::move(options), c, transport);
+  Client* const made = new (std::nothrow) Client(std::move(options), c, transport, std::move(tls));
   if (made == nullptr) *problem = "no memory";
   return made;
 }
 
 Client::Client(ConnectionOptions options, const tidegate_client_config& c,
-               const tidegate_client_transport& transport)
-    : transport_(transport),
+               const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls)
+    : tls_(std::move(tls)),
+      transport_(transport),
       connection_(std::move(options), transport_, *this),
       world_(c.entities_most != 0 ? c.entities_most : 65'536, c.no_interpolation == 0),
       prediction_([this, &c] {

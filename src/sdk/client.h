@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "sdk/playout.h"
 #include "sdk/prediction.h"
 #include "sdk/statistics.h"
+#include "sdk/tls_transport.h"
 #include "sdk/world.h"
 #include "tidegate/client.h"
 
@@ -67,7 +69,7 @@ class Client final : ConnectionSink {
   };
 
   Client(ConnectionOptions options, const tidegate_client_config& config,
-         const tidegate_client_transport& transport);
+         const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls);
   ~Client() = default;
 
   base::Instant now() const { return {transport_.now_ns(transport_.user)}; }
@@ -97,6 +99,8 @@ class Client final : ConnectionSink {
   void on_entity_state(uint32_t row);
   void run_timers();
 
+  // Both before the connection, whose links they carry.
+  std::unique_ptr<TlsTransport> tls_;
   tidegate_client_transport transport_;
   struct Settings {
     bool protobuf = false;

@@ -77,6 +77,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   update_gauges();
   last_turn_ns_.store(now_.ns, std::memory_order_relaxed);
@@ -90,6 +91,7 @@ base::Instant Shard::next_deadline() const {
   if (outbox_.waiting() || sessions_.stalled())
     deadline = std::min(deadline, now_ + base::milliseconds(1));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
+  if (draining_ && live_players_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(20));
   if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
   return deadline;
 }
@@ -158,7 +160,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       on_close_request(bytes);
       break;
     case MessageType::kDrain:
-      on_drain();
+      on_drain(bytes);
+      break;
+    case MessageType::kSettings:
+      on_settings(bytes);
+      break;
+    case MessageType::kKick:
+      on_kick(bytes);
       break;
     case MessageType::kSendToPlayer:
       on_send_to_player(bytes);
@@ -218,6 +226,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
+    case MessageType::kKicked:
     case MessageType::kPadding:
     case MessageType::kCount:
       TG_ASSERT(!"not a message for a shard");
@@ -235,6 +244,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kPlayers, live_players_);
   counters_.set(Gauge::kEntities, slice_.entities().count());
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
+  counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
+  counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   counters_.set(Gauge::kSessions, sessions_.table().count());

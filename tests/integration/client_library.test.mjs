@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { Authority } from '../conformance/lib/certificates.mjs';
 import { Client } from '../conformance/lib/client.mjs';
 import { Process, programs, root, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
 import { tokenFor } from '../conformance/lib/tokens.mjs';
@@ -17,6 +18,7 @@ const examples = join(root, 'examples');
 let prefix;
 let libraries;
 let sanitized;
+let authority;
 let server;
 let neighbour;
 
@@ -29,8 +31,8 @@ const where = () => ({
 const flags = () => (sanitized ? ['-fsanitize=address,undefined'] : []);
 const pkgConfig = (...args) => run('pkg-config', [...args, 'tidegate-client'], { env: where() }).trim().split(/\s+/);
 
-async function runs(path, ...args) {
-  const child = new Process(path, args, { env: { ...where(), ASAN_OPTIONS: 'detect_leaks=1' } });
+async function runs(path, args, env = {}) {
+  const child = new Process(path, args, { env: { ...where(), ASAN_OPTIONS: 'detect_leaks=1', ...env } });
   const { code } = await within(child.exited, `the end of ${path}`, 120_000);
   assert.equal(child.complaint(), null);
   assert.equal(code, 0, child.output);
@@ -38,7 +40,7 @@ async function runs(path, ...args) {
 }
 // Each program is a player of its own.
 let players = 0;
-const player = async () => [server.url, await tokenFor(`player-${players += 1}`)];
+const player = async (url = server.url) => [url, await tokenFor(`player-${players += 1}`)];
 
 before(async () => {
   run('meson', ['install', '-C', programs, '--no-rebuild', '--destdir', tree, '--tags', 'runtime,devel']);
@@ -48,7 +50,10 @@ before(async () => {
   prefix = join(header.path ?? header.parentPath, '../..');
   libraries = library.path ?? library.parentPath;
   sanitized = run('nm', ['-D', '--undefined-only', join(libraries, 'libtidegate-client.so.1')]).includes('__asan_');
-  server = await startServer({}, { folder });
+  authority = new Authority(folder);
+  server = await startServer({
+    listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0' }, tls: { certificates: [authority.issue(['127.0.0.1', 'localhost']).pair] },
+  }, { folder });
   neighbour = await Client.enter(server, 'neighbour');
 });
 after(async () => {
@@ -69,10 +74,10 @@ describe('the installed tree', () => {
       .map((line) => line.split(' ').at(-1).replace(/@.*/, '')).filter((name) => name !== 'TIDEGATE_CLIENT_1');
     assert.deepEqual(exported.sort(), [...declared].map((match) => match[1]).sort());
   });
-  test('it depends on no library of the server', () => {
+  test('it depends on no library of the server but TLS', () => {
     const needed = run('readelf', ['-d', join(libraries, 'libtidegate-client.so.1')]);
     assert.match(needed, /SONAME.*libtidegate-client\.so\.1/);
-    assert.doesNotMatch(needed, /NEEDED.*(libssl|libcrypto|liburing|libsimdjson|libprotobuf|libz\.)/);
+    assert.doesNotMatch(needed, /NEEDED.*(liburing|libsimdjson|libprotobuf|libz\.)/);
   });
 });
 
@@ -83,16 +88,22 @@ describe('pkg-config', () => {
     return out;
   };
   test('hello world in C99 sees its neighbour', async () => {
-    const output = await runs(build('cc', 'client_hello.c', '-std=c99'), ...await player());
+    const output = await runs(build('cc', 'client_hello.c', '-std=c99'), await player());
     assert.match(output, /^neighbour at /m);
   });
   test('hello world in C++17, without exceptions and RTTI', async () => {
-    const output = await runs(build('c++', 'client_hello.cc', '-std=c++17', '-fno-exceptions', '-fno-rtti'), ...await player());
+    const output = await runs(build('c++', 'client_hello.cc', '-std=c++17', '-fno-exceptions', '-fno-rtti'), await player());
     assert.match(output, /^neighbour is here$/m);
     assert.match(output, /^neighbour at /m);
   });
+  test('over wss, with an authority that is trusted and without', async () => {
+    const hello = build('cc', 'client_hello.c', '-std=c99');
+    const url = `wss://127.0.0.1:${server.tlsPort}/ws`;
+    assert.match(await runs(hello, await player(url), { SSL_CERT_FILE: authority.file }), /^neighbour at /m);
+    assert.equal(await runs(hello, await player(url)), '');
+  });
   test('the prediction example: refused, corrected, broken and back', async () => {
-    const output = await runs(build('c++', 'client_prediction.cc', '-std=c++17'), ...await player());
+    const output = await runs(build('c++', 'client_prediction.cc', '-std=c++17'), await player());
     assert.match(output, /^refused with 4010$/m);
     assert.match(output, /corrections/);
   });
@@ -118,7 +129,7 @@ executable('hello-cc', 'client_hello.cc', dependencies: client)
   const out = join(at, 'out');
   run('meson', ['setup', out, at, ...(sanitized ? ['-Db_sanitize=address,undefined', '-Db_lundef=false'] : [])], { env: where() });
   run('meson', ['compile', '-C', out], { env: where() });
-  assert.match(await runs(join(out, 'hello-c'), ...await player()), /^neighbour at /m);
+  assert.match(await runs(join(out, 'hello-c'), await player()), /^neighbour at /m);
 });
 
 test('a CMake project', async () => {
@@ -138,7 +149,7 @@ target_link_libraries(hello-cc tidegate::client)
   run('cmake', ['-S', at, '-B', out, `-DCMAKE_PREFIX_PATH=${prefix}`,
     `-DCMAKE_C_FLAGS=${sanitize}`, `-DCMAKE_CXX_FLAGS=${sanitize}`]);
   run('cmake', ['--build', out]);
-  assert.match(await runs(join(out, 'hello-cc'), ...await player()), /^neighbour at /m);
+  assert.match(await runs(join(out, 'hello-cc'), await player()), /^neighbour at /m);
 });
 
 test('docs/client-cpp.md quotes the examples as they are', () => {

@@ -346,11 +346,16 @@ TEST(SdkConnection, ConfigurationsThatCannotBe) {
   }
   const char* secure = "wss://x/ws";
   EXPECT_EQ(code([&](auto& c) { c.endpoints = &secure; }), TIDEGATE_CLIENT_OK);
+#ifdef TIDEGATE_CLIENT_TLS
+  const tidegate_client_result built_in = TIDEGATE_CLIENT_OK;
+#else
+  const tidegate_client_result built_in = TIDEGATE_CLIENT_INVALID;
+#endif
   EXPECT_EQ(code([&](auto& c) {
               c.endpoints = &secure;
               c.transport = nullptr;
             }),
-            TIDEGATE_CLIENT_INVALID);
+            built_in);
 }
 
 TEST(SdkConnection, Endpoints) {
