@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tidegate/c_types.h"
 #include "tidegate/export.h"
 
 #ifdef __cplusplus
@@ -32,18 +33,6 @@ TIDEGATE_API uint32_t tidegate_abi_version(void);
 typedef struct tidegate_server tidegate_server;   /* until tidegate_server_destroy */
 typedef struct tidegate_context tidegate_context; /* for one call */
 typedef struct tidegate_world tidegate_world;     /* for one call */
-
-typedef struct tidegate_bytes {
-  const void* data;
-  size_t size;
-} tidegate_bytes;
-typedef struct tidegate_text {
-  const char* data;
-  size_t size;
-} tidegate_text;
-typedef struct tidegate_vector {
-  float x, y, z;
-} tidegate_vector;
 
 /* What a call on the server came to. */
 typedef enum tidegate_code {

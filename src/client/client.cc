@@ -4,15 +4,16 @@
 #include <algorithm>
 #include <iterator>
 
-#include "protocol/http_upgrade.h"
-
 namespace tidegate::client {
 
-using protocol::Opcode;
 using wire::MessageType;
 
 Client::Client(ClientConfig config, ClientEvents& events, uint64_t seed)
-    : config_(std::move(config)), events_(events), prng_(seed), picture_({}, *this) {}
+    : config_(std::move(config)),
+      events_(events),
+      prng_(seed),
+      picture_({}, *this),
+      stream_(prng_.next(), kMessageBytesMax) {}
 
 void Client::set_state(ClientState state) {
   if (state_ == state) return;
@@ -26,34 +27,21 @@ void Client::fail(std::string problem) {
 }
 
 void Client::start() {
-  uint8_t nonce[16];
-  for (uint8_t& b : nonce) b = static_cast<uint8_t>(prng_.next());
-  protocol::encode_websocket_key(nonce, key_);
-  offer_.host = config_.host;
-  offer_.target = config_.path;
-  offer_.key = {key_, sizeof key_};
-  if (!config_.echo) offer_.subprotocols = "tidegate.v1.proto";
-  offer_.bearer = config_.token;
-  out_.resize(config_.token.size() + config_.path.size() + config_.host.size() + 512);
-  out_.resize(protocol::write_upgrade_request(out_, offer_));
+  protocol::UpgradeOffer offer;
+  offer.host = config_.host;
+  offer.target = config_.path;
+  if (!config_.echo) offer.subprotocols = "tidegate.v1.proto";
+  offer.bearer = config_.token;
+  if (!stream_.start(offer)) {
+    fail("host, path or token cannot stand in a request");
+    return;
+  }
   set_state(ClientState::kUpgrading);
 }
 
-void Client::sent(size_t bytes) {
-  out_sent_ += bytes;
-  if (out_sent_ == out_.size()) {
-    out_.clear();
-    out_sent_ = 0;
-  }
-}
-
-void Client::fail_refused(std::string_view body) {
-  fail("refused with HTTP " + std::to_string(http_status_) + ": " + std::string(body));
-}
-
 void Client::on_disconnected() {
-  if (state_ == ClientState::kUpgrading && http_status_ != 0) {
-    fail_refused("its body did not come whole");
+  if (state_ == ClientState::kUpgrading && http_status() != 0) {
+    fail("refused with HTTP " + std::to_string(http_status()) + ": its body did not come whole");
   }
   fail(state_ == ClientState::kUpgrading ? "the server ended the connection before the upgrade"
                                          : "the connection was lost");
@@ -62,89 +50,18 @@ void Client::on_disconnected() {
 void Client::on_bytes(base::Instant now, base::MutableBytes bytes) {
   now_ = now;
   if (state_ == ClientState::kClosed) return;
-  const bool stored = !in_.empty();
-  if (stored) {
-    in_.insert(in_.end(), bytes.begin(), bytes.end());
-    bytes = in_;
+  stream_.feed(bytes);
+  StreamEvent event;
+  while (state_ != ClientState::kClosed && (event = stream_.next()) != StreamEvent::kNone) {
+    if (event == StreamEvent::kMessage) {
+      on_message(now, stream_.message());
+    } else if (event == StreamEvent::kOpen) {
+      set_state(ClientState::kOpen);
+    } else {
+      fail(stream_.problem());
+    }
   }
-  size_t used = 0;
-  while (used < bytes.size() && state_ != ClientState::kClosed) {
-    const size_t step = state_ == ClientState::kUpgrading
-                            ? consume_answer(bytes.subspan(used))
-                            : consume_frames(now, bytes.subspan(used));
-    if (step == 0) break;
-    used += step;
-  }
-  if (stored) {
-    in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(used));
-  } else {
-    in_.assign(bytes.begin() + static_cast<std::ptrdiff_t>(used), bytes.end());
-  }
-  if (in_.size() > kMessageBytesMax) fail("the server sent a message that is too large");
-}
-
-size_t Client::consume_answer(base::MutableBytes bytes) {
-  const size_t head = protocol::find_head_end(bytes, 0);
-  if (head == 0) return 0;
-  protocol::UpgradeAnswer answer;
-  const protocol::ConnectStatus status =
-      protocol::parse_upgrade_answer(bytes.first(head), offer_, answer);
-  http_status_ = answer.status;
-  if (status == protocol::ConnectStatus::kRefused) {
-    // The reason is in the body, which may come behind the head.
-    if (answer.content_length > bytes.size() - head) return 0;
-    fail_refused(base::as_text(bytes.subspan(head, answer.content_length)));
-    return bytes.size();
-  }
-  if (status != protocol::ConnectStatus::kOk) {
-    fail("the answer to the upgrade is not a valid one");
-    return bytes.size();
-  }
-  set_state(ClientState::kOpen);
-  return head;
-}
-
-size_t Client::consume_frames(base::Instant now, base::MutableBytes bytes) {
-  protocol::FrameView frame;
-  const protocol::ParseStatus status = protocol::parse_frame(
-      bytes, protocol::Role::kClient, kMessageBytesMax - fragments_.size(), frame);
-  if (status == protocol::ParseStatus::kNeedMore) return 0;
-  if (status != protocol::ParseStatus::kFrame) {
-    fail("WebSocket error: " + std::string(protocol::text_of(status)));
-    return bytes.size();
-  }
-  const protocol::Received received = receiver_.on_frame(frame);
-  switch (received.event) {
-    case protocol::ReceiveEvent::kMessage:
-      on_message(now, frame.payload);
-      break;
-    case protocol::ReceiveEvent::kCompressedMessage:  // not negotiated, so refused as a frame
-      break;
-    case protocol::ReceiveEvent::kFirstFragment:
-    case protocol::ReceiveEvent::kNextFragment:
-    case protocol::ReceiveEvent::kLastFragment:
-      fragments_.insert(fragments_.end(), frame.payload.begin(), frame.payload.end());
-      if (received.event == protocol::ReceiveEvent::kLastFragment) {
-        on_message(now, fragments_);
-        fragments_.clear();
-      }
-      break;
-    case protocol::ReceiveEvent::kPing:
-      send_frame(Opcode::kPong, frame.payload);
-      break;
-    case protocol::ReceiveEvent::kPong:
-      break;
-    case protocol::ReceiveEvent::kClose:
-      close_code_ = received.close_code;
-      close(received.close_code);
-      fail("closed by the server with " + std::to_string(received.close_code) + " " +
-           std::string(protocol::close_reason_of(frame.payload)));
-      break;
-    case protocol::ReceiveEvent::kError:
-      fail("WebSocket error: " + std::string(protocol::text_of(received.status)));
-      break;
-  }
-  return frame.consumed;
+  stream_.settle();
 }
 
 void Client::on_message(base::Instant now, base::MutableBytes message) {
@@ -205,7 +122,7 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       if (config_.keeps_picture) picture_.apply_interest_update(message.payload);
       break;
     case MessageType::kCellFrame:
-      if (config_.keeps_picture) picture_.apply_cell_frame(message.payload);
+      if (config_.keeps_picture) picture_.apply_cell_frames(message.payload);
       if (state_ == ClientState::kAuthenticated) set_state(ClientState::kInWorld);
       break;
     case MessageType::kMoveAck: {
@@ -270,29 +187,10 @@ void Client::audit(base::Instant now) {
 }
 
 void Client::report(const wire::CellImage& image, Rows rows) {
-  const wire::CellFrameHeader& header = image.header();
-  wire::CellReport report;
-  report.cell_x = header.cell_x;
-  report.cell_z = header.cell_z;
-  report.epoch = header.epoch;
-  report.frame = header.frame;
-  report.tick = header.tick;
-  report.checksum = image.checksum();
-  report.expected = header.has_checksum ? header.checksum : 0;
-  std::vector<uint8_t> members;
-  if (rows == Rows::kYes) {
-    std::vector<wire::CellRow> list(std::min(image.count(), wire::kReportMembersMax));
-    list.resize(image.rows(list));
-    members.resize(list.size() * wire::kCellRowBytes);
-    for (size_t i = 0; i < list.size(); ++i) {
-      wire::write_cell_row(members.data() + i * wire::kCellRowBytes, list[i]);
-    }
-    report.members = members;
+  std::vector<uint8_t> buffer;
+  if (const uint32_t size = write_cell_report(buffer, image, rows); size != 0) {
+    send_binary({buffer.data(), size});
   }
-  std::vector<uint8_t> buffer(512 + members.size());
-  wire::MessageWriter writer(buffer, {.type = MessageType::kCellReport});
-  wire::encode(writer.payload(), report);
-  if (const uint32_t size = writer.finish(); size != 0) send_binary({buffer.data(), size});
 }
 
 void Client::on_entity_changed(std::string_view name, uint32_t flags) {
@@ -337,22 +235,6 @@ bool Client::send_payload(uint32_t type, base::Bytes payload, uint64_t sequence)
   if (size == 0) return false;
   send_binary({buffer.data(), size});
   return true;
-}
-
-void Client::send_binary(base::Bytes payload) { send_frame(Opcode::kBinary, payload); }
-
-void Client::close(uint16_t code) {
-  const size_t at = out_.size();
-  out_.resize(at + protocol::kControlFrameMax);
-  out_.resize(at + protocol::write_masked_close(out_.data() + at, code, {},
-                                                static_cast<uint32_t>(prng_.next())));
-}
-
-void Client::send_frame(Opcode opcode, base::Bytes payload) {
-  const size_t at = out_.size();
-  out_.resize(at + protocol::kHeaderMax + payload.size());
-  out_.resize(at + protocol::write_masked_frame(out_.data() + at, opcode, true, payload,
-                                                static_cast<uint32_t>(prng_.next())));
 }
 
 }  // namespace tidegate::client

@@ -17,9 +17,9 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "base/time.h"
+#include "client/cell_report.h"
 #include "client/world_picture.h"
-#include "protocol/http_connect.h"
-#include "protocol/ws.h"
+#include "client/ws_stream.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
 
@@ -56,6 +56,8 @@ class ClientEvents {
   virtual void on_state(ClientState) {}
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
+  virtual void on_member_seen(base::Instant, const wire::CellImage::Member&, int16_t /*cell_x*/,
+                              int16_t /*cell_z*/) {}
   virtual void on_error(const wire::ErrorNotification&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
@@ -79,8 +81,8 @@ class Client final : PictureEvents {
   // The socket is gone.
   void on_disconnected();
 
-  base::Bytes outgoing() const { return {out_.data() + out_sent_, out_.size() - out_sent_}; }
-  void sent(size_t bytes);
+  base::Bytes outgoing() const { return stream_.outgoing(); }
+  void sent(size_t bytes) { stream_.sent(bytes); }
 
   // In world only; false otherwise.
   bool send_move(const wire::PlayerMovement& move);
@@ -92,13 +94,13 @@ class Client final : PictureEvents {
   bool flip_bit(base::Instant now) { return picture_.flip_bit(now, prng_.next()); }
   // Any type; `sequence` not 0: with requires_ack. False when it is larger than a message may be.
   bool send_payload(uint32_t type, base::Bytes payload, uint64_t sequence = 0);
-  void send_binary(base::Bytes payload);
-  void close(uint16_t code);
+  void send_binary(base::Bytes payload) { stream_.send_binary(payload); }
+  void close(uint16_t code) { stream_.send_close(code); }
 
   ClientState state() const { return state_; }
-  uint16_t close_code() const { return close_code_; }      // 0: none came
-  int http_status() const { return http_status_; }         // of a refused upgrade
-  const std::string& problem() const { return problem_; }  // why it closed, for people
+  uint16_t close_code() const { return stream_.close_code(); }  // 0: none came
+  int http_status() const { return stream_.http_status(); }     // of a refused upgrade
+  const std::string& problem() const { return problem_; }       // why it closed, for people
   const std::string& player_id() const { return player_id_; }
   uint32_t server_tick_rate() const { return tick_rate_; }
   const WorldPicture& picture() const { return picture_; }
@@ -109,16 +111,15 @@ class Client final : PictureEvents {
 
  private:
   void on_entity_changed(std::string_view name, uint32_t flags) override;
+  void on_member_seen(const wire::CellImage::Member& member, int16_t cell_x,
+                      int16_t cell_z) override {
+    events_.on_member_seen(now_, member, cell_x, cell_z);
+  }
   void on_cell_differs(const wire::CellImage& image) override;
   void on_cell_healed(base::Instant flipped) override;
-  enum class Rows : uint8_t { kNo, kYes };
   void report(const wire::CellImage& image, Rows rows);
-  size_t consume_answer(base::MutableBytes bytes);
-  void fail_refused(std::string_view body);
-  size_t consume_frames(base::Instant now, base::MutableBytes bytes);
   void on_message(base::Instant now, base::MutableBytes message);
   void on_envelope(base::Instant now, const wire::Envelope& message);
-  void send_frame(protocol::Opcode opcode, base::Bytes payload);
   template <class Payload>
   void send(wire::MessageType type, const Payload& payload);
   void set_state(ClientState state);
@@ -129,20 +130,12 @@ class Client final : PictureEvents {
   base::Prng prng_;
   WorldPicture picture_;
   ClientState state_ = ClientState::kIdle;
-  protocol::WsReceiver receiver_;
-  protocol::UpgradeOffer offer_;
-  char key_[protocol::kKeyChars] = {};
-  std::vector<uint8_t> in_;  // incomplete head or frame
-  std::vector<uint8_t> fragments_;
-  std::vector<uint8_t> out_;
-  size_t out_sent_ = 0;
+  WsStream stream_;
   base::Instant now_{};
   std::string player_id_;
   std::string problem_;
   wire::Vector3 own_position_;
   bool has_own_position_ = false;
-  uint16_t close_code_ = 0;
-  int http_status_ = 0;
   uint32_t tick_rate_ = 0;
   uint64_t messages_received_ = 0;
   base::Instant next_audit_{};

@@ -14,14 +14,22 @@ namespace {
 // Of InterestUpdate.
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
+constexpr uint32_t kViewDistance = 3;
 
 uint64_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name) | 1; }
 
 }  // namespace
 
-void WorldPicture::apply_cell_frame(base::Bytes payload) {
+void WorldPicture::apply_cell_frames(base::Bytes payload) {
+  wire::CellFrames frames(payload);
+  base::Bytes frame;
+  while (frames.next(&frame)) apply_cell_frame(frame, frames.tick());
+  if (frames.malformed()) ++counters_.malformed;
+}
+
+void WorldPicture::apply_cell_frame(base::Bytes frame, uint32_t tick) {
   wire::CellFrameHeader header;
-  if (!wire::CellImage::read_header(payload, &header)) {
+  if (!wire::CellImage::read_header(frame, &header)) {
     ++counters_.malformed;
     return;
   }
@@ -31,9 +39,9 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
   in_delta_ = !header.keyframe && !header.drop;
-  tick_ = header.tick;
+  tick_ = tick;
   applying_ = key;
-  const wire::CellStatus status = it->second.apply(payload, this);
+  const wire::CellStatus status = it->second.apply(frame, tick, this);
   const auto flip = flips_.find(key);
   if (status == wire::CellStatus::kOk && (header.keyframe || header.drop)) echoes_.erase(key);
   switch (status) {
@@ -70,6 +78,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
 
 void WorldPicture::on_enter(const wire::CellImage::Member& member) {
   ++counters_.enters;
+  seen(member);
   if (in_delta_ && member.id % kDoublesSample == 0) entered_.push_back(member.id);
 }
 void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeave& leave) {
@@ -81,103 +90,63 @@ void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeav
   ++counters_.flips_gone;
   flips_.erase(flip);
 }
+void WorldPicture::seen(const wire::CellImage::Member& member) {
+  events_.on_member_seen(member, static_cast<int16_t>(applying_ >> 16),
+                         static_cast<int16_t>(applying_));
+}
 void WorldPicture::on_change(const wire::CellImage::Member& member) {
   ++counters_.updates;
+  seen(member);
   if (member.name != own_name_) events_.on_entity_changed(member.name, member.flags);
 }
 
-void WorldPicture::enter(const wire::PlayerStateUpdate& state, bool in_snapshot) {
+void WorldPicture::on_spawn(const wire::PlayerStateUpdate& state, uint32_t /*kind*/,
+                            base::Bytes /*custom*/, bool snapshot) {
   ++counters_.enters;
   const auto [it, fresh] = entities_.try_emplace(std::string(state.player_id));
   if (!fresh) ++counters_.violations;
-  if (!in_snapshot) entered_balance_ += hash_of(state.player_id);
+  if (!snapshot) entered_balance_ += hash_of(state.player_id);
   it->second.position = state.position;
   it->second.flags = state.state_flags;
+}
+
+void WorldPicture::on_despawn(std::string_view name) {
+  key_ = name;
+  ++counters_.leaves;
+  exited_balance_ += hash_of(key_);
+  if (entities_.erase(key_) == 0) ++counters_.violations;
+}
+
+void WorldPicture::on_update(const wire::PlayerStateDelta& delta, base::Bytes /*custom*/) {
+  ++counters_.updates;
+  key_ = delta.player_id;
+  const auto it = entities_.find(key_);
+  if (it == entities_.end()) {
+    ++counters_.violations;
+    return;
+  }
+  if (delta.changed_fields & wire::kChangedPosition) it->second.position = delta.position;
+  if (delta.changed_fields & wire::kChangedFlags) it->second.flags = delta.state_flags;
+  if (key_ != own_name_) events_.on_entity_changed(key_, it->second.flags);
 }
 
 void WorldPicture::apply_world_state(base::Bytes payload) {
   ++counters_.frames;
   entities_.clear();
-  PbReader reader(payload);
-  while (reader.next()) {
-    const uint32_t field = reader.field();
-    if (field < wire::kSnapshotPlayers || field > wire::kSnapshotObjects) continue;
-    wire::PlayerStateUpdate state;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &state)) {
-      ++counters_.malformed;
-      return;
-    }
-    enter(state, true);
-  }
-  if (reader.failed()) ++counters_.malformed;
-}
-
-bool WorldPicture::apply_spawn(base::Bytes bytes) {
-  PbReader reader(bytes);
-  while (reader.next()) {
-    if (reader.field() != 1) continue;
-    wire::PlayerStateUpdate state;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &state)) return false;
-    enter(state, false);
-  }
-  return !reader.failed();
-}
-
-bool WorldPicture::apply_update(base::Bytes bytes) {
-  PbReader reader(bytes);
-  while (reader.next()) {
-    if (reader.field() != 1) continue;
-    wire::PlayerStateDelta delta;
-    if (!reader.is(WireType::kBytes) || !wire::decode(reader.bytes(), &delta)) return false;
-    ++counters_.updates;
-    key_ = delta.player_id;
-    const auto it = entities_.find(key_);
-    if (it == entities_.end()) {
-      ++counters_.violations;
-      continue;
-    }
-    if (delta.changed_fields & wire::kChangedPosition) it->second.position = delta.position;
-    if (delta.changed_fields & wire::kChangedFlags) it->second.flags = delta.state_flags;
-    if (key_ != own_name_) events_.on_entity_changed(key_, it->second.flags);
-  }
-  return !reader.failed();
+  counters_.malformed += !read_world_state(payload, *this);
 }
 
 void WorldPicture::apply_zone_update(base::Bytes payload) {
   ++counters_.frames;
-  PbReader reader(payload);
-  while (reader.next()) {
-    bool good = true;
-    switch (reader.field()) {
-      case wire::kZoneSpawns:
-        good = reader.is(WireType::kBytes) && apply_spawn(reader.bytes());
-        break;
-      case wire::kZoneDespawns:
-        good = reader.is(WireType::kBytes);
-        if (good) {
-          key_ = reader.text();
-          ++counters_.leaves;
-          exited_balance_ += hash_of(key_);
-          if (entities_.erase(key_) == 0) ++counters_.violations;
-        }
-        break;
-      case wire::kZoneUpdates:
-        good = reader.is(WireType::kBytes) && apply_update(reader.bytes());
-        break;
-      default:
-        break;
-    }
-    if (!good) {
-      ++counters_.malformed;
-      return;
-    }
-  }
-  if (reader.failed()) ++counters_.malformed;
+  counters_.malformed += !read_zone_update(payload, *this);
 }
 
 void WorldPicture::apply_interest_update(base::Bytes payload) {
   PbReader reader(payload);
   while (reader.next()) {
+    if (reader.field() == kViewDistance && reader.is(WireType::kFixed32)) {
+      view_distance_ = reader.number();
+    }
     if (reader.field() != kEnteredView && reader.field() != kExitedView) continue;
     if (!reader.is(WireType::kBytes)) {
       ++counters_.malformed;
@@ -240,6 +209,7 @@ void WorldPicture::clear() {
   flips_.clear();
   echoes_.clear();
   entities_.clear();
+  view_distance_ = 0;
 }
 
 size_t WorldPicture::entity_count() const {

@@ -9,11 +9,14 @@
 #include <string>
 #include <string_view>
 
-#include "embed/c_structs.h"
+#include "base/c_structs.h"
 #include "tidegate/server.h"
 #include "tidegate/tidegate.h"
 
 namespace tidegate::embed {
+
+using base::give_struct;
+using base::take_struct;
 
 inline Server& server_of(tidegate_server* s) { return *reinterpret_cast<Server*>(s); }
 inline const Server& server_of(const tidegate_server* s) {

@@ -316,6 +316,21 @@ describe('messages', () => {
     host.socket.deliver([MessageType.RESUME_RESULT, sdk.ResumeResult.encode({ resumed: true, lastClientSequence: 2 })]);
     assert.deepEqual(host.socket.ofType(MessageType.PUBLISH).map((m) => [m.sequence, ...m.payload]), [[3, 3]]);
   });
+  test('nothing of a session is said before it is known whether it goes on', () => {
+    const { host, connection, losses, login } = make();
+    connection.connect();
+    login({ resumeToken: 'r1' });
+    host.socket.deliver([MessageType.CHAT_MESSAGE, new Uint8Array(1), { sequence: 1, requiresAck: true }]);
+    host.socket.end();
+    host.pass(losses[0].retryMs);
+    login({ resumeToken: 'r2' });
+    connection.send(MessageType.CHAT_MESSAGE);
+    connection.sendReliable(MessageType.PUBLISH, Uint8Array.from([7]));
+    assert.deepEqual(host.socket.ofType(MessageType.CHAT_MESSAGE).map((m) => m.ack), [0], 'an acknowledgement of another session');
+    assert.equal(host.socket.ofType(MessageType.PUBLISH).length, 0);
+    host.socket.deliver([MessageType.RESUME_RESULT, sdk.ResumeResult.encode({ resumed: true, lastClientSequence: 0 })]);
+    assert.deepEqual(host.socket.ofType(MessageType.PUBLISH).map((m) => [m.sequence, m.ack]), [[1, 1]]);
+  });
 });
 
 describe('the network simulator', () => {

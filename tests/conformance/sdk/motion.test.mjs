@@ -225,6 +225,14 @@ describe('world picture', () => {
     assert.equal(world.tick, 8);
     assert.equal(world.entities.get('a').tick, 8);
   });
+  test('a WORLD_STATE within a session replaces what there is', () => {
+    const { world, take } = make();
+    world.applyWorldState(sdk.WorldStateSnapshot.encode({ players: [state('stays', 1), state('goes', 2)] }));
+    take();
+    world.applyWorldState(sdk.WorldStateSnapshot.encode({ players: [state('stays', 3), state('comes', 4)] }));
+    assert.deepEqual(take(), ['removed goes 2', 'added comes 4', 'changed stays 3']);
+    assert.deepEqual([...world.entities.keys()], ['stays', 'comes']);
+  });
   test('clear tells that everybody went', () => {
     const { world, log, take } = make();
     world.applyWorldState(sdk.WorldStateSnapshot.encode({ players: [state('a', 1)] }));

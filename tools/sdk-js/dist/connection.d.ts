@@ -69,6 +69,7 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     private detour;
     private resumeToken;
     private resumeAsked;
+    private sessionKnown;
     private farewell;
     private lastReceived;
     private worldSince;

@@ -47,6 +47,7 @@ export class Connection extends Emitter {
     detour;
     resumeToken = '';
     resumeAsked = false;
+    sessionKnown = false; // whether the session of before goes on, or which one began
     farewell;
     lastReceived = 0;
     worldSince = 0;
@@ -93,11 +94,12 @@ export class Connection extends Emitter {
     send(type, payload = EMPTY, head = {}) {
         if (!this.socket || (this.current !== 'authenticated' && this.current !== 'inWorld'))
             return false;
-        const ack = this.delivery.ackOut;
+        const ack = this.sessionKnown ? this.delivery.ackOut : 0;
         const data = encodeFrame(type, payload, {
             timestamp: this.host.wallClock(), ...(ack > 0 ? { ack } : {}), ...head,
         });
-        this.delivery.ackSent();
+        if (this.sessionKnown)
+            this.delivery.ackSent();
         const now = this.host.now();
         this.sent.add(type, payload.length, now);
         this.bytesOut.add(data.length, now);
@@ -107,7 +109,8 @@ export class Connection extends Emitter {
     /** Sends with acknowledgement: now or after the next login, and again until the server has it. */
     sendReliable(type, payload = EMPTY) {
         const kept = this.delivery.keep(type, payload);
-        if (kept)
+        // Before that it may be sent again, under another number.
+        if (kept && this.sessionKnown)
             this.send(type, payload, { sequence: kept.sequence, requiresAck: true });
         return kept?.sequence;
     }
@@ -145,6 +148,7 @@ export class Connection extends Emitter {
             this.host.clearTimer(this.ackTimer);
         this.retryTimer = this.ackTimer = undefined;
         this.socket = undefined;
+        this.sessionKnown = false;
         this.farewell = undefined;
         this.beats.clear();
     }
@@ -310,13 +314,16 @@ export class Connection extends Emitter {
                     this.host.clearTimer(timer);
                 this.timers.clear();
                 this.heartbeat(generation);
-                if (!this.resumeAsked)
+                if (!this.resumeAsked) {
+                    this.sessionKnown = true;
                     this.sendAgain(this.delivery.restart());
+                }
                 this.emit('authenticated', result);
                 break;
             }
             case MessageType.RESUME_RESULT: {
                 const result = ResumeResult.decode(payload);
+                this.sessionKnown = true;
                 this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
                 this.emit('resumed', result);
                 break;

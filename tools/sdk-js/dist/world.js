@@ -2,7 +2,7 @@
 // The client's picture of the world, from either encoding: WORLD_STATE with ZONE_UPDATEs, or
 // CELL_FRAMEs. Entities are known by name (player id) in both. Changes are told once for each
 // WebSocket message, at its end, because an entity may leave one cell and enter another within it.
-import { Cell, Col, readCellHeader } from './cell.js';
+import { Cell, Col, readCellFrames, readCellHeader } from './cell.js';
 import { Emitter } from './emitter.js';
 import { Changed, InterestUpdate, WorldStateSnapshot, ZoneUpdate, } from './messages.js';
 import { WireError } from './pb.js';
@@ -57,6 +57,11 @@ export class WorldPicture extends Emitter {
         this.counters.frames += 1;
         this.zone = state.zoneId;
         this.tick = state.tick;
+        // It replaces what there is: who does not stand in it has left.
+        for (const entity of this.held.values()) {
+            entity.waitUntil = 0;
+            this.left.add(entity);
+        }
         state.players.forEach((s) => this.spawn(s, 0));
         state.npcs.forEach((s) => this.spawn(s, 1));
         state.objects.forEach((s) => this.spawn(s, 2));
@@ -133,11 +138,22 @@ export class WorldPicture extends Emitter {
         this.touched.add(entity);
     }
     // ---- packed
-    applyCellFrame(payload) {
+    /** The payload of a CELL_FRAME. */
+    applyCellFrames(payload) {
+        try {
+            readCellFrames(payload, (frame, tick) => this.applyCellFrame(frame, tick));
+        }
+        catch (error) {
+            if (!(error instanceof WireError))
+                throw error;
+            this.counters.malformed += 1;
+        }
+    }
+    applyCellFrame(payload, tick) {
         this.counters.frames += 1;
         let header;
         try {
-            header = readCellHeader(payload);
+            header = readCellHeader(payload, tick);
         }
         catch (error) {
             if (!(error instanceof WireError))

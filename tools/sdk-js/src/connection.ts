@@ -96,6 +96,7 @@ export class Connection extends Emitter<ConnectionEvents> {
   private detour: string | undefined;
   private resumeToken = '';
   private resumeAsked = false;
+  private sessionKnown = false;  // whether the session of before goes on, or which one began
   private farewell: Disconnect | undefined;
   private lastReceived = 0;
   private worldSince = 0;
@@ -142,11 +143,11 @@ export class Connection extends Emitter<ConnectionEvents> {
   /** Sends at once; false when nobody is logged in. */
   send(type: number, payload: Uint8Array = EMPTY, head: EnvelopeHead = {}): boolean {
     if (!this.socket || (this.current !== 'authenticated' && this.current !== 'inWorld')) return false;
-    const ack = this.delivery.ackOut;
+    const ack = this.sessionKnown ? this.delivery.ackOut : 0;
     const data = encodeFrame(type, payload, {
       timestamp: this.host.wallClock(), ...(ack > 0 ? { ack } : {}), ...head,
     });
-    this.delivery.ackSent();
+    if (this.sessionKnown) this.delivery.ackSent();
     const now = this.host.now();
     this.sent.add(type, payload.length, now);
     this.bytesOut.add(data.length, now);
@@ -157,7 +158,8 @@ export class Connection extends Emitter<ConnectionEvents> {
   /** Sends with acknowledgement: now or after the next login, and again until the server has it. */
   sendReliable(type: number, payload: Uint8Array = EMPTY): number | undefined {
     const kept = this.delivery.keep(type, payload);
-    if (kept) this.send(type, payload, { sequence: kept.sequence, requiresAck: true });
+    // Before that it may be sent again, under another number.
+    if (kept && this.sessionKnown) this.send(type, payload, { sequence: kept.sequence, requiresAck: true });
     return kept?.sequence;
   }
 
@@ -192,6 +194,7 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (this.ackTimer !== undefined) this.host.clearTimer(this.ackTimer);
     this.retryTimer = this.ackTimer = undefined;
     this.socket = undefined;
+    this.sessionKnown = false;
     this.farewell = undefined;
     this.beats.clear();
   }
@@ -333,12 +336,16 @@ export class Connection extends Emitter<ConnectionEvents> {
         for (const timer of this.timers) this.host.clearTimer(timer);
         this.timers.clear();
         this.heartbeat(generation);
-        if (!this.resumeAsked) this.sendAgain(this.delivery.restart());
+        if (!this.resumeAsked) {
+          this.sessionKnown = true;
+          this.sendAgain(this.delivery.restart());
+        }
         this.emit('authenticated', result);
         break;
       }
       case MessageType.RESUME_RESULT: {
         const result = ResumeResult.decode(payload);
+        this.sessionKnown = true;
         this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
         this.emit('resumed', result);
         break;

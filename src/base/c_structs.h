@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Structs of the C API between versions: each begins with its size.
+// Structs of the C APIs between versions: each begins with its size.
 //
 // Thread: any. Owner: values. Limits: structs of at most kStructBytesMax from callers.
 #pragma once
@@ -10,7 +10,7 @@
 #include <cstring>
 #include <type_traits>
 
-namespace tidegate::embed {
+namespace tidegate::base {
 
 inline constexpr size_t kStructBytesMax = 4096;
 
@@ -43,4 +43,4 @@ bool give_struct(const T& from, T* out) {
   return true;
 }
 
-}  // namespace tidegate::embed
+}  // namespace tidegate::base

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Joins a world, walks, and prints who is near. Usage: client_hello URL TOKEN
+#include <cstdio>
+#include <tidegate/client.hpp>
+
+static void on_added(const tidegate::ClientEvent& e) {
+  std::printf("%.*s is here\n", static_cast<int>(e.entity->id.size), e.entity->id.data);
+}
+
+int main(int argc, char** argv) {
+  tidegate::Client client({argc > 1 ? argv[1] : "ws://localhost:7400/ws"}, argc > 2 ? argv[2] : "");
+  if (!client) return 2;
+  auto added = client.on(TIDEGATE_EVENT_ENTITY_ADDED, on_added);
+  client.connect();
+  for (int frame = 1; frame <= 300 && client.run(16); ++frame) {
+    client.move({2, 0, 0}, 0.016F);
+    if (frame % 60 != 0) continue;
+    for (const auto& e : client.entities())
+      std::printf("%.*s at %.1f %.1f\n", static_cast<int>(e.id.size), e.id.data, e.shown.x,
+                  e.shown.z);
+  }
+}

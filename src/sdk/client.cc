@@ -1,0 +1,653 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sdk/client.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <new>
+
+#include "client/cell_report.h"
+#include "sdk/tcp_transport.h"
+#include "wire/quantise.h"
+
+namespace tidegate::sdk {
+
+using wire::MessageType;
+
+namespace {
+
+#ifdef TIDEGATE_CLIENT_TLS
+constexpr bool kHasTls = true;
+#else
+constexpr bool kHasTls = false;
+#endif
+constexpr uint32_t kSyncFirst = 5;
+constexpr base::Duration kSyncFirstPause = base::milliseconds(150);
+constexpr base::Duration kSyncPause = base::seconds(1);
+
+tidegate_text text_of(std::string_view text) { return {text.data(), text.size()}; }
+tidegate_bytes bytes_of(base::Bytes bytes) { return {bytes.data(), bytes.size()}; }
+tidegate_vector vector_of(double x, double y, double z) {
+  return {static_cast<float>(x), static_cast<float>(y), static_cast<float>(z)};
+}
+Vec vec_of(const wire::Vector3& v) {
+  return {static_cast<double>(v.x), static_cast<double>(v.y), static_cast<double>(v.z)};
+}
+wire::Vector3 wire_of(const Vec& v) {
+  return {static_cast<float>(v.x), static_cast<float>(v.y), static_cast<float>(v.z)};
+}
+base::Duration ms_or(uint32_t ms, int64_t otherwise) {
+  return base::milliseconds(ms != 0 ? ms : otherwise);
+}
+tidegate_client_event event_of(int32_t kind) {
+  tidegate_client_event event{};
+  event.struct_size = sizeof event;
+  event.kind = kind;
+  return event;
+}
+bool whole(const tidegate_client_transport& t) {
+  return t.open != nullptr && t.status != nullptr && t.send != nullptr && t.receive != nullptr &&
+         t.close != nullptr && t.now_ns != nullptr && t.unix_ms != nullptr && t.random != nullptr;
+}
+
+}  // namespace
+
+Client* Client::create(const tidegate_client_config& c, std::string* problem) {
+  ConnectionOptions options;
+  if (c.endpoints == nullptr || c.endpoint_count == 0) {
+    *problem = "no endpoint to connect to";
+    return nullptr;
+  }
+  std::unique_ptr<TlsTransport> tls;
+  tidegate_client_transport transport;
+  if (c.transport != nullptr) {
+    transport = *c.transport;
+  } else {
+#ifdef TIDEGATE_CLIENT_TLS
+    tls = std::make_unique<TlsTransport>(c.tls_authorities != nullptr ? c.tls_authorities : "",
+                                         c.tls_insecure != 0);
+    transport = tls->table();
+#else
+    transport = tcp_transport();
+#endif
+  }
+  if (!whole(transport)) {
+    *problem = "the transport lacks functions; only wait may be null";
+    return nullptr;
+  }
+  for (size_t i = 0; i < c.endpoint_count; ++i) {
+    Endpoint endpoint;
+    if (c.endpoints[i] == nullptr || !parse_endpoint(c.endpoints[i], &endpoint)) {
+      *problem = "endpoint " + std::to_string(i) + " is no ws:// or wss:// URL";
+      return nullptr;
+    }
+    if (endpoint.secure && !kHasTls && c.transport == nullptr) {
+      *problem = "this library was built without TLS: wss:// needs a transport of yours";
+      return nullptr;
+    }
+    options.endpoints.push_back(std::move(endpoint));
+  }
+  if (c.token != nullptr) options.token = c.token;
+  options.ask_token = c.ask_token != 0;
+  if (c.backoff_first_ms != 0) options.backoff.first_ms = c.backoff_first_ms;
+  if (c.backoff_most_ms != 0) options.backoff.most_ms = c.backoff_most_ms;
+  options.login_timeout = ms_or(c.login_timeout_ms, 10'000);
+  options.heartbeat = ms_or(c.heartbeat_ms, 5000);
+  options.silence = ms_or(c.silence_ms, 15'000);
+  options.stable = ms_or(c.stable_ms, 5000);
+  if (c.queue_messages != 0) options.queue_messages = c.queue_messages;
+  if (c.queue_bytes != 0) options.queue_bytes = c.queue_bytes;
+  if (c.send_buffer_bytes != 0) options.send_buffer_bytes = c.send_buffer_bytes;
+  if (c.message_bytes != 0) options.message_bytes = c.message_bytes;
+  if (options.send_buffer_bytes < 1024 || options.message_bytes < 64 * 1024) {
+    *problem = "send_buffer_bytes below 1,024 or message_bytes below 65,536";
+    return nullptr;
+  }
+  Client* const made = new (std::nothrow) Client(std::move(options), c, transport, std::move(tls));
+  if (made == nullptr) *problem = "no memory";
+  return made;
+}
+
+Client::Client(ConnectionOptions options, const tidegate_client_config& c,
+               const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls)
+    : tls_(std::move(tls)),
+      transport_(transport),
+      connection_(std::move(options), transport_, *this),
+      world_(c.entities_most != 0 ? c.entities_most : 65'536, c.no_interpolation == 0),
+      prediction_([this, &c] {
+        PredictionOptions p;
+        if (c.step != nullptr) {
+          p.step = step;
+          p.user = this;
+        }
+        return p;
+      }()) {
+  settings_.protobuf = c.protobuf != 0;
+  settings_.view_distance = c.view_distance;
+  settings_.max_bytes_per_second = c.max_bytes_per_second;
+  settings_.report = c.report_ms == UINT32_MAX ? base::Duration{} : ms_or(c.report_ms, 10'000);
+  settings_.step = c.step;
+  settings_.step_user = c.step_user;
+  report_.reserve(16 * 1024);
+}
+
+Vec Client::step(void* user, const Vec& at, const MoveInput& input) {
+  const Settings& s = static_cast<const Client*>(user)->settings_;
+  const double from[3] = {at.x, at.y, at.z};
+  const float velocity[3] = {static_cast<float>(input.velocity.x),
+                             static_cast<float>(input.velocity.y),
+                             static_cast<float>(input.velocity.z)};
+  double to[3] = {at.x, at.y, at.z};
+  s.step(s.step_user, from, velocity, input.dt, to);
+  return {to[0], to[1], to[2]};
+}
+
+void Client::destroy() {
+  dead_ = true;
+  connection_.abandon();
+  if (depth_ == 0) delete this;
+}
+
+tidegate_client_result Client::poll(uint32_t budget_us) {
+  // Within a callback of its own there is nothing to do that the outer call will not do.
+  if (depth_ != 0) return TIDEGATE_CLIENT_OK;
+  ++depth_;
+  const base::Instant at = now();
+  const base::Instant until =
+      budget_us == 0 ? base::Instant::never() : at + base::microseconds(budget_us);
+  if (connection_.logged_in()) run_timers();
+  if (!dead_) connection_.turn(until);
+  --depth_;
+  if (dead_) {
+    delete this;
+    return TIDEGATE_CLIENT_DESTROYED;
+  }
+  const double ms = to_ms(at);
+  const Link& link = connection_.link();
+  bytes_in_.add(static_cast<double>(link.bytes_in() - bytes_in_seen_), ms);
+  bytes_out_.add(static_cast<double>(link.bytes_out() - bytes_out_seen_), ms);
+  messages_in_.add(static_cast<double>(connection_.received().all().messages - messages_seen_), ms);
+  bytes_in_seen_ = link.bytes_in();
+  bytes_out_seen_ = link.bytes_out();
+  messages_seen_ = connection_.received().all().messages;
+  return TIDEGATE_CLIENT_OK;
+}
+
+void Client::wait(uint32_t most_ms) {
+  if (transport_.wait == nullptr || depth_ != 0) return;
+  const base::Instant at = now();
+  base::Instant due = connection_.next_due(at);
+  if (connection_.logged_in()) due = std::min({due, sync_at_, report_at_});
+  if (due <= at) return;
+  const int64_t ms = std::min<int64_t>(most_ms, (due - at).ns / 1'000'000 + 1);
+  // While it connects, the upgrade request waits to be written.
+  transport_.wait(transport_.user, connection_.link().handle(), connection_.wants_write() ? 1 : 0,
+                  static_cast<int32_t>(std::min<int64_t>(ms, 60'000)));
+}
+
+tidegate_client_result Client::run(uint32_t ms) {
+  if (depth_ != 0) return TIDEGATE_CLIENT_INVALID;
+  const base::Instant end = now() + base::milliseconds(ms);
+  for (;;) {
+    const tidegate_client_result result = poll(0);
+    if (result != TIDEGATE_CLIENT_OK) return result;
+    const int64_t left = (end - now()).ns;
+    if (left <= 0 || transport_.wait == nullptr) return result;
+    wait(static_cast<uint32_t>(left / 1'000'000 + 1));
+  }
+}
+
+// ---- sending
+
+tidegate_client_result Client::send(uint32_t type, base::Bytes payload,
+                                    const tidegate_client_send_options& o) {
+  if (o.mode < TIDEGATE_SEND_NOW || o.mode > TIDEGATE_SEND_ACKNOWLEDGED || o.priority < 0 ||
+      o.priority > 10 || type == 0) {
+    return TIDEGATE_CLIENT_INVALID;
+  }
+  const base::Instant at = now();
+  if (o.mode == TIDEGATE_SEND_NOW) return connection_.send(at, type, payload);
+  const Keep keep = o.mode == TIDEGATE_SEND_QUEUED   ? Keep::kQueued
+                    : o.mode == TIDEGATE_SEND_LATEST ? Keep::kLatest
+                                                     : Keep::kAcknowledged;
+  return connection_.keep(at, type, payload, keep, static_cast<uint8_t>(o.priority), o.key,
+                          base::milliseconds(o.ttl_ms));
+}
+
+tidegate_client_result Client::move(const tidegate_vector& velocity, float yaw, uint32_t flags,
+                                    float dt) {
+  if (connection_.state() != TIDEGATE_CLIENT_IN_WORLD || !prediction_.placed()) {
+    return TIDEGATE_CLIENT_DROPPED;
+  }
+  if (!std::isfinite(velocity.x) || !std::isfinite(velocity.y) || !std::isfinite(velocity.z) ||
+      !std::isfinite(yaw) || !std::isfinite(dt) || dt < 0) {
+    return TIDEGATE_CLIENT_INVALID;
+  }
+  // An input that cannot be sent would be walked back by the next answer.
+  if (!connection_.link().has_room(512)) return TIDEGATE_CLIENT_WOULD_BLOCK;
+  MoveInput input;
+  input.velocity = {static_cast<double>(velocity.x), static_cast<double>(velocity.y),
+                    static_cast<double>(velocity.z)};
+  input.yaw = static_cast<double>(yaw);
+  input.flags = flags;
+  input.dt = static_cast<double>(dt);
+  wire::PlayerMovement m;
+  m.position = wire_of(prediction_.apply(input));
+  m.has_position = m.has_rotation = m.has_velocity = true;
+  m.rotation = {0, std::sin(yaw / 2), 0, std::cos(yaw / 2)};
+  m.velocity = {velocity.x, velocity.y, velocity.z};
+  m.movement_flags = flags;
+  m.client_tick = prediction_.client_tick();
+  m.client_time = transport_.unix_ms(transport_.user);
+  return connection_.send_message(now(), MessageType::kPlayerMove, m);
+}
+
+// ---- the world as it is shown
+
+tidegate_client_entity Client::view(uint32_t row) const {
+  const Entity& e = world_.entity(row);
+  tidegate_client_entity out{};
+  out.struct_size = sizeof out;
+  out.id = text_of(e.name);
+  out.kind = e.kind;
+  out.flags = e.flags;
+  out.tick = e.tick;
+  out.is_self = row == own_row_;
+  out.position = vector_of(e.x, e.y, e.z);
+  out.velocity = {e.vx, e.vy, e.vz};
+  out.yaw = static_cast<float>(e.yaw);
+  out.shown = vector_of(e.shown.x, e.shown.y, e.shown.z);
+  out.shown_yaw = static_cast<float>(e.shown.yaw);
+  out.custom = bytes_of(e.custom);
+  return out;
+}
+
+bool Client::next_entity(uint32_t* cursor, tidegate_client_entity* out) {
+  if (*cursor == 0) shown_tick_ = playout_.shown_tick(to_ms(now()));
+  while (*cursor < world_.rows()) {
+    const uint32_t row = (*cursor)++;
+    Entity& e = world_.entity(row);
+    if (!e.live) continue;
+    Track* const track = world_.track(row);
+    if (row == own_row_ && prediction_.placed()) {
+      const Vec shown = prediction_.shown(to_ms(now()));
+      e.shown = {shown.x, shown.y, shown.z, e.yaw};
+    } else if (track != nullptr && !std::isnan(shown_tick_)) {
+      e.shown = track->sample(shown_tick_, playout_.gap_ticks());
+    } else {
+      e.shown = {e.x, e.y, e.z, e.yaw};
+    }
+    *out = view(row);
+    return true;
+  }
+  return false;
+}
+
+bool Client::find_entity(std::string_view id, tidegate_client_entity* out) {
+  const uint32_t row = world_.find(id);
+  if (row == NameMap::kNone) return false;
+  *out = view(row);
+  return true;
+}
+
+bool Client::self(tidegate_vector* out) const {
+  if (!prediction_.placed()) return false;
+  const Vec shown = prediction_.shown(to_ms(now()));
+  *out = vector_of(shown.x, shown.y, shown.z);
+  return true;
+}
+
+bool Client::server_time(double* unix_ms, double* tick) const {
+  if (!clock_.synced()) return false;
+  const double at = to_ms(now());
+  if (unix_ms != nullptr) *unix_ms = clock_.server_time(at);
+  if (tick != nullptr) *tick = clock_.server_tick(at);
+  return true;
+}
+
+// ---- events
+
+uint32_t Client::listen(int32_t kind, tidegate_client_listener listener, void* user) {
+  if (listener == nullptr) return 0;
+  Listener* free = std::find_if(listeners_, listeners_ + listener_count_,
+                                [](const Listener& l) { return l.function == nullptr; });
+  if (free == listeners_ + listener_count_) {
+    if (listener_count_ == kListenersMax) return 0;
+    ++listener_count_;
+  }
+  *free = {listener, user, kind, ++last_id_};
+  return last_id_;
+}
+
+void Client::unlisten(uint32_t subscription) {
+  for (uint32_t i = 0; i < listener_count_; ++i) {
+    if (listeners_[i].id == subscription) listeners_[i] = {};
+  }
+  while (listener_count_ > 0 && listeners_[listener_count_ - 1].function == nullptr) {
+    --listener_count_;
+  }
+}
+
+void Client::emit(tidegate_client_event& event) {
+  const uint32_t newest = last_id_;
+  for (uint32_t i = 0; i < listener_count_ && !dead_; ++i) {
+    const Listener l = listeners_[i];
+    if (l.function == nullptr || l.kind != event.kind || l.id > newest) continue;
+    l.function(l.user, reinterpret_cast<tidegate_client*>(this), &event);
+  }
+}
+
+void Client::emit_entity(int32_t kind, uint32_t row) {
+  tidegate_client_event event = event_of(kind);
+  const tidegate_client_entity entity = view(row);
+  event.entity = &entity;
+  emit(event);
+}
+
+// ---- from the connection
+
+void Client::on_state(State from, State to) {
+  if (to == TIDEGATE_CLIENT_RECONNECTING || to == TIDEGATE_CLIENT_CLOSED) {
+    sync_at_ = report_at_ = base::Instant::never();
+  }
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_STATE);
+  event.state = to;
+  event.state_before = from;
+  emit(event);
+}
+
+void Client::on_lost(uint32_t code, std::string_view reason, int64_t retry_ms) {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_LOST);
+  event.code = code;
+  event.text = text_of(reason);
+  event.retry_ms = retry_ms;
+  emit(event);
+}
+
+void Client::on_token_wanted(uint32_t attempt) {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_TOKEN_WANTED);
+  event.attempt = attempt;
+  emit(event);
+}
+
+void Client::on_established(const wire::ConnectionEstablished& m) {
+  double cell_size = 0;
+  std::from_chars(m.cell_size.data(), m.cell_size.data() + m.cell_size.size(), cell_size);
+  if (cell_size > 0) world_.cell_size = cell_size;
+  clock_.reset();
+  playout_.reset();
+  if (m.tick_rate > 0) {
+    clock_.tick_rate = m.tick_rate;
+    playout_.tick_ms = 1000.0 / m.tick_rate;
+  }
+}
+
+void Client::on_authenticated(const wire::AuthenticationResult& m) {
+  player_id_ = m.character_id.empty() ? m.user_id : m.character_id;
+  first_state_ = true;
+  wire::ClientHello hello;
+  hello.client_version = "tidegate-client/1";
+  hello.state_encoding = settings_.protobuf ? 0 : 1;
+  hello.view_distance = settings_.view_distance;
+  hello.max_bytes_per_second = settings_.max_bytes_per_second;
+  const base::Instant at = now();
+  connection_.send_message(at, MessageType::kClientHello, hello);
+  syncs_ = 0;
+  sync_at_ = at;
+  if (settings_.report.ns > 0) {
+    // The first one at a time of its own, so that thousands of clients do not report together.
+    report_at_ =
+        at + base::nanoseconds(static_cast<int64_t>(transport_.random(transport_.user) %
+                                                    static_cast<uint64_t>(settings_.report.ns)));
+  }
+  run_timers();
+}
+
+void Client::run_timers() {
+  const base::Instant at = now();
+  if (sync_at_ <= at) {
+    wire::TimeSync sync;
+    sync.client_time = clock_.request(to_ms(at));
+    connection_.send_message(at, MessageType::kTimeSync, sync);
+    sync_at_ = at + (syncs_++ < kSyncFirst ? kSyncFirstPause : kSyncPause);
+  }
+  if (report_at_ <= at) {
+    report_at_ = at + settings_.report;
+    const wire::CellImage* const cell = world_.quiet_cell();
+    if (cell != nullptr && !settings_.protobuf) {
+      const uint32_t size = client::write_cell_report(report_, *cell, client::Rows::kNo);
+      connection_.send_frame(at, static_cast<uint32_t>(MessageType::kCellReport),
+                             {report_.data(), size});
+    }
+  }
+}
+
+void Client::on_resumed(const wire::ResumeResult& m) {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_RESUMED);
+  event.code = m.resumed ? 1 : 0;
+  event.text = text_of(m.reason);
+  event.sequence = m.replayed;
+  emit(event);
+}
+
+void Client::on_server_error(const wire::ErrorNotification& m) {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_SERVER_ERROR);
+  event.code = m.code;
+  event.text = text_of(m.message);
+  emit(event);
+}
+
+void Client::on_drained() {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_DRAINED);
+  emit(event);
+}
+
+void Client::on_expired(const Waiting& w, base::Bytes payload) {
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_EXPIRED);
+  event.type = w.type;
+  event.payload = bytes_of(payload);
+  emit(event);
+}
+
+void Client::on_message(const wire::Envelope& m) {
+  switch (static_cast<MessageType>(m.type)) {
+    case MessageType::kWorldState:
+      begin_state();
+      if (!dead_) world_.apply_world_state(m.payload);
+      return;
+    case MessageType::kZoneUpdate:
+      state_came_ = true;
+      world_.apply_zone_update(m.payload);
+      return;
+    case MessageType::kCellFrame:
+      begin_state();
+      apply_cell_frames(m.payload);
+      return;
+    case MessageType::kInterestUpdate:
+      return;
+    case MessageType::kMoveAck:
+      on_move_ack(m.payload);
+      return;
+    case MessageType::kTimeSync: {
+      wire::TimeSync sync;
+      if (!wire::decode(m.payload, &sync)) return;
+      clock_.answer(sync.client_time, sync.server_time, sync.server_tick, to_ms(now()));
+      return;
+    }
+    default: {
+      tidegate_client_event event = event_of(TIDEGATE_EVENT_MESSAGE);
+      event.type = m.type;
+      event.payload = bytes_of(m.payload);
+      event.sequence = m.sequence;
+      emit(event);
+      return;
+    }
+  }
+}
+
+// The picture of the session before stays until the first state of the new one.
+void Client::begin_state() {
+  state_came_ = true;
+  if (!first_state_) return;
+  first_state_ = false;
+  world_.clear();
+  for (size_t i = 0; i < world_.removed().size() && !dead_; ++i) {
+    emit_entity(TIDEGATE_EVENT_ENTITY_REMOVED, world_.removed()[i]);
+  }
+  world_.release();
+  own_row_ = NameMap::kNone;
+  placed_ = false;
+  prediction_.forget();
+}
+
+void Client::apply_cell_frames(base::Bytes payload) {
+  wire::CellFrames frames(payload);
+  base::Bytes frame;
+  while (!dead_ && frames.next(&frame)) apply_cell_frame(frame, frames.tick());
+  if (frames.malformed()) world_.note_malformed();
+}
+
+void Client::apply_cell_frame(base::Bytes frame, uint32_t tick) {
+  const World::Applied applied = world_.apply_cell_frame(frame, tick);
+  uint32_t code = 0;
+  switch (applied.status) {
+    case wire::CellStatus::kOk:
+      return;
+    case wire::CellStatus::kChecksumMismatch: {
+      code = 1;
+      const uint32_t size = client::write_cell_report(report_, *applied.image, client::Rows::kYes);
+      connection_.send_frame(now(), static_cast<uint32_t>(MessageType::kCellReport),
+                             {report_.data(), size});
+      break;
+    }
+    case wire::CellStatus::kMissingReference:
+      code = 2;
+      break;
+    case wire::CellStatus::kMalformed:
+      code = 3;
+      break;
+  }
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_DESYNC);
+  event.code = code;
+  emit(event);
+}
+
+void Client::on_move_ack(base::Bytes payload) {
+  wire::MoveAck m;
+  if (!wire::decode(payload, &m)) return;
+  last_ack_tick_ = m.server_tick;
+  Ack ack;
+  ack.client_tick = m.client_tick;
+  ack.position = vec_of(m.position);
+  ack.has_position = true;
+  ack.corrected = m.corrected;
+  ack.reason = m.reason;
+  prediction_.on_ack(ack, to_ms(now()));
+  tidegate_client_event event = event_of(TIDEGATE_EVENT_MOVE_ACK);
+  event.position = {m.position.x, m.position.y, m.position.z};
+  event.code = m.corrected ? m.reason : 0;
+  event.tick = m.server_tick;
+  event.type = m.client_tick;
+  emit(event);
+}
+
+void Client::on_message_end() {
+  if (!state_came_) return;
+  state_came_ = false;
+  playout_.on_tick(world_.tick(), to_ms(now()));
+  tell_world();
+  // In the world is who has a place there: the own cell may come later than others.
+  if (!dead_ && placed_ && connection_.state() == TIDEGATE_CLIENT_AUTHENTICATED) {
+    connection_.enter_world(now());
+    if (dead_) return;
+    tidegate_client_event event = event_of(TIDEGATE_EVENT_WORLD_ENTERED);
+    emit(event);
+  }
+}
+
+void Client::tell_world() {
+  world_.end_message();
+  const base::Bytes environment = world_.environment();
+  world_.environment_told();
+  if (environment.data() != nullptr) {
+    tidegate_client_event event = event_of(TIDEGATE_EVENT_ENVIRONMENT);
+    event.payload = bytes_of(environment);
+    emit(event);
+  }
+  for (size_t i = 0; i < world_.removed().size() && !dead_; ++i) {
+    const uint32_t row = world_.removed()[i];
+    emit_entity(TIDEGATE_EVENT_ENTITY_REMOVED, row);
+    if (row == own_row_) own_row_ = NameMap::kNone;
+  }
+  for (size_t i = 0; i < world_.added().size() && !dead_; ++i) {
+    const uint32_t row = world_.added()[i];
+    if (world_.entity(row).name == player_id_) own_row_ = row;
+    on_entity_state(row);
+    emit_entity(TIDEGATE_EVENT_ENTITY_ADDED, row);
+  }
+  for (size_t i = 0; i < world_.changed().size() && !dead_; ++i) {
+    const uint32_t row = world_.changed()[i];
+    on_entity_state(row);
+    emit_entity(TIDEGATE_EVENT_ENTITY_CHANGED, row);
+  }
+  world_.release();
+}
+
+void Client::on_entity_state(uint32_t row) {
+  Entity& e = world_.entity(row);
+  if (row == own_row_) {
+    const Vec place{e.x, e.y, e.z};
+    if (!placed_) {
+      placed_ = true;
+      last_ack_tick_ = e.tick;
+      prediction_.reset(place);
+    } else if (e.tick > last_ack_tick_) {
+      prediction_.on_server_place(place, to_ms(now()));
+    }
+    return;
+  }
+  if (Track* const track = world_.track(row)) track->push(e.tick, {e.x, e.y, e.z, e.yaw});
+}
+
+// ---- statistics
+
+void Client::stats(tidegate_client_stats* out) {
+  const double at = to_ms(now());
+  const Outbox& outbox = connection_.outbox();
+  const WorldCounters& w = world_.counters();
+  const PredictionStats& p = prediction_.stats();
+  out->rtt_ms = clock_.rtt_ms();
+  out->rtt_last_ms = clock_.last_rtt_ms();
+  out->jitter_ms = clock_.jitter_ms();
+  out->bytes_in_per_second = bytes_in_.per_second(at);
+  out->bytes_out_per_second = bytes_out_.per_second(at);
+  out->messages_in_per_second = messages_in_.per_second(at);
+  out->bytes_in = connection_.link().bytes_in();
+  out->bytes_out = connection_.link().bytes_out();
+  out->messages_in = connection_.received().all().messages;
+  out->messages_out = connection_.sent().all().messages;
+  out->delay_ms = playout_.delay_ms();
+  out->delay_target_ms = playout_.target_ms();
+  out->starved = playout_.starved();
+  out->corrections = p.corrections;
+  out->refused_moves = p.refused;
+  out->prediction_error_m = p.last_error;
+  out->smoothing_m = prediction_.smoothing(at);
+  out->pending_inputs = prediction_.pending();
+  out->entities = world_.entity_count();
+  out->cells = world_.cell_count();
+  out->server_tick = world_.tick();
+  out->reconnects = connection_.reconnects();
+  out->unacknowledged = outbox.unacknowledged();
+  out->queued_messages = outbox.count();
+  out->expired = outbox.expired();
+  out->duplicates = outbox.duplicates();
+  out->frames = w.frames;
+  out->keyframes = w.keyframes;
+  out->checksums = w.checksums;
+  out->checksum_mismatches = w.checksum_mismatches;
+  out->missing_references = w.missing_references;
+  out->malformed = w.malformed;
+}
+
+}  // namespace tidegate::sdk

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Interpolation of remote entities. The picture shown lies a little in the past, by a delay that
+// covers how unevenly state arrives: the late end of the arrivals of the last seconds, plus one
+// update. The delay follows slowly, by running the shown time a little faster or slower. Nothing is
+// shown beyond what is known: behind the newest state an entity stands.
+//
+// The same arithmetic in the same order as in the browser SDK: docs/sdk-spec.md, "Interpolation".
+// Thread: one. Owner: values. Limits: 256 arrivals, 24 states for each entity.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace tidegate::sdk {
+
+struct PlayoutOptions {
+  double least_ms = 20;  // bounds of the delay
+  double most_ms = 600;
+  double percentile = 0.97;  // share of arrivals that must be in time
+  double rate = 0.08;        // how much faster or slower the shown time may run
+};
+
+// Which tick is shown at a time.
+class PlayoutClock {
+ public:
+  static constexpr uint32_t kArrivals = 256;
+  explicit PlayoutClock(PlayoutOptions options = {}) : options_(options) {}
+
+  double tick_ms = 1000.0 / 60;
+
+  uint32_t newest_tick() const { return last_tick_; }
+  // Ticks between two states of the world, as they came of late; the delay covers so many.
+  double gap_ticks() const { return gap_; }
+  double target_ms() const { return wanted_; }
+  double delay_ms() const;
+  uint64_t starved() const { return starved_; }
+
+  void reset();
+  // State of `tick` arrived.
+  void on_tick(uint32_t tick, double now_ms);
+  // The tick to show, with its fraction; NaN before the first state. Once a picture.
+  double shown_tick(double now_ms);
+
+ private:
+  void measure();
+
+  PlayoutOptions options_;
+  double late_[kArrivals];
+  uint32_t late_count_ = 0;
+  uint32_t at_ = 0;
+  double base_ = std::numeric_limits<double>::infinity();
+  double next_base_ = std::numeric_limits<double>::infinity();
+  double base_since_ = 0;
+  uint32_t last_tick_ = 0;
+  double gap_ = 1;
+  double wanted_ = 100;
+  double shown_ = std::numeric_limits<double>::quiet_NaN();
+  double last_now_ = 0;
+  double measured_ = 0;
+  uint64_t starved_ = 0;
+};
+
+struct Pose {
+  double x = 0, y = 0, z = 0, yaw = 0;
+};
+
+// The last states of one entity.
+class Track {
+ public:
+  static constexpr uint32_t kSamples = 24;
+
+  void clear() { *this = {}; }
+  // A state; one of the newest tick takes its place.
+  void push(uint32_t tick, const Pose& pose);
+  // Where it is at `shown`; before the first state and behind the last it stands. One that is told
+  // of less often than the world, each `world_gap` ticks, is shown so much later, or it would stand
+  // and jump.
+  Pose sample(double shown, double world_gap = std::numeric_limits<double>::infinity());
+
+ private:
+  void put(double tick, const Pose& pose);
+
+  double ticks_[kSamples] = {};
+  Pose poses_[kSamples];
+  uint32_t count_ = 0;
+  uint32_t head_ = 0;  // of the newest
+  double gap_ = 3;
+  double lag_ = std::numeric_limits<double>::quiet_NaN();
+  double last_shown_ = 0;
+};
+
+}  // namespace tidegate::sdk

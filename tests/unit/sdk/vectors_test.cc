@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Behaviour that every SDK must have to the bit: tests/conformance/sdk/vectors.json. This test
+// makes the vectors anew from this code and compares; vectors.test.mjs beside them runs them
+// through the SDK in TypeScript. After a change of docs/sdk-spec.md that is meant:
+//   TIDEGATE_WRITE_VECTORS=1 build/debug/tests/unit-sdk --gtest_filter='SdkVectors.*'
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "base/prng.h"
+#include "model_server.h"
+#include "sdk/backoff.h"
+#include "sdk/clock.h"
+#include "sdk/connection.h"
+#include "sdk/outbox.h"
+#include "sdk/playout.h"
+#include "sdk/prediction.h"
+
+namespace tidegate::sdk {
+namespace {
+
+// 17 digits say which double it is.
+std::string number(double v) {
+  if (std::isnan(v)) return "null";
+  char text[40];
+  std::snprintf(text, sizeof text, "%.17g", v);
+  return text;
+}
+std::string list(std::initializer_list<double> values) {
+  std::string out = "[";
+  for (const double v : values) out += (out.size() > 1 ? ", " : "") + number(v);
+  return out + "]";
+}
+
+class Rows {
+ public:
+  void add(const std::string& row) { text_ += (text_.empty() ? "\n    " : ",\n    ") + row; }
+  std::string list() const { return "[" + text_ + "\n  ]"; }
+
+ private:
+  std::string text_;
+};
+
+// [random, advised delay or null, wait], in one sequence; a reset where random is null.
+std::string backoff() {
+  Rows rows;
+  base::Prng random(11);
+  Backoff backoff({});
+  for (int i = 0; i < 40; ++i) {
+    if (i == 20) {
+      backoff.reset();
+      rows.add("[null, null, null]");
+      continue;
+    }
+    const bool advised = i % 7 == 5;
+    const double delay = static_cast<double>(random.below(30'000));
+    if (advised) backoff.advise(delay);
+    const double r = random.unit();
+    const double wait = backoff.next(r);
+    rows.add("[" + number(r) + ", " + (advised ? number(delay) : "null") + ", " + number(wait) +
+             "]");
+  }
+  return rows.list();
+}
+
+// [asked at, server's time, server's tick, answered at, then: server time and tick at `answered`,
+// rtt, jitter].
+std::string clock() {
+  Rows rows;
+  base::Prng random(12);
+  ClockSync clock;
+  double now = 1234.5;
+  for (int i = 0; i < 40; ++i) {
+    now += random.unit() * 400;
+    const int64_t key = clock.request(now);
+    const double up = 20 + random.unit() * 30;
+    const double down = 20 + random.unit() * (i % 9 == 0 ? 400 : 30);
+    const auto there = static_cast<int64_t>(5000 + now + up);
+    const auto tick = static_cast<uint32_t>((5000 + now + up) * 0.06);
+    const double answered = now + up + down;
+    clock.answer(key, there, tick, answered);
+    rows.add(list({now, static_cast<double>(there), static_cast<double>(tick), answered,
+                   clock.server_time(answered), clock.server_tick(answered), clock.rtt_ms(),
+                   clock.jitter_ms()}));
+    now = answered;
+  }
+  return rows.list();
+}
+
+// A trace of arrivals with a bad second in it and pictures between them: [0, tick, ms] a state
+// arrives; [1, ms, tick shown, delay aimed at, states starved so far] a picture.
+std::string playout() {
+  Rows rows;
+  base::Prng random(13);
+  PlayoutClock clock;
+  clock.tick_ms = 1000.0 / 60;
+  double late = 0;
+  double last = 0;
+  for (uint32_t tick = 100; tick < 1000; tick += 1 + static_cast<uint32_t>(random.below(3))) {
+    const double due = 50'000 + tick * clock.tick_ms;
+    late = tick > 500 && tick < 560 ? random.unit() * 180 : random.unit() * 20;
+    last = std::max(last, due + late);
+    clock.on_tick(tick, last);
+    rows.add("[0, " + std::to_string(tick) + ", " + number(last) + "]");
+    const double picture = last + random.unit() * 8;
+    const double shown = clock.shown_tick(picture);
+    rows.add("[1, " + number(picture) + ", " + number(shown) + ", " + number(clock.target_ms()) +
+             ", " + std::to_string(clock.starved()) + "]");
+    last = std::max(last, picture);
+  }
+  return rows.list();
+}
+
+// [0, tick, x, y, z, yaw] a state; [1, shown, world's gap, x, y, z, yaw] a picture.
+std::string track() {
+  Rows rows;
+  base::Prng random(14);
+  Track track;
+  uint32_t tick = 10;
+  double shown = 4;
+  for (int i = 0; i < 60; ++i) {
+    tick += i == 30 ? 90 : 1 + static_cast<uint32_t>(random.below(6));
+    const Pose pose{random.unit() * 100, random.unit() * 4, random.unit() * -100,
+                    (random.unit() * 2 - 1) * 3.14};
+    track.push(tick, pose);
+    rows.add(list({0, static_cast<double>(tick), pose.x, pose.y, pose.z, pose.yaw}));
+    for (int k = 0; k < 2; ++k) {
+      shown = std::max(shown, static_cast<double>(tick) - 9) + random.unit() * 2;
+      const double gap = 1 + random.unit();
+      const Pose at = track.sample(shown, gap);
+      rows.add(list({1, shown, gap, at.x, at.y, at.z, at.yaw}));
+    }
+  }
+  return rows.list();
+}
+
+// [0, x, y, z] reset; [1, vx, vy, vz, dt] input; [2, client tick, x, y, z, corrected, now] answer;
+// [3, x, y, z, now] the server's place; each followed by where the prediction is, how many inputs
+// wait, how many corrections there were, and [x, y, z] shown at the last `now` plus 20.
+std::string prediction() {
+  Rows rows;
+  base::Prng random(15);
+  Prediction p;
+  double now = 1000;
+  Vec server{3, 0, 4};
+  uint32_t answered = 0;
+  std::vector<MoveInput> inputs;
+  const auto add = [&](const std::string& what) {
+    const Vec& at = p.position();
+    const Vec shown = p.shown(now + 20);
+    rows.add(what + ", " + list({at.x, at.y, at.z}) + ", " + std::to_string(p.pending()) + ", " +
+             std::to_string(p.stats().corrections) + ", " + list({shown.x, shown.y, shown.z}) +
+             "]");
+  };
+  p.reset(server);
+  add("[" + list({0, server.x, server.y, server.z}));
+  for (int i = 0; i < 120; ++i) {
+    MoveInput in;
+    in.velocity = {random.unit() * 8 - 4, 0, random.unit() * 8 - 4};
+    in.dt = 1.0 / 60;
+    p.apply(in);
+    inputs.push_back(in);
+    now += 16;
+    add("[" + list({1, in.velocity.x, in.velocity.y, in.velocity.z, in.dt}));
+    if (i % 4 != 3) continue;
+    // The server has applied up to here, and refuses some.
+    const bool refuse = i % 28 == 27;
+    for (; answered + 3 < inputs.size(); ++answered) {
+      if (!refuse) server = walk(nullptr, server, inputs[answered]);
+    }
+    Ack ack;
+    ack.client_tick = answered;
+    // As the wire has it: floats.
+    ack.position = {static_cast<double>(static_cast<float>(server.x)), 0,
+                    static_cast<double>(static_cast<float>(server.z))};
+    ack.has_position = true;
+    ack.corrected = refuse;
+    ack.reason = refuse ? 4010 : 0;
+    p.on_ack(ack, now);
+    add("[" + list({2, static_cast<double>(answered), ack.position.x, 0, ack.position.z,
+                    refuse ? 1.0 : 0.0, now}));
+  }
+  Ack ack;
+  ack.client_tick = 120;
+  ack.position = {1, 2, 3};
+  ack.has_position = true;
+  p.on_ack(ack, now);
+  add("[" + list({2, 120, 1, 2, 3, 0, now}));
+  now += 50;
+  p.on_server_place({40, 0, 40}, now);
+  add("[" + list({3, 40, 0, 40, now}));
+  return rows.list();
+}
+
+// Sequences of acknowledged delivery: ["keep"], ["ack", n], ["resume", n] or ["restart"], then what
+// is sent because of it.
+std::string delivery() {
+  Rows rows;
+  Outbox box(64, 4096);
+  base::Prng random(16);
+  const auto sent = [&box] {
+    std::string out = "[";
+    while (const Waiting* w = box.next(true)) {
+      out += (out.size() > 1 ? ", " : "") + std::to_string(box.sequence_of(*w));
+      box.sent(*w);
+    }
+    return out + "]";
+  };
+  const uint8_t byte = 1;
+  uint64_t newest = 0;
+  for (int i = 0; i < 60; ++i) {
+    const uint64_t what = i < 3 ? 0 : random.below(10);
+    if (what < 6) {
+      box.add(1000, {&byte, 1}, Keep::kAcknowledged, 5, 0, base::Instant::never());
+      const std::string s = sent();
+      newest = std::stoull(s.substr(1));
+      rows.add("[\"keep\", null, " + s + "]");
+    } else if (what < 8) {
+      const uint64_t ack = newest - std::min(newest, random.below(4));
+      box.on_ack(ack);
+      rows.add("[\"ack\", " + std::to_string(ack) + ", " + sent() + "]");
+    } else if (what < 9) {
+      const uint64_t last = newest - std::min(newest, random.below(5));
+      box.resume(last);
+      rows.add("[\"resume\", " + std::to_string(last) + ", " + sent() + "]");
+    } else {
+      box.restart({});
+      newest = box.unacknowledged();
+      rows.add("[\"restart\", null, " + sent() + "]");
+    }
+  }
+  return rows.list();
+}
+
+// What follows the end of a connection in the world: [close code (1006: none), DISCONNECT before it
+// or null: [code, retry_after_ms, reconnect_url], state then, host of the next try or null].
+std::string codes() {
+  struct Farewell {
+    uint32_t code;
+    uint32_t retry_ms;
+    const char* url;
+  };
+  const Farewell farewells[] = {
+      {0, 0, ""}, {4016, 0, ""}, {4016, 7000, ""}, {4016, 0, "ws://elsewhere/ws"}, {4015, 0, ""}};
+  Rows rows;
+  for (const uint16_t code :
+       {1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4015}) {
+    for (const Farewell& f : farewells) {
+      Game game;
+      game.create([](auto& c) { c.endpoint_count = 2; });
+      EXPECT_TRUE(game.enter());
+      if (f.code != 0) {
+        wire::Disconnect m;
+        m.code = f.code;
+        m.retry_after_ms = f.retry_ms;
+        m.reconnect_url = f.url;
+        game.server.send(MessageType::kDisconnect, m);
+      }
+      if (code == 1006) {
+        game.net.wire()->ended = true;
+      } else {
+        game.server.close(code);
+      }
+      EXPECT_TRUE(game.until([&] { return game.counts[TIDEGATE_EVENT_LOST] == 1; }));
+      const auto state = tidegate_client_get_state(game.client);
+      if (f.retry_ms != 0 && state == TIDEGATE_CLIENT_RECONNECTING) {
+        EXPECT_GE(game.retry_ms, f.retry_ms);
+      }
+      const bool again = game.until([&] { return game.net.wires.size() == 2; }, 20'000);
+      const std::string before = f.code == 0
+                                     ? "null"
+                                     : "[" + std::to_string(f.code) + ", " +
+                                           std::to_string(f.retry_ms) + ", \"" + f.url + "\"]";
+      rows.add("[" + std::to_string(code) + ", " + before + ", \"" +
+               tidegate_client_state_name(state) + "\", " +
+               (again ? "\"" + game.net.wire()->host + "\"" : "null") + "]");
+    }
+  }
+  return rows.list();
+}
+
+// Every pair of states between which a connection may go.
+std::string transitions() {
+  Rows rows;
+  for (int32_t from = 0; from <= 6; ++from) {
+    for (int32_t to = 0; to <= 6; ++to) {
+      if (!is_transition(static_cast<State>(from), static_cast<State>(to))) continue;
+      rows.add(std::string("[\"") + tidegate_client_state_name(static_cast<State>(from)) +
+               "\", \"" + tidegate_client_state_name(static_cast<State>(to)) + "\"]");
+    }
+  }
+  return rows.list();
+}
+
+TEST(SdkVectors, AreWhatThisCodeDoes) {
+  const std::string path =
+      std::string(TIDEGATE_SOURCE_ROOT) + "/tests/conformance/sdk/vectors.json";
+  std::ostringstream made;
+  made << "{\n  \"made by\": \"tests/unit/sdk/vectors_test.cc\""
+       << ",\n  \"backoff\": " << backoff() << ",\n  \"clock\": " << clock()
+       << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
+       << ",\n  \"prediction\": " << prediction() << ",\n  \"delivery\": " << delivery()
+       << ",\n  \"codes\": " << codes() << ",\n  \"transitions\": " << transitions() << "\n}\n";
+  if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
+  std::ifstream file(path);
+  std::ostringstream there;
+  there << file.rdbuf();
+  // Line by line: the first difference is what a reader wants to see.
+  std::istringstream a(made.str()), b(there.str());
+  std::string x, y;
+  for (int line = 1; std::getline(a, x); ++line) {
+    ASSERT_TRUE(std::getline(b, y)) << "the file ends before line " << line;
+    ASSERT_EQ(x, y) << "line " << line;
+  }
+  EXPECT_FALSE(std::getline(b, y)) << "the file goes on";
+}
+
+}  // namespace
+}  // namespace tidegate::sdk
