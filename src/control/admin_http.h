@@ -6,6 +6,7 @@
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
+//   /api/v1/sessions             ?offset&limit&player: with and without a connection
 //   /api/v1/snapshots            the files, and which one the world came back from
 //   /  /live/...                 the live page (live_page.h), when it is on
 //
@@ -44,6 +45,12 @@ struct ConnectionsQuery {
   int32_t shard = -1;    // -1: all
 };
 
+struct SessionsQuery {
+  uint32_t offset = 0;
+  uint32_t limit = 100;  // 1..kConnectionsPageMax
+  std::string player;    // exact player id; empty: all
+};
+
 // What the admin server shows. Called from several threads at once; may block for a second or two.
 class AdminSource {
  public:
@@ -53,6 +60,7 @@ class AdminSource {
   virtual std::string metrics_text() = 0;
   // Each a whole JSON document.
   virtual std::string connections_json(const ConnectionsQuery& query) = 0;
+  virtual std::string sessions_json(const SessionsQuery& query) = 0;
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
+#include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
@@ -37,6 +38,19 @@ struct ConnectionPage {
   std::vector<ConnectionInfo> rows;
   uint64_t total = 0;     // connections on all shards
   bool complete = false;  // false: a shard did not answer in time
+};
+
+// One session as the admin API shows it.
+struct SessionInfo {
+  uint32_t shard;  // its home
+  mailbox::SessionRow row;
+  std::string player;
+};
+
+struct SessionPage {
+  std::vector<SessionInfo> rows;
+  uint64_t total = 0;
+  bool complete = false;
 };
 
 // The past of one entity as the admin API shows it; `found` false: no shard has it.
@@ -60,6 +74,8 @@ class ControlAgent {
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
   // Without it no resume tokens are given. Before the first turn.
   void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
+  // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
+  void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -71,6 +87,9 @@ class ControlAgent {
   // Rows offset..offset+limit of every shard.
   ConnectionPage list_connections_blocking(uint32_t offset, uint32_t limit,
                                            const std::function<void()>& wake);
+  // Sessions offset..offset+limit of every shard, or that of `player`.
+  SessionPage list_sessions_blocking(const std::string& player, uint32_t offset, uint32_t limit,
+                                     const std::function<void()>& wake);
   // By player id, or by entity when `player` is empty.
   EntityHistory entity_history_blocking(std::string player, base::EntityId entity,
                                         const std::function<void()>& wake);
@@ -89,6 +108,7 @@ class ControlAgent {
   };
   struct Listing {
     ConnectionPage page;
+    std::vector<SessionInfo> sessions;
     uint32_t shards_left;
   };
   using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
@@ -96,6 +116,8 @@ class ControlAgent {
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
   std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
                           mailbox::AuthResult* result);
+  void tell_stored();
+  void on_session_row(mailbox::AgentId from, base::Bytes bytes);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
@@ -109,6 +131,7 @@ class ControlAgent {
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
   const SessionTokens* session_tokens_ = nullptr;
+  SessionKeeper* session_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

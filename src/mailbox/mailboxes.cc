@@ -93,6 +93,16 @@ const char* name_of(MessageType type) {
       return "session_send";
     case MessageType::kSessionDeliver:
       return "session_deliver";
+    case MessageType::kSessionSaved:
+      return "session_saved";
+    case MessageType::kSessionRecord:
+      return "session_record";
+    case MessageType::kSessionsStored:
+      return "sessions_stored";
+    case MessageType::kListSessions:
+      return "list_sessions";
+    case MessageType::kSessionRow:
+      return "session_row";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -68,6 +68,11 @@ enum class MessageType : uint16_t {
   kSessionProgress,
   kSessionSend,
   kSessionDeliver,
+  kSessionSaved,
+  kSessionRecord,
+  kSessionsStored,
+  kListSessions,
+  kSessionRow,
   kCount,
 };
 

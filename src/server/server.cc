@@ -147,8 +147,6 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  session_tokens_ = control::SessionTokens::make(config_.session, error);
-  if (!session_tokens_) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
@@ -182,7 +180,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  control_->set_session_tokens(session_tokens_.get());
+  if (!open_sessions(shards, error)) return false;
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -246,6 +244,7 @@ bool Server::set_up(std::string* error) {
   shard.handler_time_limit = config_.handlers.time_limit;
   shard.handler_budget = config_.handlers.budget;
   shard.session = session_config(config_, shards);
+  shard.session.stored = keeper_ != nullptr;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
@@ -260,7 +259,7 @@ bool Server::set_up(std::string* error) {
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return true;
+  return restore_sessions(error);
 }
 
 bool Server::start(std::string* error) {
@@ -279,6 +278,7 @@ bool Server::start(std::string* error) {
   }
   running_ = true;
   if (snapshots_) snapshots_->start();
+  if (keeper_) keeper_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });
@@ -354,6 +354,14 @@ void Server::stop(base::Duration grace) {
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();
+  // What the shards said last is still in the rings.
+  struct NoWakes final : mailbox::WakeSink {
+    void wake_agent(mailbox::AgentId) override {}
+  } no_wakes;
+  if (keeper_) {
+    (void)control_->work(unix_now_ms(), no_wakes);
+    keeper_->stop();
+  }
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();
 }

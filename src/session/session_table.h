@@ -25,6 +25,7 @@ struct Session {
   base::ConnectionRef connection;  // invalid: parked
   base::ShardId connection_shard;  // valid while attached
   uint8_t restored = 0;            // 1: came from the store and nobody has resumed it since
+  uint8_t from_store = 0;          // 1: came from the store at this server's start
   uint8_t stalled = 0;             // 1: in the list of those that wait for room on the way out
   uint32_t nonce = 0;              // of the resume token given last
   uint32_t nonce_before = 0;       // of the one before, good until the new one has surely arrived
@@ -32,11 +33,13 @@ struct Session {
   uint32_t seen_s = 0;             // Unix seconds of the last attach or leave
   uint32_t resumed = 0;            // how often
   uint64_t received = 0;           // highest sequence from the client, as last heard
+  uint64_t received_safe = 0;      // of them, up to here the store has it
+  uint64_t safe = 0;               // messages up to here may go out
   ReplayLog log;
 
   bool attached() const { return connection.valid(); }
 };
-static_assert(sizeof(Session) <= 112, "idle memory is measured against 1 KiB a connection");
+static_assert(sizeof(Session) <= 120, "idle memory is measured against 1 KiB a connection");
 
 class SessionTable {
  public:

@@ -19,6 +19,7 @@
 #include "mailbox/mailboxes.h"
 #include "mailbox/snapshot_record.h"
 #include "shard/shard.h"
+#include "wire/envelope.h"
 
 namespace {
 bool counting = false;
@@ -121,9 +122,19 @@ class Walker final : public client::ClientEvents {
   void flip(base::Instant now) { client_->flip_bit(now); }
   // For the handler below.
   void chat() {
-    if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"));
+    if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"), ++chats_);
   }
   void on_custom(base::Instant, uint32_t, base::Bytes) override { ++customs_; }
+  void on_envelope(base::Instant, const wire::Envelope& m) override {
+    if (!m.requires_ack) return;
+    EXPECT_EQ(m.sequence, acked_ + 1);
+    wire::EnvelopeHead head{wire::MessageType::kAck};
+    head.ack = acked_ = m.sequence;
+    uint8_t buffer[64];
+    wire::MessageWriter writer(buffer, head);
+    client_->send_binary({buffer, writer.finish()});
+  }
+  uint64_t acked() const { return acked_; }
   uint64_t customs() const { return customs_; }
 
   const client::Client& client() const { return *client_; }
@@ -138,11 +149,14 @@ class Walker final : public client::ClientEvents {
   uint32_t tick_ = 0;
   uint64_t acks_ = 0;
   uint64_t customs_ = 0;
+  uint64_t chats_ = 0;
+  uint64_t acked_ = 0;
 };
 
 // Says everything a handler can say: back, to one player, to those around.
 Outcome chatter(void*, Context& context, const Message& message) noexcept {
   context.reply(1000, message.payload);
+  context.send_acknowledged(context.player_id(), 1003, message.payload);
   context.answer(0, "heard");
   context.send_to_player(message.payload.text(), 1001, message.payload);
   context.send_to_nearby(20, 1002, message.payload);
@@ -374,6 +388,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
   for (auto& walker : walkers) {
     EXPECT_GT(walker->acks(), 300u);
     EXPECT_GT(walker->customs(), 100u);
+    EXPECT_GT(walker->acked(), 40u);
     const client::PictureCounters& c = walker->client().picture().counters();
     EXPECT_EQ(c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations, 0u);
   }
