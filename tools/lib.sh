@@ -73,15 +73,24 @@ install_packages() {
 # Unpacks the programs of section `unpack` below .cache/tools/bin. No failure: what needs one of
 # them says that it was skipped.
 unpack_programs() {
-  local section package version program folder="$root/.cache/tools"
-  while read -r section package version program; do
+  local section package version program libraries folder="$root/.cache/tools"
+  while read -r section package version program libraries; do
     [ "$section" = unpack ] || continue
     command -v "$program" >/dev/null && continue
     say "fetching $program out of the package $package"
     mkdir -p "$folder/bin" "$folder/$package"
     unpack_one() {
-      cd "$folder" && apt-get download -q "$package" && dpkg-deb -x "$package"_*.deb "$package" &&
-        rm -f "$package"_*.deb && ln -sf "../$package/usr/bin/$program" "bin/$program"
+      local one found
+      cd "$folder" || return
+      for one in $package $libraries; do
+        apt-get download -q "$one" && dpkg-deb -x "$one"_*.deb "$package" && rm -f "$one"_*.deb ||
+          return
+      done
+      found=$(find "$package/usr/bin" "$package/usr/sbin" -name "$program" 2>/dev/null | head -n 1)
+      [ -n "$found" ] || return
+      printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" "$@"\n' \
+        "$(echo "$folder/$package"/usr/lib/*-linux-gnu)" "$folder/$found" > "bin/$program"
+      chmod +x "bin/$program"
     }
     # The second try is for a machine whose package lists are missing or old.
     (unpack_one) >/dev/null 2>&1 </dev/null ||

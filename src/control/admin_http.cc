@@ -139,6 +139,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/config",
                                   "/api/v1/snapshots",
                                   "/api/v1/sessions"};
+constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -202,6 +203,30 @@ struct AdminHttp::State {
     return find_page_file(path) != nullptr;
   }
 
+  static bool is_command(const std::string& path) {
+    for (const char* name : kAdminCommands) {
+      if (path == kCommandPrefix + std::string(name)) return true;
+    }
+    return false;
+  }
+
+  // A page in an operator's browser can post to this machine, and without admin.token that would
+  // do. Browsers say where a post comes from; programs do not.
+  static bool from_no_page(const httplib::Request& in, httplib::Response& out) {
+    const std::string site = in.get_header_value("Sec-Fetch-Site");
+    if (!in.has_header("Origin") && (site.empty() || site == "none")) return true;
+    answer_error(out, 403, "not_permitted", "commands are not taken from web pages");
+    return false;
+  }
+
+  void run_command(const char* name, const httplib::Request& in, httplib::Response& out) {
+    AdminParameters parameters;
+    for (const auto& [key, value] : in.params) parameters.of.emplace(key, value);
+    const AdminReply reply = source.command(name, parameters);
+    out.status = reply.status;
+    out.set_content(reply.json + '\n', kJson);
+  }
+
   // One route for each file: the library's patterns are std::regex, whose stack grows with the
   // length of what a client asks for as soon as a pattern repeats anything.
   void live_routes() {
@@ -261,7 +286,15 @@ struct AdminHttp::State {
         answer_error(out, 400, "bad_request", "ranges are not served");
         return Outcome::Handled;
       }
-      if (in.method == "GET" || in.method == "HEAD") return Outcome::Unhandled;
+      if ((in.method == "GET" || in.method == "HEAD") && !is_command(in.path)) {
+        return Outcome::Unhandled;
+      }
+      if (in.method == "POST" && is_command(in.path)) return Outcome::Unhandled;
+      if (is_command(in.path)) {
+        out.set_header("Allow", "POST");
+        answer_error(out, 405, "method_not_allowed", "only POST is spoken here");
+        return Outcome::Handled;
+      }
       if (exists(in.path)) {
         out.set_header("Allow", "GET, HEAD");
         answer_error(out, 405, "method_not_allowed", "only GET is spoken here");
@@ -330,6 +363,12 @@ struct AdminHttp::State {
     get("/api/v1/snapshots", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.snapshots_json() + '\n', kJson);
     });
+    for (const char* name : kAdminCommands) {
+      server.Post(kCommandPrefix + std::string(name),
+                  [this, name](const httplib::Request& in, httplib::Response& out) {
+                    if (permitted(in, out) && from_no_page(in, out)) run_command(name, in, out);
+                  });
+    }
     live_routes();
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {
       if (!out.body.empty()) return;

@@ -8,6 +8,10 @@
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
 //   /api/v1/sessions             ?offset&limit&player: with and without a connection
 //   /api/v1/snapshots            the files, and which one the world came back from
+//   POST /api/v1/drain           let players go as section drain says; force=true: now
+//   POST /api/v1/kick            user= or player= or session=, reason=
+//   POST /api/v1/revoke          user=, for=24h, reason=: kick, refuse the tokens made until now
+//   POST /api/v1/reload          read the configuration again
 //   /  /live/...                 the live page (live_page.h), when it is on
 //
 // With a token configured, everything but the health routes and the page's files wants
@@ -20,6 +24,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -51,6 +56,20 @@ struct SessionsQuery {
   std::string player;    // exact player id; empty: all
 };
 
+// Parameters of a command: of the query, or of a form in the body.
+struct AdminParameters {
+  std::multimap<std::string, std::string> of;
+  std::string get(const std::string& name) const {
+    const auto it = of.find(name);
+    return it == of.end() ? std::string() : it->second;
+  }
+};
+
+struct AdminReply {
+  int status = 200;
+  std::string json;
+};
+
 // What the admin server shows. Called from several threads at once; may block for a second or two.
 class AdminSource {
  public:
@@ -66,7 +85,11 @@ class AdminSource {
   virtual std::string snapshots_json() = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;
+  // POST /api/v1/<name>, for the names in kAdminCommands.
+  virtual AdminReply command(std::string_view name, const AdminParameters& parameters) = 0;
 };
+
+inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload"};
 
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one

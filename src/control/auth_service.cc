@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/auth_service.h"
 
+#include <algorithm>
+
 namespace tidegate::control {
 namespace {
 
@@ -84,6 +86,20 @@ bool AuthService::reload_blocking(std::string* error) {
   return true;
 }
 
+void AuthService::adopt(AuthService&& other) {
+  config_ = std::move(other.config_);
+  verifier_ = std::move(other.verifier_);
+}
+
+bool AuthService::revoke(const std::string& user, int64_t now, int64_t until) {
+  std::erase_if(revoked_, [now](const auto& entry) { return entry.second.until <= now; });
+  if (revoked_.size() >= kRevocationsMax && !revoked_.contains(user)) return false;
+  Revocation& r = revoked_[user];
+  r.at = std::max(r.at, now);
+  r.until = std::max(r.until, until);
+  return true;
+}
+
 AuthOutcome AuthService::verify(std::string_view token, int64_t unix_now) {
   const crypto::JwtResult result = verifier_.verify(token, unix_now, &claims_);
   AuthOutcome out;
@@ -91,6 +107,13 @@ AuthOutcome AuthService::verify(std::string_view token, int64_t unix_now) {
   out.code = crypto::code_of(result.status);
   out.message = result.message;
   if (!out.ok) return out;
+  if (const auto it = revoked_.find(claims_.subject);
+      it != revoked_.end() && unix_now < it->second.until && claims_.issued_at <= it->second.at) {
+    out.ok = false;
+    out.code = crypto::code_of(crypto::JwtStatus::kInvalidToken);
+    out.message = "the token was revoked";
+    return out;
+  }
   out.user_id = claims_.subject;
   out.player_id = claims_.character_id.empty() ? claims_.subject : claims_.character_id;
   out.permissions = claims_.permissions;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 namespace tidegate::control {
 
 inline constexpr size_t kKeyFileBytesMax = 256 * 1024;
+inline constexpr size_t kRevocationsMax = 100'000;
 
 struct AuthOutcome {
   bool ok = false;
@@ -41,6 +43,13 @@ class AuthService {
   // Reads the key files again. On an error the keys stay as they are.
   [[nodiscard]] bool reload_blocking(std::string* error);
 
+  // Keys and rules of `other`; who is revoked stays so.
+  void adopt(AuthService&& other);
+
+  // Tokens of the user that were made up to `now` are refused until `until` (Unix seconds); those
+  // without iat too. False: kRevocationsMax users are revoked already.
+  bool revoke(const std::string& user, int64_t now, int64_t until);
+
   // "HS256", "RS256 kid=a", ...
   std::vector<std::string> describe_keys() const { return verifier_.keys().describe(); }
 
@@ -51,6 +60,11 @@ class AuthService {
   Config::Auth config_;
   crypto::JwtVerifier verifier_;
   crypto::Claims claims_;  // scratch
+  struct Revocation {
+    int64_t at = 0;
+    int64_t until = 0;
+  };
+  std::map<std::string, Revocation, std::less<>> revoked_;
 };
 
 // The HS256 secret that `tidegate token` signs with: auth.hs256_secret or the file's content.

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "control/config_diff.h"
 #include "control/config_table.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
@@ -48,9 +49,13 @@ bool to_text(const toml::node& node, std::string* out) {
     *out = "[";
     for (const toml::node& item : *array) {
       std::string one;
-      if (!item.is_number() || !to_text(item, &one)) return false;
+      if ((!item.is_number() && !item.is_string()) || !to_text(item, &one)) return false;
       if (out->size() > 1) *out += ", ";
-      *out += one;
+      if (item.is_string()) {
+        append_json_string(*out, one);
+      } else {
+        *out += one;
+      }
     }
     *out += ']';
   } else {
@@ -79,6 +84,8 @@ bool fits(const KeySpec& key, const toml::node& node) {
       return node.is_boolean();
     case KeyType::kCpus:
     case KeyType::kVector:
+    case KeyType::kTexts:
+    case KeyType::kNetworks:
       return node.is_array();
   }
   return false;
@@ -256,6 +263,33 @@ class Loader {
     }
     if (c.admin.live_page && (!c.admin.listen.is_set() || !c.admin.listen.is_loopback())) {
       error({}, "admin.live_page needs admin.listen on this machine, such as 127.0.0.1:7401");
+    }
+    const auto one_of = [&](const char* key, const std::string& value,
+                            std::initializer_list<const char*> allowed) {
+      std::string list;
+      for (const char* a : allowed) {
+        if (value == a) return;
+        list += (list.empty() ? "" : ", ") + std::string(a);
+      }
+      error({}, std::string(key) + " must be one of: " + list, key);
+    };
+    one_of("listen.proxy_protocol", c.listen.proxy_protocol, {"off", "required"});
+    one_of("listen.forwarded", c.listen.forwarded, {"x-forwarded-for", "forwarded", "off"});
+    one_of("log.level", c.log.level, {"debug", "info", "warning", "error"});
+    if (c.listen.proxy_protocol == "required" && c.listen.trusted.empty()) {
+      error({},
+            "listen.proxy_protocol = \"required\" needs listen.trusted: the proxies that connect",
+            "listen.trusted");
+    }
+    for (const std::string& origin : c.listen.origins) {
+      if (origin != "null" && origin.find("://") == std::string::npos) {
+        error({}, "listen.origins: " + origin + " has no scheme; write https://" + origin,
+              "listen.origins");
+      }
+    }
+    if (c.drain.grace + c.drain.spread > c.drain.deadline) {
+      error({}, "drain.deadline must be at least drain.grace and drain.spread together",
+            "drain.deadline");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",
@@ -439,6 +473,10 @@ std::string reference_markdown() {
       "start at the file's folder. `tidegate check-config FILE --explain` prints every value and "
       "where it\n"
       "came from, without secrets.\n\n"
+      "Keys marked *(live)* take effect at a reload: SIGHUP, or `POST /api/v1/reload`, reads "
+      "file,\n"
+      "environment and flags again, answers with what changed and what of it needs a restart, and\n"
+      "refuses the whole when anything in it is wrong ([deployment.md](deployment.md)).\n\n"
       "This page is made from the table in `src/control/config_table.cc`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";
   for (const KeySpec& key : config_keys()) {
@@ -451,7 +489,8 @@ std::string reference_markdown() {
       if (key.type == KeyType::kDuration) out += " s";
       if (key.type == KeyType::kSize || key.type == KeyType::kText) out += " bytes";
     }
-    out += " | `" + value_text(key, defaults) + "` | " + key.help + " |\n";
+    out += " | `" + value_text(key, defaults) + "` | " + key.help;
+    out += is_live_key(key.name) ? " *(live)* |\n" : " |\n";
   }
   return out;
 }

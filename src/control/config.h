@@ -33,6 +33,11 @@ struct Config {
   struct Listen {
     Address websocket{"127.0.0.1", 7400};
     bool deflate = false;
+    std::string proxy_protocol = "off";  // or required
+    std::string forwarded =
+        "x-forwarded-for";             // the header believed of trusted peers; or forwarded, off
+    std::vector<std::string> trusted;  // networks whose word about addresses is taken
+    std::vector<std::string> origins;  // pages that may connect; empty: all
   } listen;
   struct Deflate {
     uint32_t window_bits = 15;         // of what the server compresses
@@ -65,6 +70,8 @@ struct Config {
     std::string audience;
     base::Duration leeway = base::seconds(5);
     bool expiry_required = true;
+    bool close_at_expiry = true;
+    base::Duration expiry_warning = base::seconds(30);
   } auth;
   struct Limits {
     uint32_t connections = 10'000;
@@ -78,7 +85,27 @@ struct Config {
     base::Duration message_timeout = base::seconds(30);
     base::Duration stall_timeout = base::seconds(30);
     uint32_t extra_frames_per_second = 50'000;
+    // 0: none
+    uint32_t connections_per_ip = 256;
+    uint32_t connections_per_network = 512;
+    uint32_t connections_per_user = 8;
+    uint32_t connects_per_ip = 20;  // a second
+    uint32_t connects_per_ip_burst = 200;
+    uint32_t connects = 5000;  // a second
+    uint32_t connects_burst = 10'000;
+    std::vector<std::string> exempt{"127.0.0.0/8", "::1"};
   } limits;
+  // How players are let go at SIGTERM or POST /api/v1/drain.
+  struct Drain {
+    base::Duration grace = base::seconds(5);
+    base::Duration spread = base::seconds(10);
+    base::Duration deadline = base::seconds(30);
+    base::Duration retry_after = base::seconds(1);
+    std::string reconnect_url;
+  } drain;
+  struct Log {
+    std::string level = "info";
+  } log;
   struct Heartbeat {
     base::Duration interval = base::seconds(15);
     base::Duration timeout = base::seconds(40);

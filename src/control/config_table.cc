@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/ip.h"
 #include "control/json_writer.h"
 
 namespace tidegate::control {
@@ -20,6 +21,18 @@ const KeySpec kKeys[] = {
      FIELD(listen.websocket)},
     {"listen.deflate", KeyType::kFlag, 0, 1, "",
      "speak permessage-deflate with clients that offer it", FIELD(listen.deflate)},
+    {"listen.proxy_protocol", KeyType::kText, 0, 16, "",
+     "off, or required: each connection begins with a PROXY v2 header, from listen.trusted only",
+     FIELD(listen.proxy_protocol)},
+    {"listen.trusted", KeyType::kNetworks, 0, 64, "",
+     "proxies whose word about a client's address is taken, as in [\"10.0.0.0/8\"]",
+     FIELD(listen.trusted)},
+    {"listen.forwarded", KeyType::kText, 0, 16, "",
+     "header they name the client in: x-forwarded-for, forwarded or off", FIELD(listen.forwarded)},
+    {"listen.origins", KeyType::kTexts, 0, 64, "",
+     "pages that may connect, as in [\"https://game.example\", \"https://*.game.example\"]; []: "
+     "all. Others get 403",
+     FIELD(listen.origins)},
     {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none",
      FIELD(admin.listen)},
     {"admin.token", KeyType::kSecret, 0, 0, "",
@@ -47,6 +60,10 @@ const KeySpec kKeys[] = {
      FIELD(auth.leeway)},
     {"auth.expiry_required", KeyType::kFlag, 0, 1, "", "refuse tokens without exp",
      FIELD(auth.expiry_required)},
+    {"auth.close_at_expiry", KeyType::kFlag, 0, 1, "",
+     "close a connection with 1008 when its token expires", FIELD(auth.close_at_expiry)},
+    {"auth.expiry_warning", KeyType::kDuration, 0, 3600, "",
+     "how long before that the client is told by ERROR 4013", FIELD(auth.expiry_warning)},
     {"limits.connections", KeyType::kCount, 1, 1'000'000, "", "more are answered with 429",
      FIELD(limits.connections)},
     {"limits.message_bytes", KeyType::kSize, 1024, 1 * kMebi, "", "larger messages close with 1009",
@@ -76,6 +93,42 @@ const KeySpec kKeys[] = {
     {"limits.extra_frames_per_second", KeyType::kCount, 100, 10'000'000, "",
      "pings, pongs and unfinished fragments of one connection; more close with 1008",
      FIELD(limits.extra_frames_per_second)},
+    {"limits.connections_per_ip", KeyType::kCount, 0, 1'000'000, "",
+     "of one IPv4 or IPv6 address; more are answered with 429; 0: no limit",
+     FIELD(limits.connections_per_ip)},
+    {"limits.connections_per_network", KeyType::kCount, 0, 1'000'000, "",
+     "of one IPv6 /64; more are answered with 429; 0: no limit",
+     FIELD(limits.connections_per_network)},
+    {"limits.connections_per_user", KeyType::kCount, 0, 1'000'000, "",
+     "of one user of tokens (sub); more are answered with 429; 0: no limit",
+     FIELD(limits.connections_per_user)},
+    {"limits.connects_per_ip", KeyType::kCount, 0, 1'000'000, "",
+     "new connections a second of one IPv4 address or IPv6 /64; more are answered with 429; 0: no "
+     "limit",
+     FIELD(limits.connects_per_ip)},
+    {"limits.connects_per_ip_burst", KeyType::kCount, 1, 1'000'000, "",
+     "so many at once before that rate applies", FIELD(limits.connects_per_ip_burst)},
+    {"limits.connects", KeyType::kCount, 0, 1'000'000, "",
+     "new connections a second in all; more are answered with 503 and a place in line; 0: no limit",
+     FIELD(limits.connects)},
+    {"limits.connects_burst", KeyType::kCount, 1, 1'000'000, "",
+     "so many at once before that rate applies", FIELD(limits.connects_burst)},
+    {"limits.exempt", KeyType::kNetworks, 0, 64, "",
+     "clients that these six do not count, as in [\"10.0.0.0/8\"]", FIELD(limits.exempt)},
+    {"drain.grace", KeyType::kDuration, 0, 3600, "",
+     "at SIGTERM: how long players play on while /readyz says 503 and upgrades are refused",
+     FIELD(drain.grace)},
+    {"drain.spread", KeyType::kDuration, 0, 3600, "",
+     "then they are told DISCONNECT and closed with 1001, evenly over this time",
+     FIELD(drain.spread)},
+    {"drain.deadline", KeyType::kDuration, 0, 7200, "",
+     "from the signal on: who is still there is told and closed at once", FIELD(drain.deadline)},
+    {"drain.retry_after", KeyType::kDuration, 0, 600, "",
+     "retry_after_ms of DISCONNECT is a random time up to this", FIELD(drain.retry_after)},
+    {"drain.reconnect_url", KeyType::kText, 0, 256, "",
+     "reconnect_url of DISCONNECT: where players are to go; \"\": not said",
+     FIELD(drain.reconnect_url)},
+    {"log.level", KeyType::kText, 0, 8, "", "debug, info, warning or error", FIELD(log.level)},
     {"deflate.window_bits", KeyType::kCount, 8, 15, "",
      "largest window the server compresses with: 2^n bytes", FIELD(deflate.window_bits)},
     {"deflate.client_window_bits", KeyType::kCount, 8, 15, "",
@@ -287,6 +340,31 @@ bool parse_list(std::string_view text, std::vector<double>* out) {
   return true;
 }
 
+// "[\"a\", \"b\"]" as in the file, or "a, b" as in a flag. None holds spaces, quotes or commas.
+bool parse_texts(std::string_view text, std::vector<std::string>* out) {
+  if (!text.empty() && text.front() == '[' && text.back() == ']') {
+    text = text.substr(1, text.size() - 2);
+  }
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    std::string_view word = text.substr(0, comma);
+    while (!word.empty() && word.front() == ' ') word.remove_prefix(1);
+    while (!word.empty() && word.back() == ' ') word.remove_suffix(1);
+    if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
+      word = word.substr(1, word.size() - 2);
+    }
+    if (word.empty() || word.size() > 255 || !is_plain_text(word) ||
+        word.find_first_of(" \"\\") != std::string_view::npos) {
+      return false;
+    }
+    out->emplace_back(word);
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) return false;
+  }
+  return true;
+}
+
 size_t distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -303,6 +381,10 @@ size_t distance(std::string_view a, std::string_view b) {
 }
 
 }  // namespace
+
+bool parse_duration_text(std::string_view text, double* seconds) {
+  return parse_duration(text, seconds);
+}
 
 std::span<const KeySpec> config_keys() { return kKeys; }
 
@@ -355,6 +437,10 @@ const char* name_of(KeyType type) {
       return "list of CPUs";
     case KeyType::kVector:
       return "list of 3 numbers";
+    case KeyType::kTexts:
+      return "list of texts";
+    case KeyType::kNetworks:
+      return "list of networks";
   }
   return "?";
 }
@@ -387,6 +473,15 @@ std::string value_text(const KeySpec& key, const Config& constant) {
       for (uint32_t cpu : at<std::vector<uint32_t>>(key, c)) {
         if (out.size() > 1) out += ", ";
         out += std::to_string(cpu);
+      }
+      return out + ']';
+    }
+    case KeyType::kTexts:
+    case KeyType::kNetworks: {
+      std::string out = "[";
+      for (const std::string& item : at<std::vector<std::string>>(key, c)) {
+        if (out.size() > 1) out += ", ";
+        append_json_string(out, item);
       }
       return out + ']';
     }
@@ -451,6 +546,22 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       if (text != "true" && text != "false") return "expected true or false";
       at<bool>(key, *config) = text == "true";
       return {};
+    case KeyType::kTexts:
+    case KeyType::kNetworks: {
+      std::vector<std::string> list;
+      if (!parse_texts(text, &list)) return "expected a list of texts, as in [\"a\", \"b\"]";
+      if (static_cast<double>(list.size()) > key.high) {
+        return "expected at most " + trimmed(key.high) + " of them";
+      }
+      for (const std::string& item : list) {
+        base::IpNetwork network;
+        if (key.type == KeyType::kNetworks && !base::parse_network(item, &network)) {
+          return item + " is not an IP address or network, as in 10.0.0.0/8 or 2001:db8::/32";
+        }
+      }
+      at<std::vector<std::string>>(key, *config) = std::move(list);
+      return {};
+    }
     case KeyType::kCpus:
     case KeyType::kVector: {
       std::vector<double> list;

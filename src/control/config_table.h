@@ -22,7 +22,9 @@ enum class KeyType : uint8_t {
   kNumber,
   kFlag,
   kCpus,
-  kVector
+  kVector,
+  kTexts,    // list of texts without spaces
+  kNetworks  // list of addresses and networks
 };
 
 // One value as the table reads and writes it.
@@ -46,5 +48,7 @@ std::string value_text(const KeySpec& key, const Config& config);
 // Reads a value written as in a flag or variable. Empty on success, else what is wrong with it.
 std::string parse_value(const KeySpec& key, std::string_view text, Config* config);
 const char* name_of(KeyType type);
+// "250ms", "10s", "5m", "24h", "7d".
+bool parse_duration_text(std::string_view text, double* seconds);
 
 }  // namespace tidegate::control

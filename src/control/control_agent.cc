@@ -44,6 +44,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kHistoryAnswer:
             on_history(from, bytes);
             break;
+          case MessageType::kKicked:
+            on_kicked(bytes);
+            break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
             break;
@@ -316,13 +319,6 @@ bool ControlAgent::close_connection(uint32_t shard, base::ConnectionRef connecti
            code] { return mailbox_.post(shard, mailbox::CloseConnection{connection, code}); },
           wake);
   return true;
-}
-
-void ControlAgent::drain(base::Instant deadline, const std::function<void()>& wake) {
-  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
-    enqueue([this, shard, deadline] { return mailbox_.post(shard, mailbox::Drain{deadline.ns}); },
-            wake);
-  }
 }
 
 void ControlAgent::set_environment(const std::string& encoded, const std::function<void()>& wake) {

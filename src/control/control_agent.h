@@ -62,6 +62,30 @@ struct EntityHistory {
   std::string player;
 };
 
+// When and how the shards let their players go (mailbox::Drain).
+struct DrainOrder {
+  base::Instant close_from{};
+  base::Duration spread{};
+  base::Instant deadline{};
+  uint32_t retry_after_ms = 0;
+  bool stop_accepting = false;
+  std::string reconnect_url;
+};
+
+// Whose connections are closed; what is empty or 0 is not asked for.
+struct KickOrder {
+  std::string user;
+  std::string player;
+  uint64_t session = 0;
+  uint16_t code = 0;  // of DISCONNECT
+  std::string reason;
+};
+
+struct KickResult {
+  uint32_t closed = 0;
+  bool complete = false;  // false: a shard did not answer in time
+};
+
 class ControlAgent {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
@@ -96,8 +120,13 @@ class ControlAgent {
   // Closes one connection; false when the shard does not exist.
   bool close_connection(uint32_t shard, base::ConnectionRef connection, uint16_t code,
                         const std::function<void()>& wake);
-  // Tells every shard to stop accepting and to close its connections by `deadline`.
-  void drain(base::Instant deadline, const std::function<void()>& wake);
+  // control_operator.cc
+  void drain(const DrainOrder& order, const std::function<void()>& wake);
+  KickResult kick_blocking(const KickOrder& order, const std::function<void()>& wake);
+  // Gives every shard new limits; opaque here (shard::LiveSettings).
+  void post_settings(const std::vector<uint8_t>& settings, const std::function<void()>& wake);
+  // Runs `work` on the control thread, before what is asked later.
+  void run(std::function<void()> work, const std::function<void()>& wake);
   // Gives every shard the zone's environment.
   void set_environment(const std::string& encoded, const std::function<void()>& wake);
 
@@ -105,6 +134,10 @@ class ControlAgent {
   struct HistoryQuestion {
     EntityHistory answer;
     uint32_t shards_left;
+  };
+  struct KickQuestion {
+    uint32_t closed = 0;
+    uint32_t shards_left = 0;
   };
   struct Listing {
     ConnectionPage page;
@@ -121,6 +154,7 @@ class ControlAgent {
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
+  void on_kicked(base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
   void run_requests();
@@ -140,6 +174,7 @@ class ControlAgent {
   std::deque<Request> requests_;
   std::map<uint32_t, Listing> listings_;
   std::map<uint32_t, HistoryQuestion> histories_;
+  std::map<uint32_t, KickQuestion> kicks_;
   uint32_t next_listing_ = 1;
 };
 

@@ -243,6 +243,7 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
   out->character_id.clear();
   out->permissions.clear();
   out->expires_at = 0;
+  out->issued_at = 0;
   element e;
   std::string_view text;
   bool there = false;
@@ -256,6 +257,7 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
   if (!read_time(body, "nbf", &there, &time)) return invalid("nbf is not a time in seconds");
   if (there && now + rules.leeway_s < time) return invalid("the token is not valid yet (nbf)");
   if (!read_time(body, "iat", &there, &time)) return invalid("iat is not a time in seconds");
+  if (there) out->issued_at = time;
   if (!rules.issuer.empty() &&
       (body["iss"].get(text) != simdjson::SUCCESS || text != rules.issuer)) {
     return {JwtStatus::kBadIssuer, "the token's issuer (iss) is not the one this server trusts"};

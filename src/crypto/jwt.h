@@ -50,6 +50,7 @@ struct Claims {
   std::string character_id;  // empty when there is none
   std::vector<std::string> permissions;  // of `permissions` and `scope`; no spaces inside one
   int64_t expires_at = 0;                // exp, Unix seconds; 0: the token does not expire
+  int64_t issued_at = 0;                 // iat, Unix seconds; 0: the token does not say
 };
 
 struct [[nodiscard]] JwtResult {

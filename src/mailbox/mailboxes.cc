@@ -103,6 +103,12 @@ const char* name_of(MessageType type) {
       return "list_sessions";
     case MessageType::kSessionRow:
       return "session_row";
+    case MessageType::kKick:
+      return "kick";
+    case MessageType::kKicked:
+      return "kicked";
+    case MessageType::kSettings:
+      return "settings";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -73,6 +73,9 @@ enum class MessageType : uint16_t {
   kSessionsStored,
   kListSessions,
   kSessionRow,
+  kKick,
+  kKicked,
+  kSettings,
   kCount,
 };
 
@@ -277,10 +280,43 @@ struct CloseConnection {
   uint16_t error = 0;  // not 0: an ERROR of this code goes first
 };
 
-// Control to every shard: stop accepting, tell clients, close. Keep.
+// Control to every shard: refuse new connections; from `close_from` on tell the clients one after
+// the other and close them, evenly over `spread`, all of them at the deadline. A second one takes
+// the place of the first. Tail: reconnect_url for the clients, may be empty. Keep.
 struct Drain {
   static constexpr MessageType kType = MessageType::kDrain;
+  int64_t close_from_ns;
+  int64_t spread_ns;
   int64_t deadline_ns;
+  uint32_t retry_after_ms;  // clients are told a random time up to this one
+  uint32_t stop_accepting;  // 1: close the listener instead of answering 503
+};
+
+// Admin: close connections of a user, of a player, or of one session. Control to every shard. Tail:
+// user id, player id, reason. Keep.
+struct Kick {
+  static constexpr MessageType kType = MessageType::kKick;
+  uint32_t request;
+  uint32_t unused = 0;
+  uint64_t session;  // 0: not asked for
+  uint16_t code;     // of DISCONNECT; the close code is 1008
+  uint16_t user_bytes;
+  uint16_t player_bytes;
+  uint16_t reason_bytes;
+};
+
+// How many that were. Shard to control. Keep.
+struct Kicked {
+  static constexpr MessageType kType = MessageType::kKicked;
+  uint32_t request;
+  uint32_t closed;
+};
+
+// Control to every shard: limits from now on, after the configuration was read again. Tail: a
+// shard::LiveSettings. Keep.
+struct SettingsSet {
+  static constexpr MessageType kType = MessageType::kSettings;
+  uint32_t unused = 0;
 };
 
 // Control to every shard: cut a snapshot of the world at the boundary of `tick`, which lies a

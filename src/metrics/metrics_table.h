@@ -76,6 +76,14 @@
     "Connections ended because they took nothing of their backlog in time")                        \
   X(kFrameFloods, "tidegate_frame_floods_total",                                                   \
     "Connections ended by too many pings, pongs or fragments")                                     \
+  X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
+    "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
+  X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
+    "Connections closed because their token expired")                                              \
+  X(kReloads, "tidegate_config_reloads_total", "Configurations read again and applied")            \
+  X(kReloadsRefused, "tidegate_config_reloads_refused_total",                                      \
+    "Configurations read again and refused as a whole")                                            \
   X(kDeflateConnections, "tidegate_deflate_connections_total",                                     \
     "Connections that agreed on permessage-deflate")                                               \
   X(kDeflateDeclined, "tidegate_deflate_declined_total",                                           \
@@ -145,6 +153,8 @@
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
+  X(kDrainStage, "tidegate_drain_stage",                                                    \
+    "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
     "Past states kept of each entity, by history.duration and history.memory")              \
   X(kSnapshotBytes, "tidegate_snapshot_bytes", "Size of the last world snapshot")           \
@@ -176,6 +186,7 @@
 #define TIDEGATE_FAMILIES(X)                                                                       \
   X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
   X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
+  X(kAdmission, "tidegate_admission_refused_total", "Connections refused by a limit", "limit")     \
   X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
   X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
   X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \

@@ -37,6 +37,8 @@ enum class CloseCause : uint8_t {
   kOverloaded,        // a buffer pool or the connection limit was exhausted
   kMessageTimeout,    // a message was begun and not ended within limits.message_timeout
   kFlood,             // more pings, pongs and fragments than limits.extra_frames_per_second
+  kKicked,            // an operator's kick or revocation
+  kTokenExpired,      // the token's exp has passed
   kCount,
 };
 const char* name_of(CloseCause cause);
@@ -84,7 +86,7 @@ struct Cold {
   uint32_t messages_out = 0;
   uint32_t accepted_ms = 0;
   uint32_t rtt_us = 0;    // last heartbeat round trip, 0 before the first
-  uint8_t peer[16] = {};  // IPv4 mapped into IPv6; zero before it is known
+  uint8_t peer[16] = {};  // the client, IPv4 mapped into IPv6; zero before it is known
   uint16_t peer_port = 0;
   uint16_t backlog_tail_used = 0;  // bytes used in the last backlog block
   uint32_t backlog_tail = kNone;
@@ -95,6 +97,7 @@ struct Cold {
   uint16_t backlog_since_s = 0;  // the socket last took a byte; valid while there is a backlog
   protocol::DeflateParameters deflate;  // agreed; valid when deflate_offered
   bool deflate_offered = false;         // the request has an offer that can be accepted
+  uint8_t edge = 0;                     // EdgeFlag bits
   struct Opened {
     uint32_t deflate_context = kNone;  // in Compression's pool; kNone: it needs none
     uint32_t extra_frames = 0;         // pings, pongs and unfinished fragments

@@ -30,6 +30,7 @@
 #include "net/buffers.h"
 #include "net/compression.h"
 #include "net/connection.h"
+#include "net/edge.h"
 #include "protocol/http_upgrade.h"
 #include "protocol/ws.h"
 
@@ -56,6 +57,8 @@ struct EndpointConfig {
   uint32_t receive_buffers = 1024;            // of the Io; so many may be held in a turn
   bool query_peers = true;                    // ask io for peer addresses
   protocol::UpgradeRules rules;               // path and subprotocols; views outlive the endpoint
+  EdgeRules edge;                             // trust, limits of addresses, origins
+  AdmissionTables* admission = nullptr;       // null: addresses are not counted
   CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
 };
 
@@ -96,7 +99,8 @@ class Endpoint {
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
   void accept_upgrade(uint32_t slot);
-  void refuse_upgrade(uint32_t slot, int status, std::string_view code, std::string_view message);
+  void refuse_upgrade(uint32_t slot, int status, std::string_view code, std::string_view message,
+                      uint32_t retry_after_s = 0);
   // Room for a message payload of up to `size` bytes; write it, then commit_message. Null when
   // the connection is no longer open; the turn's arena never runs out (it is sent early instead).
   uint8_t* reserve_message(uint32_t slot, uint32_t size);
@@ -116,6 +120,9 @@ class Endpoint {
   void close(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
   // Closes everything, spreading nothing: used by drain.
   void close_all(uint16_t code, std::string_view reason);
+
+  // From now on; of timers that run, from their next turn.
+  void set_limits(const LiveLimits& limits);
 
   // --- looking at it ---
   bool is_open(uint32_t slot) const {
@@ -152,6 +159,14 @@ class Endpoint {
   void fail_frame(uint32_t slot, protocol::ParseStatus status);
   bool count_extra_frame(uint32_t slot);
   void fail(uint32_t slot, uint16_t code, std::string_view reason, CloseCause cause);
+
+  // edge.cc
+  void on_peer_known(uint32_t slot);
+  void read_proxy_header(uint32_t slot, base::MutableBytes bytes);
+  void refuse_proxy_header(uint32_t slot, std::string_view message);
+  bool admit(uint32_t slot);
+  void leave_admission(uint32_t slot);
+  bool check_edge(uint32_t slot, const protocol::UpgradeRequest& request);
 
   // deflate.cc; the senders answer false when the message is to go as it is
   std::string_view open_deflate(uint32_t slot, char (&text)[protocol::kExtensionAnswerChars]);

@@ -50,6 +50,10 @@ const char* name_of(CloseCause cause) {
       return "message_timeout";
     case CloseCause::kFlood:
       return "flood";
+    case CloseCause::kKicked:
+      return "kicked";
+    case CloseCause::kTokenExpired:
+      return "token_expired";
     case CloseCause::kCount:
       break;
   }
@@ -121,10 +125,12 @@ void Endpoint::on_completion(const io::Completion& c) {
       }
       break;
     case io::Event::kPeerName:
-      if (matches(c) && c.result == 0) {
+      if (!matches(c)) break;
+      if (c.result == 0) {
         std::memcpy(cold_[c.slot].peer, &c.peer->sin6_addr, 16);
         cold_[c.slot].peer_port = ntohs(c.peer->sin6_port);
       }
+      on_peer_known(c.slot);
       break;
     case io::Event::kClosed:
       on_closed(c);
@@ -150,10 +156,16 @@ void Endpoint::on_accepted(const io::Completion& c) {
   slots_used_ = std::max(slots_used_, c.slot + 1);
   row.flags = kFlagReceiving;
   io_.start_receive(c.slot, row.generation);
-  if (config_.query_peers) io_.query_peer(c.slot, row.generation);
+  if (config_.edge.proxy_required) cold_[c.slot].edge = kEdgeAwaitsProxy;
+  if (config_.query_peers) {
+    io_.query_peer(c.slot, row.generation);
+  } else {
+    cold_[c.slot].edge |= kEdgePeerKnown;
+  }
   schedule(c.slot, config_.handshake_timeout);
   if (open_count_ > config_.connections) {
-    refuse_upgrade(c.slot, 429, "too_many_connections", "the server is full; try again later");
+    refuse_upgrade(c.slot, 429, "too_many_connections", "the server is full; try again later", 5);
+    counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kFull));
   }
 }
 
@@ -180,12 +192,12 @@ void Endpoint::accept_upgrade(uint32_t slot) {
 }
 
 void Endpoint::refuse_upgrade(uint32_t slot, int status, std::string_view code,
-                              std::string_view message) {
+                              std::string_view message, uint32_t retry_after_s) {
   Hot& row = rows_[slot];
   if (row.phase != Phase::kHead && row.phase != Phase::kDeciding) return;
   uint8_t* at = reserve(protocol::kAnswerBytesMax);
-  const size_t size =
-      protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code, message);
+  const size_t size = protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code,
+                                              message, retry_after_s);
   commit(slot, static_cast<uint32_t>(size));
   if (row.cause != CloseCause::kHandshakeTimeout) row.cause = CloseCause::kRefused;
   row.close_code = static_cast<uint16_t>(status);
@@ -266,6 +278,7 @@ void Endpoint::on_closed(const io::Completion& c) {
   free_inputs(c.slot);
   free_backlog(c.slot);
   close_deflate(c.slot);
+  leave_admission(c.slot);
   timers_.cancel(c.slot);
   row.phase = Phase::kFree;
   --open_count_;

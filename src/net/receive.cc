@@ -28,7 +28,11 @@ void Endpoint::take_received(const io::Completion& c) {
   cold_[c.slot].bytes_in += size;
   counters_.add(metrics::Counter::kBytesReceived, size);
   parsing_ = true;
-  consume(c.slot, {c.data, size});
+  if (cold_[c.slot].edge & kEdgeAwaitsProxy) [[unlikely]] {
+    read_proxy_header(c.slot, {c.data, size});
+  } else {
+    consume(c.slot, {c.data, size});
+  }
   parsing_ = false;
   if (held_count_ == held_buffers_.size()) flush();
 }
@@ -111,7 +115,8 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
     refuse_upgrade(slot, error.status, error.code, error.message);
     return 0;
   }
-  if (end == 0) return 0;
+  // Who asks decides; the answer to query_peer is on its way and goes on from here.
+  if (end == 0 || !(cold_[slot].edge & kEdgePeerKnown)) return 0;
   protocol::UpgradeRequest request;
   const protocol::UpgradeError error =
       protocol::parse_upgrade(bytes.first(end), config_.rules, request);
@@ -125,6 +130,7 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
                    "none of the offered subprotocols is spoken here; offer tidegate.v1.proto");
     return 0;
   }
+  if (!check_edge(slot, request)) return 0;
   protocol::compute_accept_key(request.key, cold_[slot].accept_key);
   row.phase = Phase::kDeciding;
   row.subprotocol = request.subprotocol;

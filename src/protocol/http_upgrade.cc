@@ -194,6 +194,8 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
     if (out.cookie_token.empty()) out.cookie_token = find_auth_cookie(value);
   } else if (is("x-forwarded-for")) {
     out.forwarded_for = value;
+  } else if (is("forwarded")) {
+    out.forwarded = value;
   } else if (is("content-length")) {
     if (value != "0") {
       return malformed("An upgrade request must not have a body. Remove Content-Length.");

@@ -63,6 +63,7 @@ struct UpgradeRequest {
   std::string_view bearer;               // of Authorization: Bearer
   std::string_view cookie_token;         // cookie `auth_token`, the first if several
   std::string_view forwarded_for;        // last X-Forwarded-For field, as sent
+  std::string_view forwarded;            // last Forwarded field, as sent
   uint8_t subprotocol = kNoSubprotocol;  // index into UpgradeRules::subprotocols
   bool offered_subprotocols = false;     // the client named some, known or not
   ExtensionOffers extensions;            // what of them UpgradeRules accept

@@ -34,6 +34,11 @@ const char* close_label(uint32_t v) {
 const char* refusal_label(uint32_t v) {
   return v < net::kRefusalCodeCount ? net::kRefusalCodes[v] : nullptr;
 }
+const char* admission_label(uint32_t v) {
+  return v != 0 && v < static_cast<uint32_t>(net::Admission::kCount)
+             ? net::name_of(static_cast<net::Admission>(v))
+             : nullptr;
+}
 const char* message_label(uint32_t v) {
   if (v == wire::kTypeCount) return "unknown";
   return wire::name_of_type_index(v);
@@ -73,6 +78,7 @@ metrics::Labels labels(const shard::HandlerTable* handlers) {
   metrics::Labels l;
   l.of[static_cast<uint32_t>(metrics::Family::kCloses)] = close_label;
   l.of[static_cast<uint32_t>(metrics::Family::kRefusals)] = refusal_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kAdmission)] = admission_label;
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
@@ -134,7 +140,7 @@ std::string Server::metrics_text() {
 
 std::string Server::connections_json(const control::ConnectionsQuery& query) {
   const bool filtered = !query.user.empty() || !query.player.empty() || query.shard >= 0;
-  const uint32_t limit = filtered ? config_.limits.connections : query.offset + query.limit;
+  const uint32_t limit = filtered ? config_copy().limits.connections : query.offset + query.limit;
   control::ConnectionPage page =
       control_->list_connections_blocking(0, limit, [this] { control_waker_->wake(); });
   std::vector<control::ConnectionInfo>& rows = page.rows;
@@ -210,7 +216,7 @@ std::string Server::shards_json() {
   return json.take();
 }
 
-std::string Server::config_json() { return control::to_json(config_); }
+std::string Server::config_json() { return control::to_json(config_copy()); }
 
 std::string Server::entity_history_json(const std::string& id) {
   const auto wake = [this] { control_waker_->wake(); };
@@ -255,7 +261,7 @@ std::string Server::snapshots_json() {
 }
 
 uint64_t Server::memory_reserved() const {
-  uint64_t sum = fabric_->memory_bytes();
+  uint64_t sum = fabric_->memory_bytes() + admission_->memory_bytes();
   for (const auto& agent : agents_) sum += agent->shard->memory_bytes();
   return sum;
 }

@@ -13,6 +13,7 @@
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
+#include "server/live_settings.h"
 
 namespace tidegate::server {
 namespace {
@@ -63,11 +64,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.half_rate_distance = config.interest.half_rate_distance;
   w.quarter_rate_distance = config.interest.quarter_rate_distance;
   w.adaptive = config.interest.adaptive;
-  w.budget.bytes_per_second = config.budget.bytes_per_second;
-  w.budget.bytes_per_second_max = config.budget.bytes_per_second_max;
-  // The rest of what may wait is for own state and events.
-  w.budget.queue_bytes = config.limits.backlog_bytes / 4 * 3;
-  w.budget.stall_ms = static_cast<uint32_t>(config.budget.stall_timeout.ns / 1'000'000);
+  w.budget = live_settings(config).budget;
   w.max_speed = config.world.max_speed;
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
@@ -224,25 +221,14 @@ bool Server::set_up(std::string* error) {
       std::max(shard.endpoint.turn_bytes, config_.limits.message_bytes + (64u << 10));
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
-  shard.endpoint.handshake_timeout = config_.limits.handshake_timeout;
-  shard.endpoint.message_timeout = config_.limits.message_timeout;
-  shard.endpoint.stall_timeout = config_.limits.stall_timeout;
-  shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
-  shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
-  shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
+  put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
-  shard.messages_per_second = config_.limits.messages_per_second;
-  shard.messages_burst = config_.limits.messages_burst;
-  shard.violations_per_minute = config_.limits.violations_per_minute;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
   shard.environment = extensions_.environment;
-  shard.tick_hook_budget = config_.handlers.tick_budget;
-  shard.handler_time_limit = config_.handlers.time_limit;
-  shard.handler_budget = config_.handlers.budget;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
@@ -250,6 +236,10 @@ bool Server::set_up(std::string* error) {
     *error = "the system gives no random bytes (getrandom)";
     return false;
   }
+  uint64_t admission_seed = 0;
+  (void)crypto::fill_random({reinterpret_cast<uint8_t*>(&admission_seed), sizeof admission_seed});
+  admission_ = std::make_unique<net::AdmissionTables>(wanted, admission_seed);
+  shard.endpoint.admission = admission_.get();
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
@@ -322,10 +312,11 @@ void Server::run_control() {
   while (!stop_control_.load(std::memory_order_relaxed)) {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
+    watch_drain();
     if (control_->work(unix_now_ms(), wakes)) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
-      ::poll(&wait, 1, 250);
+      ::poll(&wait, 1, draining_.load(std::memory_order_relaxed) ? 20 : 250);
       control_waker_->drain();
     }
     control_->awake();
@@ -336,7 +327,8 @@ void Server::stop(base::Duration grace) {
   if (!running_) return;
   running_ = false;
   draining_.store(true, std::memory_order_relaxed);
-  control_->drain(monotonic_now() + grace, [this] { control_waker_->wake(); });
+  control_->drain(control::DrainOrder{monotonic_now(), {}, monotonic_now() + grace, 0, true, {}},
+                  [this] { control_waker_->wake(); });
   const base::Instant deadline = monotonic_now() + grace;
   while (monotonic_now() < deadline) {
     uint64_t open = 0;

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,9 +32,13 @@
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
+#include "net/admission.h"
 #include "shard/shard.h"
 
 namespace tidegate::server {
+
+// Where a drain is.
+enum class DrainStage : uint8_t { kServing, kGrace, kClosing, kOver };
 
 // Sum over all shards, for status lines.
 struct Figures {
@@ -72,6 +77,22 @@ class Server final : control::AdminSource {
   // Stops accepting, tells clients, closes within `grace`, joins all threads. Idempotent.
   void stop(base::Duration grace);
 
+  // operator.cc
+  // Lets players go as the configuration says (section drain); returns at once, again is no effect.
+  // /readyz says 503 from now on. After kOver, stop() has nobody left to tell. Any thread.
+  void begin_drain();
+  // What is left of it now.
+  void force_drain();
+  DrainStage drain_stage() const { return drain_stage_.load(std::memory_order_relaxed); }
+  bool alive() { return livez().ok; }
+  // How reload() reads the configuration, and who is told of the keys that took effect. Before
+  // start.
+  void set_reload(std::function<control::LoadedConfig()> read,
+                  std::function<void(const control::Config&)> applied);
+  // Reads it again and applies what may change; what was wrong, or what changed, as JSON. Any
+  // thread.
+  control::AdminReply reload();
+
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
   uint64_t memory_reserved() const;
@@ -103,6 +124,11 @@ class Server final : control::AdminSource {
   std::string config_json() override;
   std::string snapshots_json() override;
   std::string entity_history_json(const std::string& id) override;
+  control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
+
+  control::AdminReply kick(const control::AdminParameters& in, bool revoke);
+  void watch_drain();
+  control::Config config_copy();
 
   control::Config config_;
   Extensions extensions_;
@@ -122,6 +148,14 @@ class Server final : control::AdminSource {
   std::atomic<bool> stop_control_{false};
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> control_turn_ns_{0};
+  std::atomic<DrainStage> drain_stage_{DrainStage::kServing};
+  std::unique_ptr<net::AdmissionTables> admission_;
+  std::function<control::LoadedConfig()> read_config_;
+  std::function<void(const control::Config&)> config_applied_;
+  std::mutex reload_mutex_;
+  std::mutex operator_mutex_;  // config_ once it runs, and:
+  control::DrainOrder drain_order_;
+  base::Instant drain_empty_{};  // since when nobody is there
   bool running_ = false;
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;

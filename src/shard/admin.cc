@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What control asks of a shard: rows of its connection table, closing one connection, drain.
+// What control asks of a shard: rows of its connection table, closing one connection.
 #include <algorithm>
 #include <cstring>
 
@@ -92,18 +92,6 @@ void Shard::on_list_history(base::Bytes bytes) {
     used += name.size();
   }
   outbox_.post(mailbox_.control(), answer, {out, used});
-}
-
-// Refuses new connections, tells the clients why and closes them. The server ends the shard when
-// the last one has gone or its grace is over.
-void Shard::on_drain() {
-  draining_ = true;
-  io_.stop_accepting();
-  for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
-    send_disconnect(slot, wire::kErrorDraining, "the server is shutting down");
-  }
-  endpoint_.close_all(1001, "the server is shutting down");
 }
 
 }  // namespace tidegate::shard

@@ -155,7 +155,10 @@ class HandlerContext final : public tidegate::Context {
       return SendResult::kRange;
     }
     if (!shard_.endpoint_.is_open(slot_)) return SendResult::kClosed;
-    shard_.send_disconnect(slot_, code, reason);
+    wire::Disconnect disconnect;
+    disconnect.code = code;
+    disconnect.reason = reason;
+    shard_.send_disconnect(slot_, disconnect);
     shard_.endpoint_.close(slot_, code, reason, net::CloseCause::kServerClosed);
     return SendResult::kOk;
   }

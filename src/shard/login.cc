@@ -70,6 +70,11 @@ void Shard::on_auth_result(base::Bytes bytes) {
     endpoint_.refuse_upgrade(slot, result.http_status, first, second);
     return;
   }
+  if (draining_) {
+    endpoint_.refuse_upgrade(slot, 503, "draining",
+                             "this server is shutting down; connect to another one");
+    return;
+  }
   Player& player = players_[slot];
   const size_t names = size_t{result.user_bytes} + result.player_bytes;
   player.identity = identities_.store({first, second, text.substr(names, result.rest_bytes)});
@@ -77,6 +82,7 @@ void Shard::on_auth_result(base::Bytes bytes) {
     endpoint_.refuse_upgrade(slot, 503, "overloaded", "no room for the claims of this token");
     return;
   }
+  if (!admit_user(slot)) return;
   player.expires_at = result.expires_at;
   open_session(slot, result, tail.subspan(names + result.rest_bytes));
 }
@@ -91,6 +97,8 @@ void Shard::on_open(uint32_t slot) {
 void Shard::run_timers() {
   endpoint_.run_timers();
   send_due_acks();
+  if (draining_) run_drain();
+  end_expired();
   while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
 }
 
@@ -147,6 +155,7 @@ void Shard::enter_world(uint32_t slot) {
 
 void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
+  leave_user(slot);
   if (player.session != 0) {
     leave_world(slot);
     leave_session(slot);

@@ -51,6 +51,9 @@ enum PlayerFlag : uint16_t {
   kConfirmed = 512,    // the client has shown that it has its resume token
   kLoginWaits = 1024,  // the state may begin when replay_left is 0
   kRestored = 2048,    // the session came from the store of an earlier server
+  // From the other end, apart from those above.
+  kUserCounted = 1 << 15,   // AdmissionTables count the user
+  kExpiryWarned = 1 << 14,  // the client was told that its token will expire
 };
 
 }  // namespace tidegate::shard

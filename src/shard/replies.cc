@@ -91,10 +91,7 @@ void Shard::send_error(uint32_t slot, uint16_t code, std::string_view details, b
   send_reply(slot, wire::MessageType::kError, error);
 }
 
-void Shard::send_disconnect(uint32_t slot, uint16_t code, std::string_view reason) {
-  wire::Disconnect disconnect;
-  disconnect.code = code;
-  disconnect.reason = reason;
+void Shard::send_disconnect(uint32_t slot, const wire::Disconnect& disconnect) {
   send_reply(slot, wire::MessageType::kDisconnect, disconnect);
 }
 

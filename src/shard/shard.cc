@@ -91,6 +91,7 @@ base::Instant Shard::next_deadline() const {
     deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (sessions_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(10));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
+  if (draining_ && live_players_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(20));
   if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
   return deadline;
 }
@@ -159,7 +160,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       on_close_request(bytes);
       break;
     case MessageType::kDrain:
-      on_drain();
+      on_drain(bytes);
+      break;
+    case MessageType::kSettings:
+      on_settings(bytes);
+      break;
+    case MessageType::kKick:
+      on_kick(bytes);
       break;
     case MessageType::kSendToPlayer:
       on_send_to_player(bytes);
@@ -230,6 +237,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kAuthRequest:
     case MessageType::kConnectionRow:
     case MessageType::kListEnd:
+    case MessageType::kKicked:
     case MessageType::kPadding:
     case MessageType::kCount:
       TG_ASSERT(!"not a message for a shard");

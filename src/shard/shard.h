@@ -13,7 +13,8 @@
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
-// rows and drain; snapshot.cc cuts for world snapshots; desync.cc clients' checksums.
+// rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
+// desync.cc clients' checksums.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -28,6 +29,7 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/drain.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/outbox.h"
@@ -54,10 +56,13 @@ struct ShardConfig {
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
   base::Duration hello_wait = base::seconds(1);
-  std::string_view server_version;         // outlives the shard
-  base::Instant first_tick;                // the same for all shards
-  bool snapshots = false;                  // whether control may ask for them
-  uint64_t seed = 1;                       // ids of sessions, WebSocket keys of nobody
+  bool close_at_expiry = true;                        // of the token
+  base::Duration expiry_warning = base::seconds(30);  // before it; 0: none
+  base::Duration expiry_leeway = base::seconds(5);    // after it
+  std::string_view server_version;                    // outlives the shard
+  base::Instant first_tick;                           // the same for all shards
+  bool snapshots = false;                             // whether control may ask for them
+  uint64_t seed = 1;                                  // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
   base::Duration handler_time_limit = base::seconds(5);  // longer is answered with 4008
   const HookTable* hooks = nullptr;                      // likewise
@@ -203,7 +208,7 @@ class Shard final : net::ConnectionHandler,
   void send_reply(uint32_t slot, wire::MessageType type, const Payload& payload);
   void write_welcome(uint32_t slot, const mailbox::SessionOpened& opened, std::string_view token);
   void send_error(uint32_t slot, uint16_t code, std::string_view details, bool fatal);
-  void send_disconnect(uint32_t slot, uint16_t code, std::string_view reason);
+  void send_disconnect(uint32_t slot, const wire::Disconnect& disconnect);
   void send_pong(uint32_t slot, base::Bytes payload);
   void send_time_sync(uint32_t slot, const wire::TimeSync& asked);
   void send_ack(uint32_t slot);
@@ -239,8 +244,18 @@ class Shard final : net::ConnectionHandler,
   // admin.cc
   void on_list(base::Bytes bytes);
   void on_close_request(base::Bytes bytes);
-  void on_drain();
   void on_list_history(base::Bytes bytes);
+
+  // drain.cc
+  void on_drain(base::Bytes bytes);
+  void run_drain();
+  void on_kick(base::Bytes bytes);
+
+  // settings.cc
+  void on_settings(base::Bytes bytes);
+  bool admit_user(uint32_t slot);
+  void leave_user(uint32_t slot);
+  void end_expired();
 
   // desync.cc
   Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
@@ -307,6 +322,8 @@ class Shard final : net::ConnectionHandler,
   uint32_t gauges_tick_ = 0;
   uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
+  DrainPlan drain_;
+  uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
 
   mem::MappedArray<world::Chunk> chunks_;
   mem::MappedArray<world::Chunk> world_chunks_;

@@ -50,6 +50,10 @@ class WorldBridge final : public world::SliceHooks, public tidegate::World {
   // kForward: the entity lives there now.
   world::Queued mark(base::EntityId id);
   size_t bytes() const { return marks_.bytes(); }
+  void set_budgets(base::Duration hook, base::Duration tick) {
+    config_.hook_budget = hook;
+    config_.tick_budget = tick;
+  }
 
   // world::SliceHooks
   uint16_t before_input(world::EntitySlot s, world::Input* input) override;

@@ -134,6 +134,8 @@ class InterestTable {
 
   // Before each gather(). kEnd: the watcher is to be closed, it is too far behind.
   Rung update_budget(uint32_t watcher, const QueueSample& queue);
+  // From now on; rates that were given stay until the next login.
+  void set_budget(const BudgetConfig& budget) { budget_ = budget; }
   Rung rung(uint32_t watcher) const { return watchers_[watcher].budget.rung(); }
   // Bytes that were sent to the watcher besides its chunks.
   void spend(uint32_t watcher, uint32_t bytes) { watchers_[watcher].budget.spend(bytes); }

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include "crypto/jwt_sign.h"
 #include "io/probe.h"
 #include "server/server.h"
+#include "service_notify.h"
 
 extern char** environ;
 
@@ -21,9 +23,13 @@ namespace tidegate::program {
 namespace {
 
 volatile sig_atomic_t stop_signals = 0;
+volatile sig_atomic_t stop_signals_taken = 1;
+volatile sig_atomic_t reload_signals = 0;
+std::atomic<base::LogLevel> log_level{base::LogLevel::kInfo};
 
 // One write for each line: several threads log.
 void log_line(base::LogLevel level, std::string_view text) {
+  if (level < log_level.load(std::memory_order_relaxed)) return;
   static constexpr const char* kNames[] = {"debug", "info", "warning", "error", "fatal"};
   std::string line = std::string("tidegate: ") + kNames[static_cast<size_t>(level)] + ": ";
   line.append(text).append("\n");
@@ -31,9 +37,20 @@ void log_line(base::LogLevel level, std::string_view text) {
 }
 
 void on_stop(int) {
-  if (stop_signals != 0) _exit(130);
-  stop_signals = 1;
+  if (stop_signals >= stop_signals_taken) _exit(130);
+  stop_signals = stop_signals + 1;
 }
+
+void on_reload(int) { reload_signals = 1; }
+
+base::LogLevel level_of(const std::string& name) {
+  return name == "debug"     ? base::LogLevel::kDebug
+         : name == "warning" ? base::LogLevel::kWarn
+         : name == "error"   ? base::LogLevel::kError
+                             : base::LogLevel::kInfo;
+}
+
+control::LoadedConfig read_config(const Common& common);
 
 std::vector<std::pair<std::string, std::string>> environment() {
   std::vector<std::pair<std::string, std::string>> out;
@@ -48,7 +65,8 @@ std::vector<std::pair<std::string, std::string>> environment() {
 
 }  // namespace
 
-void install_signals() {
+void install_signals(int asked) {
+  stop_signals_taken = asked;
   struct sigaction action{};
   action.sa_handler = on_stop;
   sigaction(SIGINT, &action, nullptr);
@@ -72,20 +90,31 @@ bool parse_seconds(const std::string& text, double* seconds) {
   return true;
 }
 
-bool load(const Common& common, control::LoadedConfig* out) {
+namespace {
+
+// As all subcommands read it; what is wrong stands in the result.
+control::LoadedConfig read_config(const Common& common) {
   control::ConfigInput input;
   if (!common.config_file.empty()) {
     input.file_name = common.config_file;
     std::string error;
     if (!control::read_file_blocking(common.config_file, control::kConfigBytesMax, &input.file_text,
                                      &error)) {
-      std::fprintf(stderr, "tidegate: %s\n", error.c_str());
-      return false;
+      control::LoadedConfig failed;
+      failed.errors.push_back(error);
+      failed.error_keys.emplace_back();
+      return failed;
     }
   }
   input.environment = environment();
   input.flags = common.flags;
-  *out = control::load_config(input);
+  return control::load_config(input);
+}
+
+}  // namespace
+
+bool load(const Common& common, control::LoadedConfig* out) {
+  *out = read_config(common);
   for (const std::string& error : out->errors) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
   }
@@ -95,14 +124,24 @@ bool load(const Common& common, control::LoadedConfig* out) {
 int serve(const Common& common) {
   control::LoadedConfig loaded;
   if (!load(common, &loaded)) return 2;
+  log_level = level_of(loaded.config.log.level);
   base::set_log_hook(log_line);
+  ServiceNotify notify;
   std::string error;
   const std::unique_ptr<server::Server> server = server::Server::make(loaded.config, &error);
+  if (server) {
+    server->set_reload(
+        [&common] { return read_config(common); },
+        [](const control::Config& config) { log_level = level_of(config.log.level); });
+  }
   if (!server || !server->start(&error)) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
     return 1;
   }
-  install_signals();
+  install_signals(2);
+  struct sigaction reload{};
+  reload.sa_handler = on_reload;
+  sigaction(SIGHUP, &reload, nullptr);
   control::Address websocket = loaded.config.listen.websocket;
   websocket.port = server->websocket_port();
   std::printf("tidegate %s, memory reserved by limits: %.1f MiB of address space\n",
@@ -114,10 +153,35 @@ int serve(const Common& common) {
   }
   std::printf("websocket listening on %s\n", websocket.text().c_str());
   std::fflush(stdout);
-  while (!stop_requested()) usleep(100'000);
-  std::printf("stopping: clients are told, a second signal ends at once\n");
-  std::fflush(stdout);
-  server->stop(base::seconds(5));
+  const std::string status = "websocket on " + websocket.text();
+  notify.ready(status);
+  int signals = 0;
+  bool stopping = false;
+  while (server->drain_stage() != server::DrainStage::kOver) {
+    if (reload_signals != 0) {
+      reload_signals = 0;
+      notify.reloading();
+      server->reload();
+      notify.ready(status);
+    }
+    if (signals == 0 && stop_signals >= 1) {
+      signals = 1;
+      std::printf("stopping: clients are told; a second signal ends it at once\n");
+      std::fflush(stdout);
+      server->begin_drain();
+    }
+    if (signals == 1 && stop_signals >= 2) {
+      signals = 2;
+      server->force_drain();
+    }
+    if (!stopping && server->drain_stage() != server::DrainStage::kServing) {
+      stopping = true;
+      notify.stopping();
+    }
+    notify.watchdog(server->alive());
+    usleep(20'000);
+  }
+  server->stop(base::milliseconds(500));
   return 0;
 }
 

@@ -36,8 +36,8 @@ bool load(const Common& common, control::LoadedConfig* out);
 // One number and one unit of ms, s, m, h. False: not of this form.
 bool parse_seconds(const std::string& text, double* seconds);
 
-// Set by SIGINT and SIGTERM; the second signal ends the process.
-void install_signals();
+// Set by SIGINT and SIGTERM; the signal after `asked` of them ends the process.
+void install_signals(int asked = 1);
 bool stop_requested();
 
 }  // namespace tidegate::program

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "commands.h"
+#include "doctor.h"
 
 int main(int argc, char** argv) {
   using namespace tidegate::program;
@@ -54,10 +55,22 @@ int main(int argc, char** argv) {
   check_command->add_option("file", common.config_file, "TOML file");
   check_command->add_flag("--explain", explain, "print every value and where it came from");
 
+  DoctorOptions doctor_options;
+  CLI::App* doctor_command =
+      app.add_subcommand("doctor", "say what of this machine keeps the server from running well");
+  doctor_command->add_option("--config", common.config_file, "TOML file");
+  doctor_command->add_option("--root", doctor_options.root, "where proc and sys are looked for")
+      ->capture_default_str();
+  doctor_command->add_flag("--strict", doctor_options.strict, "fail on warnings too");
+
   CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
   if (serve_command->parsed()) return serve(common);
   if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);
   if (check_command->parsed()) return check_config(common, explain);
+  if (doctor_command->parsed()) {
+    doctor_options.common = common;
+    return doctor(doctor_options);
+  }
   demo_options.common = common;
   return demo(demo_options);
 }

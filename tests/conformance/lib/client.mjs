@@ -31,9 +31,9 @@ export class Client {
   }
 
   // Logs in as `user` and returns when the socket is open. `hello` false: none is sent.
-  static async connect(server, user, { token, hello = {}, query = '', protocols = ['tidegate.v1.proto'], deflate = false } = {}) {
+  static async connect(server, user, { token, hello = {}, query = '', protocols = ['tidegate.v1.proto'], deflate = false, localAddress } = {}) {
     const credential = token ?? await tokenFor(user);
-    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate });
+    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate, localAddress });
     const client = new Client(socket);
     client.user = user;
     client.deflate = deflate;

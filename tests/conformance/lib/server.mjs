@@ -106,6 +106,7 @@ const defaults = {
   admin: { listen: '127.0.0.1:0', token: adminToken },
   shards: { count: 2 },
   auth: { hs256_secret: secret },
+  drain: { grace: '0s', spread: '0s' },
 };
 
 export function writeConfig(folder, changes = {}, { withDefaults = true } = {}) {

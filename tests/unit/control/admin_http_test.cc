@@ -37,6 +37,9 @@ struct FakeSource final : AdminSource {
   std::string entity_history_json(const std::string& id) override {
     return id == "ann b" ? R"({"entity_id":5})" : "";
   }
+  AdminReply command(std::string_view name, const AdminParameters& in) override {
+    return {200, "{\"command\":\"" + std::string(name) + ' ' + in.get("user") + "\"}"};
+  }
   std::string snapshots_json() override { return R"({"files":[]})"; }
 };
 
