@@ -61,11 +61,12 @@ void SessionKeeper::on_record(mailbox::AgentId from, base::Bytes message) {
     changed_.notify_all();
     return;
   }
+  const bool first = waiting_.empty();
   const Head head{from, static_cast<uint32_t>(message.size())};
   const auto* p = reinterpret_cast<const uint8_t*>(&head);
   waiting_.insert(waiting_.end(), p, p + sizeof head);
   waiting_.insert(waiting_.end(), message.begin(), message.end());
-  changed_.notify_all();
+  if (first) changed_.notify_all();
 }
 
 bool SessionKeeper::next_word(mailbox::AgentId* to, mailbox::SessionsStored* word) {

@@ -19,7 +19,6 @@ namespace tidegate::control {
 
 struct StoredMessage {
   uint64_t sequence;
-  uint64_t origin;
   uint32_t type;
   std::vector<uint8_t> payload;
 };
@@ -48,11 +47,14 @@ struct SessionChange {
 
 class SessionStore {
  public:
+  static constexpr uint64_t kEffectsKept = 16 * 1024;
   virtual ~SessionStore() = default;
 
-  // All sessions, those left longest ago first. False with text in `error`.
+  // All sessions: those without a connection, left longest ago first, then the others. False with text in `error`.
   virtual bool load_blocking(const std::function<void(StoredSession&&)>& visit,
                              std::string* error) = 0;
+  // Origins of kAppend: the last kEffectsKept at least.
+  virtual bool load_effects_blocking(std::vector<uint64_t>* origins, std::string* error) = 0;
   // All changes or none.
   virtual bool write_blocking(std::span<const SessionChange> changes, std::string* error) = 0;
   // A text kept under a name; empty when there is none. put: false on an error.

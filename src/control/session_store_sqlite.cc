@@ -23,7 +23,8 @@ constexpr const char* kCreate = R"(
     resumed INTEGER NOT NULL, attached INTEGER NOT NULL);
   CREATE TABLE messages (
     session INTEGER NOT NULL, sequence INTEGER NOT NULL, type INTEGER NOT NULL,
-    origin INTEGER NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (session, sequence)) WITHOUT ROWID;
+    payload BLOB NOT NULL, PRIMARY KEY (session, sequence)) WITHOUT ROWID;
+  CREATE TABLE effects (id INTEGER PRIMARY KEY, origin INTEGER NOT NULL);
   PRAGMA user_version = 1;
 )";
 
@@ -88,7 +89,7 @@ class SqliteStore final : public SessionStore {
         update_(db,
                 "UPDATE sessions SET received=?2, acked=?3, nonce=?4, nonce_before=?5, seen=?6, "
                 "resumed=?7, attached=?8, shard=?9 WHERE id=?1"),
-        append_(db, "INSERT OR REPLACE INTO messages VALUES (?1,?2,?3,?4,?5)"),
+        append_(db, "INSERT OR REPLACE INTO messages VALUES (?1,?2,?3,?4)"),
         progress_(db, "UPDATE sessions SET received=?2, acked=?3 WHERE id=?1"),
         drop_(db, "DELETE FROM messages WHERE session=?1 AND sequence<=?2"),
         drop_all_(db, "DELETE FROM messages WHERE session=?1"),
@@ -97,6 +98,8 @@ class SqliteStore final : public SessionStore {
                         "DELETE FROM messages WHERE session IN "
                         "(SELECT id FROM sessions WHERE shard=?1)"),
         clear_(db, "DELETE FROM sessions WHERE shard=?1"),
+        effect_(db, "INSERT OR REPLACE INTO effects VALUES (?1,?2)"),
+        forget_(db, "DELETE FROM effects WHERE id<=?1"),
         begin_(db, "BEGIN IMMEDIATE"),
         commit_(db, "COMMIT") {}
   ~SqliteStore() override {
@@ -107,17 +110,17 @@ class SqliteStore final : public SessionStore {
   bool ready() const {
     return put_.prepared() && update_.prepared() && append_.prepared() && progress_.prepared() &&
            drop_.prepared() && drop_all_.prepared() && end_.prepared() &&
-           clear_messages_.prepared() && clear_.prepared() && begin_.prepared() &&
-           commit_.prepared();
+           clear_messages_.prepared() && clear_.prepared() && effect_.prepared() &&
+           forget_.prepared() && begin_.prepared() && commit_.prepared();
   }
 
   bool load_blocking(const std::function<void(StoredSession&&)>& visit,
                      std::string* error) override {
     Statement sessions(db_,
                        "SELECT id,player,received,acked,nonce,nonce_before,created,seen,resumed,"
-                       "attached FROM sessions ORDER BY seen");
+                       "attached FROM sessions ORDER BY attached,seen");
     Statement messages(db_,
-                       "SELECT sequence,type,origin,payload FROM messages WHERE session=?1 "
+                       "SELECT sequence,type,payload FROM messages WHERE session=?1 "
                        "ORDER BY sequence");
     if (!sessions.prepared() || !messages.prepared()) return failed(error);
     while (sessions.row()) {
@@ -134,11 +137,9 @@ class SqliteStore final : public SessionStore {
       s.attached = sessions.number_of(9) != 0;
       messages.number(1, s.id);
       while (messages.row()) {
-        const base::Bytes payload = messages.bytes_of(3);
-        s.messages.push_back({messages.number_of(0),
-                              messages.number_of(2),
-                              messages.count_of(1),
-                              {payload.begin(), payload.end()}});
+        const base::Bytes payload = messages.bytes_of(2);
+        s.messages.push_back(
+            {messages.number_of(0), messages.count_of(1), {payload.begin(), payload.end()}});
       }
       const bool whole = messages.done();
       messages.reset();
@@ -148,12 +149,27 @@ class SqliteStore final : public SessionStore {
     return sessions.done() || failed(error);
   }
 
+  bool load_effects_blocking(std::vector<uint64_t>* origins, std::string* error) override {
+    Statement all(db_, "SELECT id,origin FROM effects ORDER BY id");
+    if (!all.prepared()) return failed(error);
+    while (all.row()) {
+      effects_ = all.number_of(0);
+      origins->push_back(all.number_of(1));
+    }
+    return all.done() || failed(error);
+  }
+
   bool write_blocking(std::span<const SessionChange> changes, std::string* error) override {
     if (!begin_.run()) return failed(error);
     bool good = true;
+    const uint64_t before = effects_;
     for (const SessionChange& change : changes) good = good && apply(change);
+    if (good && effects_ != before && effects_ > kEffectsKept) {
+      good = forget_.number(1, effects_ - kEffectsKept).run();
+    }
     if (good && commit_.run()) return true;
     failed(error);
+    effects_ = before;
     sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
     return false;
   }
@@ -205,11 +221,11 @@ class SqliteStore final : public SessionStore {
                    .run() &&
                drop_.number(1, r.session).number(2, r.acked).run();
       case SessionChangeOp::kAppend:
+        if (r.origin != 0 && !effect_.number(1, ++effects_).number(2, r.origin).run()) return false;
         return append_.number(1, r.session)
             .number(2, r.sequence)
             .number(3, r.message_type)
-            .number(4, r.origin)
-            .blob(5, change.tail)
+            .blob(4, change.tail)
             .run();
       case SessionChangeOp::kProgress:
         return progress_.number(1, r.session).number(2, r.received).number(3, r.acked).run() &&
@@ -225,7 +241,9 @@ class SqliteStore final : public SessionStore {
 
   sqlite3* db_;
   Statement put_, update_, append_, progress_, drop_, drop_all_, end_, clear_messages_, clear_;
+  Statement effect_, forget_;
   Statement begin_, commit_;
+  uint64_t effects_ = 0;  // id of the last one
 };
 
 bool run(sqlite3* db, const char* sql) {

@@ -340,20 +340,14 @@ void Server::stop(base::Duration grace) {
   if (snapshots_ && !snapshots_->take_blocking(base::seconds(5))) {
     base::log(base::LogLevel::kWarn, "snapshots: none could be written at the stop");
   }
+  settle_sessions();
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();
-  // What the shards said last is still in the rings.
-  struct NoWakes final : mailbox::WakeSink {
-    void wake_agent(mailbox::AgentId) override {}
-  } no_wakes;
-  if (keeper_) {
-    (void)control_->work(unix_now_ms(), no_wakes);
-    keeper_->stop();
-  }
+  keep_last_sessions();
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();
 }

@@ -108,6 +108,8 @@ class Server final : control::AdminSource {
   bool set_up(std::string* error);
   bool open_sessions(uint32_t shards, std::string* error);
   bool restore_sessions(std::string* error);
+  void settle_sessions();
+  void keep_last_sessions();
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);

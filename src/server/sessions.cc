@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions as the composition root sees them: the store, the key of resume tokens, and the sessions
 // that come back at start.
+#include <poll.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
@@ -85,8 +87,7 @@ bool Server::restore_sessions(std::string* error) {
     uint64_t next = stored.acked;
     for (const control::StoredMessage& m : stored.messages) {
       // A hole would shift every number behind it.
-      good = good && m.sequence == ++next &&
-             home.restore_message(stored.player, m.origin, m.type, m.payload);
+      good = good && m.sequence == ++next && home.restore_message(stored.player, m.type, m.payload);
     }
     // The number of shards may have changed, and with it who keeps this one.
     mailbox::SessionRecord r{};
@@ -106,10 +107,14 @@ bool Server::restore_sessions(std::string* error) {
       ++given_up;
     }
   };
-  if (!keeper_->store().load_blocking(visit, error)) {
+  std::vector<uint64_t> effects;
+  if (!keeper_->store().load_blocking(visit, error) ||
+      !keeper_->store().load_effects_blocking(&effects, error)) {
     *error = "session.path: " + config_.session.path + ": " + *error;
     return false;
   }
+  std::sort(effects.begin(), effects.end());
+  for (const auto& agent : agents_) agent->shard->restore_effects(effects);
   if (!changes.empty() && !keeper_->store().write_blocking(changes, error)) {
     log(base::LogLevel::kError,
         "session.path: " + config_.session.path + ": " + *error +
@@ -125,6 +130,36 @@ bool Server::restore_sessions(std::string* error) {
             std::to_string(given_up) + " had expired or found no room");
   }
   return true;
+}
+
+// At a stop, when all connections have gone: their sessions are on their way to control. A shard
+// whose outbox is empty some ticks later has said everything.
+void Server::settle_sessions() {
+  if (!keeper_) return;
+  constexpr uint32_t kTicks = 3;
+  std::vector<uint32_t> from;
+  for (const auto& agent : agents_) from.push_back(agent->shard->current_tick());
+  for (int i = 0; i < 300; ++i) {
+    bool settled = true;
+    for (size_t k = 0; k < agents_.size(); ++k) {
+      settled = settled && agents_[k]->shard->current_tick() - from[k] >= kTicks &&
+                agents_[k]->counters.get(metrics::Gauge::kOutboxBytes) == 0;
+    }
+    if (settled) return;
+    ::poll(nullptr, 0, 10);
+  }
+  log(base::LogLevel::kWarn, "sessions: not all of the last changes were stored at the stop");
+}
+
+// Behind the shards' threads and control's: what is still in the rings goes to the store.
+void Server::keep_last_sessions() {
+  if (!keeper_) return;
+  struct NoWakes final : mailbox::WakeSink {
+    void wake_agent(mailbox::AgentId) override {}
+  } no_wakes;
+  for (int i = 0; i < 64 && control_->work(unix_now_s() * 1000, no_wakes); ++i) {
+  }
+  keeper_->stop();
 }
 
 std::string Server::sessions_json(const control::SessionsQuery& query) {

@@ -17,8 +17,7 @@ ReplayLogs::ReplayLogs(const ReplayLimits& limits)
       next_(blocks_.count()),
       scratch_(kPayloadBytesMax) {}
 
-ReplayLogs::Append ReplayLogs::append(ReplayLog& log, uint32_t type, base::Bytes payload,
-                                      uint64_t origin) {
+ReplayLogs::Append ReplayLogs::append(ReplayLog& log, uint32_t type, base::Bytes payload) {
   TG_ASSERT(payload.size() <= kPayloadBytesMax);
   const auto size = static_cast<uint32_t>(payload.size());
   if (log.count >= limits_.messages) return Append::kMessages;
@@ -30,18 +29,12 @@ ReplayLogs::Append ReplayLogs::append(ReplayLog& log, uint32_t type, base::Bytes
   if (log.tail_.block == kNone) {
     log.head_ = log.cursor_ = log.tail_ = {take_block(), 0};
   }
-  const Header header{origin, type, size};
+  const Header header{type, size};
   log.tail_ = copy_in(log.tail_, {reinterpret_cast<const uint8_t*>(&header), sizeof header});
   log.tail_ = copy_in(log.tail_, payload);
   ++log.count;
   log.bytes += size;
   return Append::kOk;
-}
-
-bool ReplayLogs::has_origin(const ReplayLog& log, uint64_t origin) {
-  bool found = false;
-  for_each(log, [&](const LoggedMessage& m) { found = found || m.origin == origin; });
-  return found;
 }
 
 uint32_t ReplayLogs::acknowledge(ReplayLog& log, uint64_t ack) {
@@ -94,7 +87,7 @@ ReplayLogs::Place ReplayLogs::read(Place place, uint64_t sequence, LoggedMessage
   Header header;
   place = copy_out(place, {reinterpret_cast<uint8_t*>(&header), sizeof header});
   place = copy_out(place, {scratch_.data(), header.bytes});
-  *out = {sequence, header.origin, header.type, {scratch_.data(), header.bytes}};
+  *out = {sequence, header.type, {scratch_.data(), header.bytes}};
   return place;
 }
 

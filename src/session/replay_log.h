@@ -26,7 +26,7 @@ struct ReplayLimits {
 
 struct LoggedMessage {
   uint64_t sequence;
-  uint64_t origin;  // what caused it, 0: unknown; see has_origin()
+
   uint32_t type;
   base::Bytes payload;
 };
@@ -64,9 +64,7 @@ class ReplayLogs {
     kPool,      // no block is free
   };
   // The message gets the number log.last() after it. Nothing changes unless kOk.
-  Append append(ReplayLog& log, uint32_t type, base::Bytes payload, uint64_t origin = 0);
-  // Whether a message of this origin is kept. Walks over the log.
-  bool has_origin(const ReplayLog& log, uint64_t origin);
+  Append append(ReplayLog& log, uint32_t type, base::Bytes payload);
 
   // Everything up to `ack` has arrived. Returns how many messages were let go; 0 for what is old.
   // `ack` above last_sent() must have been refused before.
@@ -106,7 +104,6 @@ class ReplayLogs {
  private:
   using Place = ReplayLog::Place;
   struct Header {
-    uint64_t origin;
     uint32_t type;
     uint32_t bytes;
   };

@@ -58,6 +58,7 @@ class SessionTable {
 
   Session& at(uint32_t row) { return rows_[row]; }
   const Session& at(uint32_t row) const { return rows_[row]; }
+  // Valid while the session is there.
   std::string_view player(uint32_t row) const;
 
   // To be called when a session becomes parked (now the youngest of them) or attached.
@@ -76,10 +77,14 @@ class SessionTable {
   struct Link {
     uint32_t hash;
     uint32_t older, newer;  // of parked sessions; `older` is the next free row in a free one
+    uint32_t name;          // block
     uint8_t listed;
     uint8_t name_bytes;
   };
   void unlist(uint32_t row);
+  static bool is_short(size_t name_bytes) { return name_bytes <= kShortBytes; }
+
+  static constexpr uint32_t kShortBytes = 24;
 
   uint32_t limit_;
   uint32_t mask_;
@@ -91,7 +96,9 @@ class SessionTable {
   mem::MappedArray<uint32_t> buckets_;  // row + 1; 0: empty
   mem::MappedArray<Session> rows_;
   mem::MappedArray<Link> links_;
-  mem::MappedArray<char> names_;  // kPlayerBytesMax for each row
+  // Names in blocks of 24 bytes or, for the long ones, kPlayerBytesMax.
+  mem::BlockPool short_names_;
+  mem::BlockPool long_names_;
 };
 
 }  // namespace tidegate::session

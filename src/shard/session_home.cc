@@ -17,6 +17,7 @@ using session::SessionTable;
 
 namespace {
 constexpr uint32_t kExpiriesPerTurn = 64;
+constexpr uint32_t kReleasesPerTurn = 2048;
 // Parked sessions that are given up for one message when the memory of all logs is used up.
 constexpr uint32_t kGivenUpMax = 8;
 }  // namespace
@@ -220,20 +221,19 @@ void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
     return;
   }
   const base::Bytes payload = tail.subspan(send.player_bytes);
-  if (send.origin != 0 && table_.at(row).from_store != 0 &&
-      logs_.has_origin(table_.at(row).log, send.origin)) {
+  if (send.origin != 0 && std::binary_search(effects_.begin(), effects_.end(), send.origin)) {
     // The server before this one ended between this effect of a client's message and the
     // acknowledgement of that message, which has come again.
     counters_.add(Counter::kEffectsKnown, 1);
     return;
   }
   using Append = session::ReplayLogs::Append;
-  Append done = logs_.append(table_.at(row).log, send.message_type, payload, send.origin);
+  Append done = logs_.append(table_.at(row).log, send.message_type, payload);
   for (uint32_t i = 0; done == Append::kPool && i < kGivenUpMax; ++i) {
     const uint32_t oldest = table_.oldest_parked();
     if (oldest == SessionTable::kNone || oldest == row) break;
     end(oldest, session::End::kMemory);
-    done = logs_.append(table_.at(row).log, send.message_type, payload, send.origin);
+    done = logs_.append(table_.at(row).log, send.message_type, payload);
   }
   if (done != Append::kOk) {
     // Leaving one message out would be a silent loss; the end of the session is a loud one.
@@ -349,13 +349,12 @@ bool SessionHome::restore(const Session& stored, std::string_view player, uint64
   return true;
 }
 
-bool SessionHome::restore_message(std::string_view player, uint64_t origin, uint32_t type,
-                                  base::Bytes payload) {
+bool SessionHome::restore_message(std::string_view player, uint32_t type, base::Bytes payload) {
   const uint32_t row = find(player);
   TG_ASSERT(row != SessionTable::kNone);
   Session& s = table_.at(row);
   if (payload.size() > session::ReplayLogs::kPayloadBytesMax ||
-      logs_.append(s.log, type, payload, origin) != session::ReplayLogs::Append::kOk) {
+      logs_.append(s.log, type, payload) != session::ReplayLogs::Append::kOk) {
     end(row, session::End::kReplay);  // the bounds are narrower than they were
     return false;
   }
@@ -366,7 +365,7 @@ bool SessionHome::restore_message(std::string_view player, uint64_t origin, uint
 
 void SessionHome::turn(base::Instant now, uint32_t now_s) {
   SessionJournal::Release what{};
-  while (journal_.release(now, &what)) release(what);
+  for (uint32_t n = 0; n < kReleasesPerTurn && journal_.release(now, &what); ++n) release(what);
   journal_.resync(table_, logs_);
   for (uint32_t n = stalled_count_; n != 0; --n) {
     const uint32_t row = stalled_[0];

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/time.h"
 #include "mailbox/mailboxes.h"
@@ -63,8 +64,10 @@ class SessionHome {
   // Before the first turn: a session of the store, its messages one after the other behind it.
   // False: no room, or it has expired.
   bool restore(const session::Session& s, std::string_view player, uint64_t acked, uint32_t now_s);
-  bool restore_message(std::string_view player, uint64_t origin, uint32_t type,
-                       base::Bytes payload);
+  bool restore_message(std::string_view player, uint32_t type, base::Bytes payload);
+  // What messages of clients had caused before the server before this one ended, in ascending
+  // order: it is not done again when they come again.
+  void restore_effects(const std::vector<uint64_t>& origins) { effects_ = origins; }
 
   // Once a turn: transmits what found a ring full or waited for the store, ends what has expired.
   void turn(base::Instant now, uint32_t now_s);
@@ -105,6 +108,7 @@ class SessionHome {
   uint64_t replay_messages_ = 0;
   mem::MappedArray<uint32_t> stalled_;  // rows that found a ring full, each once
   uint32_t stalled_count_ = 0;
+  std::vector<uint64_t> effects_;  // of the server before; taken at start
 };
 
 }  // namespace tidegate::shard

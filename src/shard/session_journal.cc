@@ -129,7 +129,7 @@ void SessionJournal::resync(const session::SessionTable& table, session::ReplayL
       SessionRecord r = record_of(s, SessionChangeOp::kAppend);
       r.sequence = m.sequence;
       r.message_type = m.type;
-      r.origin = m.origin;
+
       (void)post(r, m.payload);
       bytes += m.payload.size();
     });

@@ -106,10 +106,10 @@ class Shard final : net::ConnectionHandler,
   bool restore_session(const session::Session& s, std::string_view player, uint64_t acked) {
     return sessions_.restore(s, player, acked, unix_s());
   }
-  bool restore_message(std::string_view player, uint64_t origin, uint32_t type,
-                       base::Bytes payload) {
-    return sessions_.restore_message(player, origin, type, payload);
+  bool restore_message(std::string_view player, uint32_t type, base::Bytes payload) {
+    return sessions_.restore_message(player, type, payload);
   }
+  void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 

@@ -4,14 +4,16 @@
 import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
-import { arrived, startLetters, Writer } from '../conformance/lib/letters.mjs';
+import { arrived, endAll, startLetters, Writer } from '../conformance/lib/letters.mjs';
 import { Type } from '../conformance/lib/proto.mjs';
 import { metrics, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
 import { patience, seeded, sleep, until } from '../conformance/lib/wait.mjs';
 
 const long = patience * 6;
+
+after(endAll);
 
 describe('restart', () => {
   test('kill -9 five times under letters: each comes once and in order', async () => {

@@ -167,7 +167,9 @@ TEST_F(StoreTest, SessionsComeBackAsTheyWere) {
   ASSERT_EQ(ann.messages.size(), 2u);
   EXPECT_EQ(ann.messages[0].sequence, 2u);
   EXPECT_TRUE(ann.messages[0].payload.empty());
-  EXPECT_EQ(ann.messages[1].origin, 1003u);
+  std::vector<uint64_t> effects;
+  ASSERT_TRUE(store->load_effects_blocking(&effects, &error_));
+  EXPECT_EQ(effects, (std::vector<uint64_t>{1001, 1002, 1003}));
   EXPECT_EQ(base::as_text(ann.messages[1].payload), std::string_view("a\0b", 3));
   EXPECT_EQ(store->get_blocking("name"), "value");
   EXPECT_EQ(store->get_blocking("none"), "");
@@ -233,6 +235,7 @@ class FakeStore final : public SessionStore {
     for (const SessionChange& c : changes) written.push_back(c.record.number);
     return true;
   }
+  bool load_effects_blocking(std::vector<uint64_t>*, std::string*) override { return true; }
   std::string get_blocking(const std::string&) override { return {}; }
   bool put_blocking(const std::string&, const std::string&) override { return !broken; }
 

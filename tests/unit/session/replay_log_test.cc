@@ -45,7 +45,7 @@ TEST(ReplayLog, NumbersKeepsAndLetsGo) {
 }
 
 TEST(ReplayLog, RefusesBeyondEachBoundAndChangesNothing) {
-  ReplayLogs logs({.messages = 3, .bytes = 1000, .pool_bytes = 9 * 256});
+  ReplayLogs logs({.messages = 3, .bytes = 1000, .pool_bytes = 8 * 256});
   ReplayLog log;
   const std::vector<uint8_t> big(999, 7);
   EXPECT_EQ(logs.append(log, 1, big), Append::kOk);
@@ -54,7 +54,7 @@ TEST(ReplayLog, RefusesBeyondEachBoundAndChangesNothing) {
   EXPECT_EQ(logs.append(log, 1, {}), Append::kOk);
   EXPECT_EQ(logs.append(log, 1, {}), Append::kMessages);
   EXPECT_EQ(log.last(), 3u);
-  ReplayLog other;  // the pool has 9 blocks, 5 are taken
+  ReplayLog other;  // the pool has 8 blocks, 4 are taken
   EXPECT_EQ(logs.append(other, 1, {big.data(), 900}), Append::kOk);
   ReplayLog third;
   EXPECT_EQ(logs.append(third, 1, {big.data(), 1}), Append::kPool);

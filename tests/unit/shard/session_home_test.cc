@@ -405,8 +405,9 @@ TEST_F(Home, ARestoredSessionGoesOnWhereItWas) {
   s.received = 12;
   s.seen_s = now_s_ - 10;
   ASSERT_TRUE(home_->restore(s, "ann", 40, now_s_));
-  ASSERT_TRUE(home_->restore_message("ann", 900, 1000, base::as_bytes("one")));
-  ASSERT_TRUE(home_->restore_message("ann", 901, 1000, base::as_bytes("two")));
+  ASSERT_TRUE(home_->restore_message("ann", 1000, base::as_bytes("one")));
+  ASSERT_TRUE(home_->restore_message("ann", 1000, base::as_bytes("two")));
+  home_->restore_effects({7, 901});
   s.seen_s = now_s_ - 60;
   EXPECT_FALSE(home_->restore(s, "old", 0, now_s_)) << "expired meanwhile";
   resume(4, "ann", 7, 3);
