@@ -140,6 +140,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/snapshots",
                                   "/api/v1/sessions"};
 constexpr const char* kCommandPrefix = "/api/v1/";
+constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -204,6 +205,7 @@ struct AdminHttp::State {
   }
 
   static bool is_command(const std::string& path) {
+    if (path == kTlsReload) return true;
     for (const char* name : kAdminCommands) {
       if (path == kCommandPrefix + std::string(name)) return true;
     }
@@ -225,6 +227,17 @@ struct AdminHttp::State {
     const AdminReply reply = source.command(name, parameters);
     out.status = reply.status;
     out.set_content(reply.json + '\n', kJson);
+  }
+
+  void reload_tls(httplib::Response& out) const {
+    const CommandResult result = source.reload_tls();
+    if (!result.ok) return answer_error(out, 409, "not_reloaded", result.text);
+    JsonWriter json;
+    json.begin_object().key("ok").boolean(true).key("text").text(result.text);
+    json.key("warnings").begin_array();
+    for (const std::string& warning : result.warnings) json.text(warning);
+    json.end_array().end_object();
+    out.set_content(json.take() + '\n', kJson);
   }
 
   // One route for each file: the library's patterns are std::regex, whose stack grows with the
@@ -369,6 +382,9 @@ struct AdminHttp::State {
                     if (permitted(in, out) && from_no_page(in, out)) run_command(name, in, out);
                   });
     }
+    server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
+      if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
+    });
     live_routes();
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {
       if (!out.body.empty()) return;

@@ -10,8 +10,9 @@
 //   /api/v1/snapshots            the files, and which one the world came back from
 //   POST /api/v1/drain           let players go as section drain says; force=true: now
 //   POST /api/v1/kick            user= or player= or session=, reason=
-//   POST /api/v1/revoke          user=, for=24h, reason=: kick, refuse the tokens made until now
+//   POST /api/v1/revoke          user=, for=24h, reason=: kick, and refuse the tokens made so far
 //   POST /api/v1/reload          read the configuration again
+//   POST /api/v1/tls/reload      read the certificates again
 //   /  /live/...                 the live page (live_page.h), when it is on
 //
 // With a token configured, everything but the health routes and the page's files wants
@@ -27,6 +28,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "control/address.h"
 #include "control/live_page.h"
@@ -70,6 +72,13 @@ struct AdminReply {
   std::string json;
 };
 
+// What a reload of certificates did.
+struct CommandResult {
+  bool ok = false;
+  std::string text;  // what is wrong, or a line about what was done
+  std::vector<std::string> warnings;
+};
+
 // What the admin server shows. Called from several threads at once; may block for a second or two.
 class AdminSource {
  public:
@@ -87,6 +96,7 @@ class AdminSource {
   virtual std::string entity_history_json(const std::string& id) = 0;
   // POST /api/v1/<name>, for the names in kAdminCommands.
   virtual AdminReply command(std::string_view name, const AdminParameters& parameters) = 0;
+  virtual CommandResult reload_tls() = 0;
 };
 
 inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload"};

@@ -7,7 +7,8 @@ namespace tidegate::control {
 namespace {
 
 // Reads every configured key. False with text that names the configuration key.
-bool load_keys(const Config::Auth& config, crypto::KeySet* keys, std::string* error) {
+bool load_keys(const Config::Auth& config, const std::string& url_keys, crypto::KeySet* keys,
+               std::string* error) {
   std::string text;
   std::string why;
   if (!config.hs256_secret.empty() || !config.hs256_secret_file.empty()) {
@@ -32,10 +33,14 @@ bool load_keys(const Config::Auth& config, crypto::KeySet* keys, std::string* er
       return false;
     }
   }
-  if (keys->size() == 0) {
+  if (!url_keys.empty() && !keys->add_jwks(url_keys, &why)) {
+    *error = "auth.jwks_url: " + why;
+    return false;
+  }
+  if (keys->size() == 0 && config.jwks_url.empty()) {
     *error =
         "auth: no key to check tokens with; set auth.hs256_secret, auth.hs256_secret_file, "
-        "auth.public_key_file or auth.jwks_file";
+        "auth.public_key_file, auth.jwks_file or auth.jwks_url";
     return false;
   }
   return true;
@@ -73,22 +78,45 @@ bool read_hs256_secret_blocking(const Config::Auth& config, std::string* secret,
 }
 
 std::unique_ptr<AuthService> AuthService::make(const Config::Auth& config, std::string* error) {
+  // What was fetched last time does until it is fetched again; a cache that is gone or damaged is
+  // none.
+  std::string cached;
+  std::string why;
+  crypto::KeySet trial;
+  if (config.jwks_url.empty() || config.jwks_cache_file.empty() ||
+      !read_file_blocking(config.jwks_cache_file, kKeyFileBytesMax, &cached, &why) ||
+      !trial.add_jwks(cached, &why)) {
+    cached.clear();
+  }
   crypto::KeySet keys;
-  if (!load_keys(config, &keys, error)) return nullptr;
-  return std::unique_ptr<AuthService>(
-      new AuthService(config, crypto::JwtVerifier(std::move(keys), rules_of(config))));
+  if (!load_keys(config, cached, &keys, error)) return nullptr;
+  return std::unique_ptr<AuthService>(new AuthService(
+      config, std::move(cached), crypto::JwtVerifier(std::move(keys), rules_of(config))));
 }
 
 bool AuthService::reload_blocking(std::string* error) {
   crypto::KeySet keys;
-  if (!load_keys(config_, &keys, error)) return false;
+  if (!load_keys(config_, url_keys_, &keys, error)) return false;
   verifier_ = crypto::JwtVerifier(std::move(keys), rules_of(config_));
   return true;
 }
 
+bool AuthService::set_url_keys(const std::string& jwks, std::string* error) {
+  crypto::KeySet keys;
+  if (!load_keys(config_, jwks, &keys, error)) return false;
+  verifier_ = crypto::JwtVerifier(std::move(keys), rules_of(config_));
+  url_keys_ = jwks;
+  return true;
+}
+
 void AuthService::adopt(AuthService&& other) {
+  const bool same_address = other.config_.jwks_url == config_.jwks_url;
+  const std::string fetched = same_address ? url_keys_ : std::string();
   config_ = std::move(other.config_);
   verifier_ = std::move(other.verifier_);
+  url_keys_ = std::move(other.url_keys_);
+  std::string ignored;  // the files were read a moment ago
+  if (!fetched.empty()) (void)set_url_keys(fetched, &ignored);
 }
 
 bool AuthService::revoke(const std::string& user, int64_t now, int64_t until) {
@@ -106,6 +134,7 @@ AuthOutcome AuthService::verify(std::string_view token, int64_t unix_now) {
   out.ok = result.ok();
   out.code = crypto::code_of(result.status);
   out.message = result.message;
+  out.unknown_key = result.unknown_key;
   if (!out.ok) return out;
   if (const auto it = revoked_.find(claims_.subject);
       it != revoked_.end() && unix_now < it->second.until && claims_.issued_at <= it->second.at) {

@@ -25,6 +25,7 @@ struct AuthOutcome {
   int http_status = 401;                 // for the answer when not ok
   std::string_view code;                 // static: "invalid_token", ...; "ok"
   std::string_view message;              // static, for people
+  bool unknown_key = false;              // a key set that is fetched anew might have its key
   std::string user_id;                   // sub
   std::string player_id;                 // character_id, or user_id when the token has none
   std::vector<std::string> permissions;  // no spaces inside one
@@ -43,7 +44,12 @@ class AuthService {
   // Reads the key files again. On an error the keys stay as they are.
   [[nodiscard]] bool reload_blocking(std::string* error);
 
-  // Keys and rules of `other`; who is revoked stays so.
+  // The key set of auth.jwks_url, beside those of files. False: nothing changed.
+  [[nodiscard]] bool set_url_keys(const std::string& jwks, std::string* error);
+  // False: auth.jwks_url is the only source and has not answered yet.
+  bool has_keys() const { return verifier_.keys().size() != 0; }
+
+  // Keys and rules of `other`; who is revoked stays so, fetched keys of the same address too.
   void adopt(AuthService&& other);
 
   // Tokens of the user that were made up to `now` are refused until `until` (Unix seconds); those
@@ -54,10 +60,11 @@ class AuthService {
   std::vector<std::string> describe_keys() const { return verifier_.keys().describe(); }
 
  private:
-  AuthService(const Config::Auth& config, crypto::JwtVerifier verifier)
-      : config_(config), verifier_(std::move(verifier)) {}
+  AuthService(const Config::Auth& config, std::string url_keys, crypto::JwtVerifier verifier)
+      : config_(config), url_keys_(std::move(url_keys)), verifier_(std::move(verifier)) {}
 
   Config::Auth config_;
+  std::string url_keys_;  // the last good set of auth.jwks_url
   crypto::JwtVerifier verifier_;
   crypto::Claims claims_;  // scratch
   struct Revocation {

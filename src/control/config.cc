@@ -13,6 +13,7 @@
 
 #include "control/config_diff.h"
 #include "control/config_table.h"
+#include "control/https_fetch.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
 
@@ -139,6 +140,9 @@ class Loader {
       error(where, std::string(key.name) + " = " + shown(key, text) + ": " + wrong, key.name);
       return;
     }
+    if (std::string_view(key.name) == "tls.certificates" && source.kind == Source::Kind::kFile) {
+      for (std::string& pair : out_.config.tls.certificates) resolve_pair(&pair);
+    }
     if (key.type == KeyType::kPath && !text.empty() && text.front() != '/' &&
         source.kind == Source::Kind::kFile) {
       const size_t slash = input_.file_name.rfind('/');
@@ -148,6 +152,18 @@ class Loader {
       }
     }
     out_.sources[static_cast<size_t>(index)] = std::move(source);
+  }
+
+  // "certificate:key" with paths that start at the file's folder.
+  void resolve_pair(std::string* pair) const {
+    const size_t slash = input_.file_name.rfind('/');
+    if (slash == std::string::npos) return;
+    const std::string folder = input_.file_name.substr(0, slash + 1);
+    const size_t colon = pair->find(':');
+    if (colon != std::string::npos && colon + 1 < pair->size() && (*pair)[colon + 1] != '/') {
+      pair->insert(colon + 1, folder);
+    }
+    if (pair->front() != '/') pair->insert(0, folder);
   }
 
   void read_file() {
@@ -287,9 +303,22 @@ class Loader {
               "listen.origins");
       }
     }
+    if (const char* wrong = c.auth.jwks_url.empty() ? nullptr : check_fetch_url(c.auth.jwks_url)) {
+      error({}, std::string("auth.jwks_url: ") + wrong, "auth.jwks_url");
+    }
     if (c.drain.grace + c.drain.spread > c.drain.deadline) {
       error({}, "drain.deadline must be at least drain.grace and drain.spread together",
             "drain.deadline");
+    }
+    if (c.listen.tls.is_set() && c.tls.certificates.empty()) {
+      error({}, "listen.tls needs tls.certificates, as in [\"fullchain.pem:privkey.pem\"]",
+            "tls.certificates");
+    }
+    if (c.tls.min_version != "1.2" && c.tls.min_version != "1.3") {
+      error({}, "tls.min_version must be \"1.2\" or \"1.3\"", "tls.min_version");
+    }
+    if (c.tls.ticket_rotation.ns != 0 && c.tls.ticket_rotation < base::seconds(60)) {
+      error({}, "tls.ticket_rotation must be 0s or at least 60s", "tls.ticket_rotation");
     }
     if (c.heartbeat.timeout <= c.heartbeat.interval) {
       error({}, "heartbeat.timeout must be longer than heartbeat.interval, best twice as long",

@@ -32,6 +32,7 @@ using Vector3 = std::array<float, 3>;  // x, y (up), z
 struct Config {
   struct Listen {
     Address websocket{"127.0.0.1", 7400};
+    Address tls = Address{"", 0};  // not set: none
     bool deflate = false;
     std::string proxy_protocol = "off";  // or required
     std::string forwarded =
@@ -39,6 +40,12 @@ struct Config {
     std::vector<std::string> trusted;  // networks whose word about addresses is taken
     std::vector<std::string> origins;  // pages that may connect; empty: all
   } listen;
+  struct Tls {
+    std::vector<std::string> certificates;  // "CERTIFICATE:KEY", or one file with both; resolved
+    std::string min_version = "1.2";
+    base::Duration handshake_budget = base::milliseconds(1);
+    base::Duration ticket_rotation = base::seconds(8 * 3600);  // 0: no tickets
+  } tls;
   struct Deflate {
     uint32_t window_bits = 15;         // of what the server compresses
     uint32_t client_window_bits = 15;  // of what clients compress
@@ -66,6 +73,10 @@ struct Config {
     std::string hs256_secret_file;  // paths are resolved already
     std::string public_key_file;
     std::string jwks_file;
+    std::string jwks_url;  // empty: none
+    base::Duration jwks_interval = base::seconds(600);
+    std::string jwks_cache_file;  // empty: none
+    std::string jwks_ca_file;     // empty: those of the system
     std::string issuer;
     std::string audience;
     base::Duration leeway = base::seconds(5);
@@ -85,6 +96,8 @@ struct Config {
     base::Duration message_timeout = base::seconds(30);
     base::Duration stall_timeout = base::seconds(30);
     uint32_t extra_frames_per_second = 50'000;
+    uint32_t backlog_memory = 16 << 20;  // of each shard
+    uint32_t big_messages = 256;         // of each shard
     // 0: none
     uint32_t connections_per_ip = 256;
     uint32_t connections_per_network = 512;

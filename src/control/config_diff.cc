@@ -29,6 +29,8 @@ constexpr std::string_view kLiveKeys[] = {
     "limits.connects",
     "limits.connects_burst",
     "limits.exempt",
+    "tls.certificates",
+    "tls.min_version",
     "drain.",
     "heartbeat.",
     "budget.",

@@ -19,6 +19,8 @@ constexpr double kDay = 86400;
 const KeySpec kKeys[] = {
     {"listen.websocket", KeyType::kAddress, 0, 0, "", "where players connect",
      FIELD(listen.websocket)},
+    {"listen.tls", KeyType::kAddress, 0, 0, "",
+     "where players connect by wss; needs tls.certificates; \"\" for none", FIELD(listen.tls)},
     {"listen.deflate", KeyType::kFlag, 0, 1, "",
      "speak permessage-deflate with clients that offer it", FIELD(listen.deflate)},
     {"listen.proxy_protocol", KeyType::kText, 0, 16, "",
@@ -33,6 +35,18 @@ const KeySpec kKeys[] = {
      "pages that may connect, as in [\"https://game.example\", \"https://*.game.example\"]; []: "
      "all. Others get 403",
      FIELD(listen.origins)},
+    {"tls.certificates", KeyType::kTexts, 0, 64, "",
+     "PEM files as [\"fullchain.pem:privkey.pem\"], or one file with both; chosen by server name, "
+     "the "
+     "first is for all others",
+     FIELD(tls.certificates)},
+    {"tls.min_version", KeyType::kText, 0, 3, "", "1.2 or 1.3", FIELD(tls.min_version)},
+    {"tls.handshake_budget", KeyType::kDuration, 0.0001, 1, "",
+     "busy time of a shard's turn for TLS handshakes; what does not fit waits in order",
+     FIELD(tls.handshake_budget)},
+    {"tls.ticket_rotation", KeyType::kDuration, 0, 7 * kDay, "",
+     "how long a key seals session tickets, and how long a ticket is good; 0s: no tickets",
+     FIELD(tls.ticket_rotation)},
     {"admin.listen", KeyType::kAddress, 0, 0, "", "admin HTTP: health, metrics, API; \"\" for none",
      FIELD(admin.listen)},
     {"admin.token", KeyType::kSecret, 0, 0, "",
@@ -52,6 +66,19 @@ const KeySpec kKeys[] = {
     {"auth.public_key_file", KeyType::kPath, 0, 0, "",
      "PEM file of public keys: RS256, ES256, EdDSA", FIELD(auth.public_key_file)},
     {"auth.jwks_file", KeyType::kPath, 0, 0, "", "file with a JWK set", FIELD(auth.jwks_file)},
+    {"auth.jwks_url", KeyType::kText, 0, 1024, "",
+     "https:// address of a JWK set; fetched at the start and again, keys known so far stay "
+     "meanwhile",
+     FIELD(auth.jwks_url)},
+    {"auth.jwks_interval", KeyType::kDuration, 1, 1 * kDay, "",
+     "between two fetches; a token with an unknown key causes one sooner, each 10 s at most",
+     FIELD(auth.jwks_interval)},
+    {"auth.jwks_cache_file", KeyType::kPath, 0, 0, "",
+     "where the last good set is kept for a start while the address does not answer; \"\": nowhere",
+     FIELD(auth.jwks_cache_file)},
+    {"auth.jwks_ca_file", KeyType::kPath, 0, 0, "",
+     "PEM file of authorities to check the address's certificate with; \"\": those of the system",
+     FIELD(auth.jwks_ca_file)},
     {"auth.issuer", KeyType::kText, 0, 256, "", "iss that tokens must have; \"\": any",
      FIELD(auth.issuer)},
     {"auth.audience", KeyType::kText, 0, 256, "", "aud that tokens must contain; \"\": any",
@@ -93,6 +120,15 @@ const KeySpec kKeys[] = {
     {"limits.extra_frames_per_second", KeyType::kCount, 100, 10'000'000, "",
      "pings, pongs and unfinished fragments of one connection; more close with 1008",
      FIELD(limits.extra_frames_per_second)},
+    {"limits.backlog_memory", KeyType::kSize, 1 * kMebi, 2048 * kMebi, "",
+     "of each shard, for what waits for all its slow readers together; the one for whom it does "
+     "not "
+     "suffice is cut",
+     FIELD(limits.backlog_memory)},
+    {"limits.big_messages", KeyType::kCount, 1, 65'536, "",
+     "of each shard: messages larger than its head_bytes that may be arriving at once; one more "
+     "closes with 1013",
+     FIELD(limits.big_messages)},
     {"limits.connections_per_ip", KeyType::kCount, 0, 1'000'000, "",
      "of one IPv4 or IPv6 address; more are answered with 429; 0: no limit",
      FIELD(limits.connections_per_ip)},
@@ -353,7 +389,7 @@ bool parse_texts(std::string_view text, std::vector<std::string>* out) {
     if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
       word = word.substr(1, word.size() - 2);
     }
-    if (word.empty() || word.size() > 255 || !is_plain_text(word) ||
+    if (word.empty() || word.size() > 1024 || !is_plain_text(word) ||
         word.find_first_of(" \"\\") != std::string_view::npos) {
       return false;
     }
@@ -512,7 +548,8 @@ std::string parse_value(const KeySpec& key, std::string_view text, Config* confi
       return {};
     case KeyType::kAddress: {
       Address a;
-      if (!text.empty() || std::string_view(key.name) != "admin.listen") {
+      if (!text.empty() || (std::string_view(key.name) != "admin.listen" &&
+                            std::string_view(key.name) != "listen.tls")) {
         if (const char* wrong = parse_address(text, &a)) return wrong;
       }
       at<Address>(key, *config) = a;

@@ -16,6 +16,7 @@ ControlAgent::ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::
     : mailbox_(fabric, fabric.control()), auth_(auth), counters_(counters) {}
 
 bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
+  unix_ms_ = unix_ms;
   run_requests();
   while (!unsent_.empty()) {
     const auto& [to, bytes] = unsent_.front();
@@ -27,7 +28,7 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
       mailbox_.drain(kPerTurn, [&](AgentId from, MessageType type, base::Bytes bytes) {
         switch (type) {
           case MessageType::kAuthRequest:
-            on_auth_request(from, bytes, unix_ms);
+            on_auth_request(from, bytes, unix_ms, Unknown::kMayWait);
             break;
           case MessageType::kSessionRecord:
             if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
@@ -78,6 +79,7 @@ void ControlAgent::tell_stored() {
 }
 
 void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
+  now_ = now;
   if (snapshots_ == nullptr) return;
   const uint32_t tick = snapshots_->work(now, unix_ms);
   if (tick == 0) return;
@@ -87,12 +89,27 @@ void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
   }
 }
 
-void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms) {
+void ControlAgent::retry_waiting() {
+  const auto waiting = std::move(waiting_);
+  waiting_.clear();
+  for (const auto& [from, bytes] : waiting) {
+    on_auth_request(from, bytes, unix_ms_, Unknown::kIsRefused);
+  }
+}
+
+void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
+                                   Unknown unknown) {
   base::Bytes tail_in;
   const auto request = read_message<mailbox::AuthRequest>(bytes, &tail_in);
   TG_ASSERT(request.resume_bytes <= tail_in.size());
   const base::Bytes token = tail_in.first(tail_in.size() - request.resume_bytes);
   const AuthOutcome outcome = auth_.verify(base::as_text(token), unix_ms / 1000);
+  constexpr size_t kWaitingMax = 1024;
+  if (!outcome.ok && outcome.unknown_key && unknown == Unknown::kMayWait && ask_keys_ &&
+      waiting_.size() < kWaitingMax && ask_keys_(now_)) {
+    waiting_.emplace_back(from, std::vector<uint8_t>(bytes.begin(), bytes.end()));
+    return;
+  }
   mailbox::AuthResult result{};
   result.connection = request.connection;
   result.asked_ns = request.asked_ns;

@@ -96,6 +96,10 @@ class ControlAgent {
   // Asks every shard for its part of a snapshot when one is due.
   // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  // Whether keys that a token needs may come soon; then its answer waits for retry_waiting().
+  void set_ask_keys(std::function<bool(base::Instant)> ask) { ask_keys_ = std::move(ask); }
+  // On the control thread: keys were fetched, or could not be.
+  void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
   void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
@@ -146,7 +150,9 @@ class ControlAgent {
   };
   using Request = std::function<bool()>;  // posts messages; false: a ring was full, try again
 
-  void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms);
+  enum class Unknown : uint8_t { kMayWait, kIsRefused };  // a token with an unknown key
+  void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
+                       Unknown unknown);
   std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
                           mailbox::AuthResult* result);
   void tell_stored();
@@ -164,6 +170,11 @@ class ControlAgent {
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
+  std::function<bool(base::Instant)> ask_keys_;
+  base::Instant now_{};
+  base::UnixMs unix_ms_ = 0;
+  // Token checks that wait for keys.
+  std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
   const SessionTokens* session_tokens_ = nullptr;
   SessionKeeper* session_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>

@@ -221,16 +221,19 @@ JwtResult JwtVerifier::verify(std::string_view token, int64_t unix_now, Claims* 
   }
   const base::Bytes signature{s.signature.data(), signature_size};
   bool made_by_us = false;
+  bool tried = false;
   for (const Key& key : s.keys.keys()) {
     if (algorithm != name_of(key.algorithm)) continue;
     if (!kid.empty() && !key.id.empty() && kid != key.id) continue;
+    tried = true;
     if (check_signature(key, s.digest.get(), token.substr(0, second), signature)) {
       made_by_us = true;
       break;
     }
   }
-  if (!made_by_us)
-    return {JwtStatus::kBadSignature, "no key of this server made the token's signature"};
+  if (!made_by_us) {
+    return {JwtStatus::kBadSignature, "no key of this server made the token's signature", !tried};
+  }
   object body;
   if (!s.parse(token.substr(first + 1, second - first - 1), &body)) {
     return invalid("the token's claims are not a JSON object in base64url");

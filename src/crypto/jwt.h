@@ -55,7 +55,8 @@ struct Claims {
 
 struct [[nodiscard]] JwtResult {
   JwtStatus status;
-  const char* message;  // static text for people; never holds a part of the token
+  const char* message;       // static text for people; never holds a part of the token
+  bool unknown_key = false;  // kBadSignature because no key has its algorithm and kid
   bool ok() const { return status == JwtStatus::kOk; }
 };
 

@@ -41,11 +41,11 @@ enum class Event : uint8_t {
 
 struct Completion {
   Event event;
-  uint16_t buffer = 0;                 // kReceived: id for recycle
-  uint32_t slot = UINT32_MAX;          // socket
-  uint32_t generation = 0;             // as given to start_receive and later calls; 0 for kAccepted
-  int32_t result = 0;                  // bytes, or -errno
-  uint8_t* data = nullptr;             // kReceived: may be written to (unmasking in place)
+  uint16_t buffer = 0;         // kReceived: id for recycle; kAccepted: number of the listener
+  uint32_t slot = UINT32_MAX;  // socket
+  uint32_t generation = 0;     // as given to start_receive and later calls; 0 for kAccepted
+  int32_t result = 0;          // bytes, or -errno
+  uint8_t* data = nullptr;     // kReceived: may be written to (unmasking in place)
   const sockaddr_in6* peer = nullptr;  // kPeerName: IPv4 comes mapped; valid until the next poll
 };
 
@@ -93,6 +93,8 @@ inline const char* describe(IoStatus status) {
   return "the system refused";
 }
 
+inline constexpr uint32_t kListenersMax = 8;
+
 // Where a shard listens. Every shard listens on the same address with SO_REUSEPORT.
 struct ListenSpec {
   sockaddr_in6 address{};  // IPv4 as ::ffff:a.b.c.d
@@ -107,8 +109,9 @@ class Io {
   virtual ~Io() = default;
 
   // Binds, listens and accepts from the next poll on. `port_out`: the bound port (for port 0).
+  // Up to kListenersMax times; listeners are numbered from 0 in that order.
   [[nodiscard]] virtual IoStatus listen(const ListenSpec& spec, uint16_t* port_out) = 0;
-  // Ends accepting and closes the listener; accepted sockets stay.
+  // Ends accepting and closes all listeners; accepted sockets stay.
   virtual void stop_accepting() = 0;
 
   // Receives from now on, until close or kEnded. `generation` (24 bits) comes back with events.

@@ -40,13 +40,14 @@ SimIo::SimIo(SimNetwork& network, const IoLimits& limits)
 SimIo::~SimIo() { network_.detach(this); }
 
 IoStatus SimIo::listen(const ListenSpec& spec, uint16_t* port_out) {
-  TG_ASSERT(!accepting_);
-  port_ = ntohs(spec.address.sin6_port);
-  if (port_ == 0) port_ = network_.free_port();
-  if (port_out != nullptr) *port_out = port_;
+  TG_ASSERT(ports_.size() < kListenersMax);
+  uint16_t port = ntohs(spec.address.sin6_port);
+  if (port == 0) port = network_.free_port();
+  if (port_out != nullptr) *port_out = port;
+  ports_.push_back(port);
   backlog_max_ = spec.backlog;
   accepting_ = true;
-  network_.add_listener(port_, this);
+  network_.add_listener(port, this);
   return IoStatus::kOk;
 }
 
@@ -54,6 +55,7 @@ void SimIo::stop_accepting() {
   if (!accepting_) return;
   accepting_ = false;
   table_full_ = false;
+  ports_.clear();
   network_.remove_listener(this);
   while (!backlog_.empty()) {
     SimLink* link = backlog_.front();
@@ -115,6 +117,8 @@ void SimIo::accept_waiting() {
     link->server_open = link->accepted_once = true;
     ++open_sockets_;
     push(Event::kAccepted, slot, 0, 0);
+    const auto listener = std::find(ports_.begin(), ports_.end(), link->port);
+    queued_.back().buffer = static_cast<uint16_t>(listener - ports_.begin());
   }
 }
 

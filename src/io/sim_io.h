@@ -102,7 +102,7 @@ class SimIo final : public Io {
   std::vector<PendingSend> sends_;
   std::vector<ShortSend> short_sends_;
   uint32_t open_sockets_ = 0;
-  uint16_t port_ = 0;
+  std::vector<uint16_t> ports_;  // of the listeners, by number
   int backlog_max_ = 0;
   bool accepting_ = false;
   bool table_full_ = false;

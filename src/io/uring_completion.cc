@@ -189,6 +189,7 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
 
 void UringIo::on_accept(const io_uring_cqe& cqe) {
   const bool last = (cqe.flags & IORING_CQE_F_MORE) == 0;
+  const uint32_t listener = slot_of(cqe.user_data);
   if (cqe.res >= 0) {
     const auto slot = static_cast<uint32_t>(cqe.res);
     TG_ASSERT(slot < limits_.sockets);
@@ -199,8 +200,8 @@ void UringIo::on_accept(const io_uring_cqe& cqe) {
     s.state = kOpen;
     s.generation = 0;
     ++open_sockets_;
-    push(Event::kAccepted, slot, 0, 0);
-    if (last && accepting_) accept_wanted_ = true;
+    push(Event::kAccepted, slot, 0, 0).buffer = static_cast<uint16_t>(listener);
+    if (last && accepting_) accept_wanted_ |= 1u << listener;
     return;
   }
   if (!accepting_) return;  // the end that stop_accepting asked for
@@ -221,12 +222,12 @@ void UringIo::on_accept(const io_uring_cqe& cqe) {
       push(Event::kAccepted, kNoSlot, 0, cqe.res);
       if (!last) return;
       if (cqe.res == -ENFILE && open_sockets_ == limits_.sockets) {
-        table_full_ = true;
+        table_full_ |= 1u << listener;
         return;
       }
       accept_retry_ = now() + base::milliseconds(20);
   }
-  if (last) accept_wanted_ = true;
+  if (last) accept_wanted_ |= 1u << listener;
 }
 
 void UringIo::on_closed(uint32_t slot) {
@@ -234,9 +235,9 @@ void UringIo::on_closed(uint32_t slot) {
   push(Event::kClosed, slot, s.generation, 0);
   s.state = 0;
   --open_sockets_;
-  if (table_full_) {
-    table_full_ = false;
-    accept_wanted_ = accepting_;
+  if (table_full_ != 0) {
+    if (accepting_) accept_wanted_ |= table_full_;
+    table_full_ = 0;
   }
 }
 

@@ -80,9 +80,16 @@ void UringIo::service_accept() {
     if (now() < accept_retry_) return;
     accept_retry_ = {};
   }
-  accept_wanted_ = false;
-  io_uring_sqe* sqe = prepare(IORING_OP_ACCEPT, Op::kAccept, 0, 0);
-  sqe->fd = listener_;
+  const uint32_t wanted = accept_wanted_;
+  accept_wanted_ = 0;
+  for (uint32_t i = 0; i < listener_count_; ++i) {
+    if ((wanted & 1u << i) != 0) arm_accept(i);
+  }
+}
+
+void UringIo::arm_accept(uint32_t listener) {
+  io_uring_sqe* sqe = prepare(IORING_OP_ACCEPT, Op::kAccept, listener, 0);
+  sqe->fd = listeners_[listener];
   sqe->ioprio = IORING_ACCEPT_MULTISHOT;
   sqe->file_index = IORING_FILE_INDEX_ALLOC;
 }
@@ -301,7 +308,7 @@ std::span<const Completion> UringIo::poll(base::Instant deadline) {
   event_count_ = 0;
   woken_ = false;
   for (bool expired = false;;) {
-    if (accept_wanted_) service_accept();
+    if (accept_wanted_ != 0) service_accept();
     if (starved_first_ != kNoSlot) resume_starved();
     const uint32_t kernel_flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED);
     if (ready_count() != 0) {
@@ -313,7 +320,7 @@ std::span<const Completion> UringIo::poll(base::Instant deadline) {
       base::Duration remaining{};
       if (deadline.ns > 0) {
         base::Instant until = deadline;
-        if (accept_wanted_ && accept_retry_ < until) until = accept_retry_;
+        if (accept_wanted_ != 0 && accept_retry_ < until) until = accept_retry_;
         const base::Instant at = now();
         remaining = until - at;
         expired = deadline <= at;

@@ -96,6 +96,7 @@ class UringIo final : public Io {
   void enter(uint32_t min_complete, uint32_t flags, const __kernel_timespec* timeout);
   void submit_all();
   void service_accept();
+  void arm_accept(uint32_t listener);
   void arm_receive(uint32_t slot);
   void arm_wake();
   void starve(uint32_t slot);
@@ -162,14 +163,16 @@ class UringIo final : public Io {
   uint32_t starved_first_ = UINT32_MAX;
   uint32_t starved_last_ = UINT32_MAX;
 
-  int listener_ = -1;
+  int listeners_[kListenersMax];
+  uint32_t listener_count_ = 0;
   int listener_family_ = 0;
   // MSG_EOR with ListenSpec::unsent_bytes: else TCP adds to its last packet without looking at the
   // limit, 64 KiB and more.
   uint32_t record_flag_ = 0;
   bool accepting_ = false;
-  bool accept_wanted_ = false;  // to be armed by poll, not before accept_retry_
-  bool table_full_ = false;     // accepting rests until a slot is free
+  // Bits are numbers of listeners.
+  uint32_t accept_wanted_ = 0;  // to be armed by poll, not before accept_retry_
+  uint32_t table_full_ = 0;     // accepting rests until a slot is free
   base::Instant accept_retry_{};
   uint32_t open_sockets_ = 0;
 };

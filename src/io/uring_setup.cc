@@ -127,7 +127,7 @@ void UringIo::bind_to_this_thread() {
 }
 
 UringIo::~UringIo() {
-  if (listener_ >= 0) ::close(listener_);
+  for (uint32_t i = 0; i < listener_count_; ++i) ::close(listeners_[i]);
   if (ring_open_) {
     // Drops the table first, so that sockets end now. From another thread than the shard's the
     // kernel refuses, and they end a little later with the ring.
@@ -139,27 +139,30 @@ UringIo::~UringIo() {
 }
 
 IoStatus UringIo::listen(const ListenSpec& spec, uint16_t* port_out) {
-  TG_ASSERT(listener_ < 0);
-  const IoStatus status = open_listener(spec, &listener_, &listener_family_, port_out);
+  TG_ASSERT(listener_count_ < kListenersMax);
+  const IoStatus status =
+      open_listener(spec, &listeners_[listener_count_], &listener_family_, port_out);
   if (status != IoStatus::kOk) return status;
   record_flag_ = spec.unsent_bytes != 0 ? MSG_EOR : 0;
   accepting_ = true;
-  accept_wanted_ = true;
+  accept_wanted_ |= 1u << listener_count_++;
   accept_retry_ = {};
   return IoStatus::kOk;
 }
 
 void UringIo::stop_accepting() {
-  if (listener_ < 0) return;
+  if (listener_count_ == 0) return;
   accepting_ = false;
-  accept_wanted_ = false;
-  table_full_ = false;
+  accept_wanted_ = 0;
+  table_full_ = 0;
   // An accept that is still queued names the descriptor's number, so it goes out first. Shutting
-  // the listener down ends the accept; clients in the backlog see a reset.
+  // a listener down ends the accept; clients in the backlog see a reset.
   if (bound_) submit_all();
-  ::shutdown(listener_, SHUT_RDWR);
-  ::close(listener_);
-  listener_ = -1;
+  for (uint32_t i = 0; i < listener_count_; ++i) {
+    ::shutdown(listeners_[i], SHUT_RDWR);
+    ::close(listeners_[i]);
+  }
+  listener_count_ = 0;
 }
 
 }  // namespace tidegate::io

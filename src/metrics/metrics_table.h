@@ -81,6 +81,9 @@
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
+  X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
+  X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
+    "Key sets that could not be fetched or used; the keys there were stay")                        \
   X(kReloads, "tidegate_config_reloads_total", "Configurations read again and applied")            \
   X(kReloadsRefused, "tidegate_config_reloads_refused_total",                                      \
     "Configurations read again and refused as a whole")                                            \
@@ -94,6 +97,10 @@
     "Parts of messages sent as bytes that were compressed for another connection")                 \
   X(kInflateParked, "tidegate_inflate_parked_total",                                               \
     "Receive buffers left for the next turn because this one had inflated its share")              \
+  X(kTlsHandshakes, "tidegate_tls_handshakes_total", "TLS handshakes completed")                   \
+  X(kTlsResumed, "tidegate_tls_resumed_total", "... of them by a session ticket")                  \
+  X(kTlsTurnsFull, "tidegate_tls_turns_full_total",                                                \
+    "Turns that left TLS handshakes for the next because their share was spent")                   \
   X(kMailRefused, "tidegate_mailbox_full_total", "Posts that found the ring full")                 \
   X(kSnapshotsWritten, "tidegate_snapshots_written_total", "World snapshots on disk")              \
   X(kSnapshotFailures, "tidegate_snapshot_failures_total",                                         \
@@ -141,6 +148,9 @@
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
+  X(kTlsConnections, "tidegate_tls_connections", "Connections whose TLS handshake is over") \
+  X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
+    "When the first of the certificates expires; 0 without TLS")                            \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
   X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
@@ -153,6 +163,10 @@
   X(kTick, "tidegate_tick", "Last tick that ended")                                         \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
+  X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
+    "Of limits.backlog_memory of each shard")                                               \
+  X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
+    "Buffers that hold a part of a head or message")                                        \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
@@ -174,6 +188,8 @@
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
+    "Busy time of a TLS handshake message, of which a connection has one or two")    \
   X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
     "Copying a shard's entities at the tick of a world snapshot")                    \
   X(kSnapshot, "tidegate_snapshot_seconds",                                          \
@@ -187,6 +203,7 @@
   X(kCloses, "tidegate_connections_closed_total", "Connections ended", "reason")                   \
   X(kRefusals, "tidegate_upgrades_refused_total", "Upgrades answered with an HTTP error", "code")  \
   X(kAdmission, "tidegate_admission_refused_total", "Connections refused by a limit", "limit")     \
+  X(kTlsFailures, "tidegate_tls_failures_total", "TLS connections that failed", "reason")          \
   X(kMessages, "tidegate_messages_received_total", "Messages received", "type")                    \
   X(kErrors, "tidegate_errors_sent_total", "ERROR messages sent", "code")                          \
   X(kStates, "tidegate_session_state_entered_total", "Session states entered", "state")            \

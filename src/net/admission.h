@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many connections an address, a network and a user have, and how fast they come, over all
-// shards of the process (docs/limits.md, docs/decisions/0008-admission.md).
+// shards of the process (docs/limits.md, docs/decisions/0012-admission.md).
 //
 // Tables of a fixed size that never evict: a key is hashed, keyed by a seed nobody outside knows,
 // to one cell in each of kRows rows, and the smallest of them counts. A collision can make a count
@@ -9,7 +9,9 @@
 // bucket would be full again (GCRA).
 //
 // The one thing that shards share by memory: relaxed atomics, touched once when a connection comes
-// and once when it goes. No order between two cells is relied upon.
+// and once when it goes. No order between two cells is relied upon: of
+// connections with one key that come to several shards in the same instant, each shard may let in
+// one too many.
 //
 // Thread: any shard. Owner: server; outlives the shards. Limits: memory at construction.
 #pragma once

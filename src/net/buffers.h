@@ -42,6 +42,11 @@ class InputBuffers {
     if (id != kNone) pools_[id >> 28].free(id & kIndexMask);
   }
   uint64_t memory_bytes() const;
+  uint64_t bytes_in_use() const {
+    uint64_t sum = 0;
+    for (const mem::BlockPool& pool : pools_) sum += uint64_t{pool.in_use()} * pool.block_bytes();
+    return sum;
+  }
 
  private:
   static constexpr uint32_t kIndexMask = (1u << 28) - 1;

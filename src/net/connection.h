@@ -39,6 +39,7 @@ enum class CloseCause : uint8_t {
   kFlood,             // more pings, pongs and fragments than limits.extra_frames_per_second
   kKicked,            // an operator's kick or revocation
   kTokenExpired,      // the token's exp has passed
+  kTlsFailed,         // the TLS handshake or a record, see tidegate_tls_failures_total
   kCount,
 };
 const char* name_of(CloseCause cause);
@@ -77,6 +78,7 @@ enum Flag : uint8_t {
   kFlagDispatching = 16,  // the handler runs for this slot; defer freeing of its buffers
   kFlagGone = 32,         // the end was counted and, if the handler knew it, delivered
   kFlagAsked = 64,        // the handler was asked about the upgrade
+  kFlagTls = 128,         // came in by a listener that speaks TLS
 };
 
 struct Cold {

@@ -97,7 +97,7 @@ void Endpoint::unpark() {
     if (c.event == io::Event::kEnded) {
       on_ended(c);
     } else if (c.event == io::Event::kReceived) {
-      take_received(c);
+      take_any(c);
     } else if (matches(c) && rows_[c.slot].phase == Phase::kOpen) {
       consume(c.slot, {});
     }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "net/endpoint.h"
+#include "net/refusals.h"
 #include "protocol/http_head.h"
 #include "protocol/proxy_header.h"
 
@@ -152,9 +153,9 @@ void Endpoint::read_proxy_header(uint32_t slot, base::MutableBytes bytes) {
     cold.peer_port = header.source_port;
   }
   if (!admit(slot)) return;
-  const base::MutableBytes rest = bytes.subspan(header.bytes);
+  base::MutableBytes rest = bytes.subspan(header.bytes);
   if (!kept) {
-    if (!rest.empty()) consume(slot, rest);
+    if (!rest.empty()) feed(slot, rest);
     return;
   }
   if (rest.empty()) {
@@ -163,14 +164,53 @@ void Endpoint::read_proxy_header(uint32_t slot, base::MutableBytes bytes) {
     row.input_bytes = 0;
     return;
   }
+  if (row.flags & kFlagTls) {
+    // Records have buffers of their own, and what they carry will want this one.
+    uint8_t copy[2 * protocol::kProxyHeaderMax];
+    if (rest.size() > sizeof copy) {
+      refuse_proxy_header(slot, "too much came behind the PROXY header at once");
+      return;
+    }
+    std::memcpy(copy, rest.data(), rest.size());
+    rest = {copy, rest.size()};
+    inputs_.free(row.input);
+    row.input = kNone;
+    row.input_bytes = 0;
+    feed(slot, rest);
+    return;
+  }
   std::memmove(inputs_.data(row.input), rest.data(), rest.size());
   row.input_bytes = static_cast<uint32_t>(rest.size());
   consume(slot, {});
 }
 
+// Bytes of the client, behind what the proxy said.
+void Endpoint::feed(uint32_t slot, base::MutableBytes bytes) {
+  if (rows_[slot].flags & kFlagTls) {
+    consume_tls(slot, bytes);
+  } else {
+    consume(slot, bytes);
+  }
+}
+
+// Before a TLS session there is nothing that an answer could be read with, and making one would
+// cost a handshake.
+void Endpoint::refuse_early(uint32_t slot, int status, std::string_view code,
+                            std::string_view message, uint32_t retry_after_s) {
+  Hot& row = rows_[slot];
+  if (!(row.flags & kFlagTls) || tls_->rows[slot].session.established()) {
+    refuse_upgrade(slot, status, code, message, retry_after_s);
+    return;
+  }
+  row.cause = CloseCause::kRefused;
+  row.close_code = static_cast<uint16_t>(status);
+  counters_.add(metrics::Family::kRefusals, refusal_index(code));
+  finish_close(slot);
+}
+
 void Endpoint::refuse_proxy_header(uint32_t slot, std::string_view message) {
   counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kProxyHeader));
-  refuse_upgrade(slot, 400, "malformed_upgrade", message);
+  refuse_early(slot, 400, "malformed_upgrade", message);
 }
 
 // The client's address is known: may it be here? Once for each connection.
@@ -187,7 +227,7 @@ bool Endpoint::admit(uint32_t slot) {
   }
   counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(answer.verdict));
   const Refusal refusal = refusal_of(answer.verdict);
-  refuse_upgrade(slot, refusal.status, refusal.code, refusal.message, answer.retry_after_s);
+  refuse_early(slot, refusal.status, refusal.code, refusal.message, answer.retry_after_s);
   return false;
 }
 

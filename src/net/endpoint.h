@@ -5,9 +5,9 @@
 // It knows nothing of sessions, tokens or the world.
 //
 // A turn: on_completions(), anything else the owner does (which may append output), run_timers(),
-// flush(). Received bytes are unmasked and handed out in place; output is gathered in one arena
-// that lives for the turn, shared bytes are referenced; what a socket does not take is copied into
-// a bounded backlog of its own.
+// run_handshakes(), flush(). Received bytes are unmasked and handed out in place; output is
+// gathered in one arena that lives for the turn, shared bytes are referenced; what a socket does
+// not take is copied into a bounded backlog of its own.
 //
 // Thread: shard. Owner: Shard or the echo server. Limits: EndpointConfig; memory at construction.
 #pragma once
@@ -31,6 +31,7 @@
 #include "net/compression.h"
 #include "net/connection.h"
 #include "net/edge.h"
+#include "net/tls_side.h"
 #include "protocol/http_upgrade.h"
 #include "protocol/ws.h"
 
@@ -60,6 +61,7 @@ struct EndpointConfig {
   EdgeRules edge;                             // trust, limits of addresses, origins
   AdmissionTables* admission = nullptr;       // null: addresses are not counted
   CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
+  TlsConfig tls;
 };
 
 // What a handler says to an upgrade request.
@@ -91,11 +93,11 @@ class Endpoint {
   void begin_turn(base::Instant now);
   void on_completion(const io::Completion& completion);
   void run_timers();
+  // TLS handshakes that wait, as many as their budget allows and `until` leaves time for.
+  void run_handshakes(base::Instant until);
   // Sends everything appended since the last flush and returns receive buffers to io.
   void flush();
-  base::Instant next_deadline() const {
-    return parked_count_ != 0 ? now_ : timers_.next_deadline();
-  }
+  base::Instant next_deadline() const;
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
   void accept_upgrade(uint32_t slot);
@@ -145,12 +147,18 @@ class Endpoint {
            backlog_blocks_.block_bytes();
   }
   uint64_t memory_bytes() const;
+  uint64_t backlog_bytes_in_use() const {
+    return uint64_t{backlog_blocks_.in_use()} * backlog_blocks_.block_bytes();
+  }
+  uint64_t input_bytes_in_use() const { return inputs_.bytes_in_use(); }
 
  private:
   // receive.cc
   void on_accepted(const io::Completion& c);
   void on_received(const io::Completion& c);
+  void on_received_extras(const io::Completion& c);
   void take_received(const io::Completion& c);
+  void take_any(const io::Completion& c);
   void consume(uint32_t slot, base::MutableBytes bytes);
   size_t consume_head(uint32_t slot, base::MutableBytes bytes);
   size_t consume_frames(uint32_t slot, base::MutableBytes bytes, size_t* need);
@@ -164,6 +172,9 @@ class Endpoint {
   void on_peer_known(uint32_t slot);
   void read_proxy_header(uint32_t slot, base::MutableBytes bytes);
   void refuse_proxy_header(uint32_t slot, std::string_view message);
+  void refuse_early(uint32_t slot, int status, std::string_view code, std::string_view message,
+                    uint32_t retry_after_s = 0);
+  void feed(uint32_t slot, base::MutableBytes bytes);
   bool admit(uint32_t slot);
   void leave_admission(uint32_t slot);
   bool check_edge(uint32_t slot, const protocol::UpgradeRequest& request);
@@ -186,7 +197,31 @@ class Endpoint {
   void commit_deflated(uint32_t slot, uint32_t size, uint64_t saved);
   bool speaks_deflate(uint32_t slot) const { return rows_[slot].receiver.speaks_deflate(); }
 
+  // tls.cc
+  void open_tls(uint32_t slot);
+  void close_tls(uint32_t slot);
+  void set_tls_open(uint32_t count);
+  void fail_tls(uint32_t slot, tls::Failure failure, const char* reason = "");
+  bool on_tls_timer(uint32_t slot);
+  void on_tls_ended(uint32_t slot);
+  bool tls_stalled(uint32_t slot) const;
+  void join_queue(uint32_t slot);
+  void leave_queue(uint32_t slot);
+  void step_handshake(uint32_t slot, base::MutableBytes bytes, const tls::Records& cut);
+  void take_received_tls(const io::Completion& c);
+  void consume_tls(uint32_t slot, base::MutableBytes bytes);
+  void open_records(uint32_t slot, base::MutableBytes bytes, const tls::Records& cut);
+  bool keep_records(uint32_t slot, base::Bytes rest, size_t need);
+  void mark_dirty(uint32_t slot);
+  void append_sealed(uint32_t slot, base::Bytes records);
+  uint32_t seal_output();
+  uint32_t sealed_bytes(uint32_t slot) const;
+  void seal_connection(uint32_t slot, uint32_t dirty_index);
+
   // send.cc
+  void flush_extras();
+  void send_dirty(uint32_t begin, uint32_t end);
+  void end_flush();
   uint8_t* reserve(uint32_t size);
   void commit(uint32_t slot, uint32_t size);
   void append_segment(uint32_t slot, const uint8_t* data, uint32_t size);
@@ -199,6 +234,7 @@ class Endpoint {
   void clear_output(uint32_t slot);
 
   // lifecycle.cc
+  void begin_extras();
   void on_ended(const io::Completion& c);
   void on_closed(const io::Completion& c);
   void begin_close(uint32_t slot);
@@ -249,6 +285,8 @@ class Endpoint {
   uint32_t held_count_ = 0;
   bool parsing_ = false;  // the last held buffer is being read
 
+  bool extras_ = false;                       // compression_ or tls_ is there
+  std::unique_ptr<TlsSide> tls_;              // null: no listener speaks TLS
   std::unique_ptr<Compression> compression_;  // null: permessage-deflate is off
   uint64_t compressed_limit_;                 // of a compressed payload; 0: off
   // What waits for the next turn, oldest first; kWoken stands for bytes in the row's own input.

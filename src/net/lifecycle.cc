@@ -54,6 +54,8 @@ const char* name_of(CloseCause cause) {
       return "kicked";
     case CloseCause::kTokenExpired:
       return "token_expired";
+    case CloseCause::kTlsFailed:
+      return "tls_failed";
     case CloseCause::kCount:
       break;
   }
@@ -83,6 +85,12 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
       parked_(config.deflate.enabled ? config.receive_buffers + 2 * rows_.size() : 0) {
   TG_ASSERT(config.message_bytes + 256 < config.turn_bytes);
   config_.rules.deflate = nullptr;
+  extras_ = config.deflate.enabled || config.tls.contexts != nullptr;
+  if (config.tls.contexts != nullptr) {
+    TG_ASSERT(config.turn_bytes >= 2 * tls::kEngineOutputBytes);
+    tls_ = std::make_unique<TlsSide>(config.tls, static_cast<uint32_t>(rows_.size()),
+                                     config.big_inputs, kInputSlack);
+  }
   if (!config.deflate.enabled) return;
   config_.rules.deflate = &config_.deflate.rules;
   compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes, kSharedBytes);
@@ -92,17 +100,32 @@ uint64_t Endpoint::memory_bytes() const {
   return rows_.bytes() + cold_.bytes() + rows_.size() * kTimerBytes + inputs_.memory_bytes() +
          backlog_blocks_.memory_bytes() + backlog_next_.bytes() + config_.turn_bytes +
          segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes() +
-         parked_.bytes() + (compression_ ? compression_->memory_bytes() : 0);
+         parked_.bytes() + (compression_ ? compression_->memory_bytes() : 0) +
+         (tls_ ? tls_->memory_bytes() : 0);
 }
 
 void Endpoint::begin_turn(base::Instant now) {
   now_ = now;
   now_ms_ = static_cast<uint32_t>(now.ns / 1'000'000);
   now_s_ = static_cast<uint16_t>(now.ns / 1'000'000'000);
-  if (compression_ != nullptr) [[unlikely]] {
+  if (extras_) [[unlikely]]
+    begin_extras();
+}
+
+void Endpoint::begin_extras() {
+  if (tls_ != nullptr) {
+    tls_->steps = 0;
+    tls_->spent = {};
+  }
+  if (compression_ != nullptr) {
     compression_->begin_turn();
     unpark();
   }
+}
+
+base::Instant Endpoint::next_deadline() const {
+  if (extras_ && (parked_count_ != 0 || (tls_ != nullptr && tls_->queue_count != 0))) return now_;
+  return timers_.next_deadline();
 }
 
 void Endpoint::on_completion(const io::Completion& c) {
@@ -163,9 +186,10 @@ void Endpoint::on_accepted(const io::Completion& c) {
     cold_[c.slot].edge |= kEdgePeerKnown;
   }
   schedule(c.slot, config_.handshake_timeout);
+  if (tls_ != nullptr && (config_.tls.listeners >> c.buffer & 1) != 0) open_tls(c.slot);
   if (open_count_ > config_.connections) {
-    refuse_upgrade(c.slot, 429, "too_many_connections", "the server is full; try again later", 5);
     counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kFull));
+    refuse_early(c.slot, 429, "too_many_connections", "the server is full; try again later", 5);
   }
 }
 
@@ -209,6 +233,7 @@ void Endpoint::on_ended(const io::Completion& c) {
   if (!matches(c)) return;
   Hot& row = rows_[c.slot];
   row.flags &= static_cast<uint8_t>(~kFlagReceiving);
+  if (row.flags & kFlagTls) on_tls_ended(c.slot);
   // It may have ended its own half only: what it said in this turn is answered first.
   if (c.result == 0 && row.first_segment != kNone) flush();
   // Orderly or not, nothing more comes; a peer that half-closes without a close frame is lost.
@@ -259,6 +284,7 @@ void Endpoint::finish_close(uint32_t slot) {
   if (row.phase == Phase::kClosed || row.phase == Phase::kFree) return;
   row.phase = Phase::kClosed;
   timers_.cancel(slot);
+  if (row.flags & kFlagTls) leave_queue(slot);
   deliver_closed(slot);
   free_backlog(slot);
   io_.close(slot, row.generation);
@@ -279,6 +305,7 @@ void Endpoint::on_closed(const io::Completion& c) {
   free_backlog(c.slot);
   close_deflate(c.slot);
   leave_admission(c.slot);
+  if (row.flags & kFlagTls) close_tls(c.slot);
   timers_.cancel(c.slot);
   row.phase = Phase::kFree;
   --open_count_;
@@ -313,7 +340,8 @@ bool Endpoint::end_stalled(uint32_t slot) {
     return true;
   }
   if ((row.input != kNone && older(cold.input_since_s, config_.message_timeout)) ||
-      (row.message != kNone && older(cold.opened.message_since_s, config_.message_timeout))) {
+      (row.message != kNone && older(cold.opened.message_since_s, config_.message_timeout)) ||
+      ((row.flags & kFlagTls) != 0 && tls_stalled(slot))) {
     counters_.add(metrics::Counter::kMessageTimeouts, 1);
     close(slot, 1008, "a message was begun and not ended in time", CloseCause::kMessageTimeout);
     return true;
@@ -330,6 +358,7 @@ void Endpoint::on_timer(uint32_t slot) {
   switch (row.phase) {
     case Phase::kHead:
     case Phase::kDeciding:
+      if ((row.flags & kFlagTls) != 0 && on_tls_timer(slot)) break;
       counters_.add(metrics::Counter::kHandshakeTimeouts, 1);
       row.cause = CloseCause::kHandshakeTimeout;
       refuse_upgrade(slot, protocol::handshake_too_slow().status,

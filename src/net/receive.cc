@@ -12,9 +12,23 @@ using protocol::FrameView;
 using protocol::Opcode;
 
 void Endpoint::on_received(const io::Completion& c) {
-  if (compression_ != nullptr && park(c)) [[unlikely]]
-    return;
+  if (extras_) [[unlikely]]
+    return on_received_extras(c);
   take_received(c);
+}
+
+// With permessage-deflate or TLS somewhere at this endpoint.
+void Endpoint::on_received_extras(const io::Completion& c) {
+  if (compression_ == nullptr || !park(c)) take_any(c);
+}
+
+void Endpoint::take_any(const io::Completion& c) {
+  if (tls_ != nullptr && matches(c) && (rows_[c.slot].flags & kFlagTls) != 0 &&
+      !(cold_[c.slot].edge & kEdgeAwaitsProxy)) {
+    take_received_tls(c);
+  } else {
+    take_received(c);
+  }
 }
 
 void Endpoint::take_received(const io::Completion& c) {

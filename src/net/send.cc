@@ -131,12 +131,25 @@ void Endpoint::send_framed(uint32_t slot, const uint8_t* data, uint32_t size, ui
 }
 
 void Endpoint::flush() {
-  for (uint32_t i = 0; i < dirty_count_; ++i) send_output(dirty_[i]);
-  const uint32_t sent = dirty_count_;
-  if (sent != 0) {
+  if (extras_) [[unlikely]]
+    return flush_extras();
+  send_dirty(0, dirty_count_);
+  end_flush();
+}
+
+void Endpoint::flush_extras() {
+  send_dirty(tls_ != nullptr ? seal_output() : 0, dirty_count_);
+  end_flush();
+  if (compression_ != nullptr) compression_->forget_pieces();
+}
+
+// One send for each of dirty_[begin..end).
+void Endpoint::send_dirty(uint32_t begin, uint32_t end) {
+  for (uint32_t i = begin; i < end; ++i) send_output(dirty_[i]);
+  if (begin != end) {
     for (const io::ShortSend& shortage : io_.finish_sends()) on_short_send(shortage);
     // A connection's chain is needed until its short send is dealt with; now all are.
-    for (uint32_t i = 0; i < sent; ++i) {
+    for (uint32_t i = begin; i < end; ++i) {
       const uint32_t slot = dirty_[i];
       clear_output(slot);
       Hot& row = rows_[slot];
@@ -147,11 +160,13 @@ void Endpoint::flush() {
       }
     }
   }
+}
+
+void Endpoint::end_flush() {
   dirty_count_ = 0;
   segment_count_ = 0;
   vector_count_ = 0;
   turn_arena_.reset();
-  if (compression_ != nullptr) compression_->forget_pieces();
   // Segments may point into receive buffers, so these go back last; the one whose messages made
   // this flush necessary is still being read.
   const uint32_t kept = parsing_ ? 1 : 0;

@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "control/json_writer.h"
+#include "control/tcp_stats.h"
 #include "net/refusals.h"
 #include "server/agent.h"
 #include "server/server.h"
@@ -29,6 +30,11 @@ base::Instant monotonic_now() {
 const char* close_label(uint32_t v) {
   return v < static_cast<uint32_t>(net::CloseCause::kCount)
              ? net::name_of(static_cast<net::CloseCause>(v))
+             : nullptr;
+}
+const char* tls_label(uint32_t v) {
+  return v < static_cast<uint32_t>(tls::Failure::kCount)
+             ? tls::name_of(static_cast<tls::Failure>(v))
              : nullptr;
 }
 const char* refusal_label(uint32_t v) {
@@ -77,6 +83,7 @@ const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
 metrics::Labels labels(const shard::HandlerTable* handlers) {
   metrics::Labels l;
   l.of[static_cast<uint32_t>(metrics::Family::kCloses)] = close_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kTlsFailures)] = tls_label;
   l.of[static_cast<uint32_t>(metrics::Family::kRefusals)] = refusal_label;
   l.of[static_cast<uint32_t>(metrics::Family::kAdmission)] = admission_label;
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
@@ -123,6 +130,9 @@ control::Health Server::livez() {
 
 control::Health Server::readyz() {
   if (draining_.load(std::memory_order_relaxed)) return {false, "draining"};
+  if (!keys_ready_.load(std::memory_order_relaxed)) {
+    return {false, "auth.jwks_url has not answered yet: there are no keys to check tokens with"};
+  }
   for (const auto& agent : agents_) {
     if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
   }
@@ -134,6 +144,8 @@ std::string Server::metrics_text() {
   for (size_t i = 0; i < agents_.size(); ++i) {
     blocks.push_back({std::to_string(i), &agents_[i]->counters});
   }
+  control_counters_->set(metrics::Gauge::kTlsExpires,
+                         static_cast<uint64_t>(tls_expires_unix_.load(std::memory_order_relaxed)));
   blocks.push_back({"control", control_counters_.get()});
   return metrics::to_text(blocks, labels(extensions_.handlers));
 }
@@ -152,6 +164,8 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
     return a.shard != b.shard ? a.shard < b.shard : a.row.connection.slot < b.row.connection.slot;
   });
+  control::TcpStatsMap tcp = control::read_tcp_stats_blocking(websocket_port_);
+  if (tls_port_ != 0) tcp.merge(control::read_tcp_stats_blocking(tls_port_));
   control::JsonWriter json;
   json.begin_object().key("total").unsigned_integer(filtered ? rows.size() : page.total);
   json.key("complete").boolean(page.complete);
@@ -179,6 +193,18 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("address").text(peer_text(c.row));
     json.key("age_ms").unsigned_integer(c.row.age_ms);
     json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    // Of the TCP connection; not of one behind a proxy, where the peer is not the client.
+    base::IpAddress peer;
+    std::memcpy(peer.bytes, c.row.peer, sizeof peer.bytes);
+    if (const auto it = tcp.find({peer, c.row.peer_port}); it != tcp.end()) {
+      json.key("tcp").begin_object();
+      json.key("rtt_ms").number(it->second.rtt_us / 1000.0);
+      json.key("rtt_variation_ms").number(it->second.rtt_variation_us / 1000.0);
+      json.key("retransmits").unsigned_integer(it->second.retransmits);
+      json.key("unacked_segments").unsigned_integer(it->second.unacked);
+      json.key("unsent_bytes").unsigned_integer(it->second.unsent_bytes);
+      json.end_object();
+    }
     json.key("messages_in").unsigned_integer(c.row.messages_in);
     json.key("messages_out").unsigned_integer(c.row.messages_out);
     json.key("bytes_in").unsigned_integer(c.row.bytes_in);

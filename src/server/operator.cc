@@ -8,7 +8,9 @@
 
 #include "control/config_diff.h"
 #include "control/config_table.h"
+#include "control/https_fetch.h"
 #include "control/json_writer.h"
+#include "control/tls_files.h"
 #include "server/agent.h"
 #include "server/live_settings.h"
 #include "server/server.h"
@@ -144,6 +146,13 @@ control::AdminReply Server::reload() {
     key = loaded.error_keys.front();
   } else if (auth = control::AuthService::make(loaded.config.auth, &error); auth == nullptr) {
     key = error.substr(0, error.find(':'));
+  } else if (config_copy().listen.tls.is_set()) {
+    std::vector<std::string> ignored;
+    if (control::load_tls_blocking(loaded.config.tls, unix_seconds(), &error, &ignored) ==
+        nullptr) {
+      key = "tls.certificates";
+      if (error.empty()) error = "tls.certificates: they could not be read";
+    }
   }
   if (!error.empty()) {
     control_counters_->add(metrics::Counter::kReloadsRefused, 1);
@@ -157,6 +166,7 @@ control::AdminReply Server::reload() {
     return {422, json.take()};
   }
   control::Config merged = config_copy();
+  const control::Config::Auth old_auth = merged.auth;
   const std::vector<control::ConfigChange> changes = control::diff_configs(merged, loaded.config);
   control::take_live_keys(loaded.config, &merged);
   {
@@ -171,6 +181,13 @@ control::AdminReply Server::reload() {
   // Keys may be new although no text of the configuration is: files are read again.
   std::shared_ptr<control::AuthService> fresh = std::move(auth);
   control_->run([this, fresh] { auth_->adopt(std::move(*fresh)); }, wake);
+  if (old_auth.jwks_url != merged.auth.jwks_url ||
+      old_auth.jwks_interval != merged.auth.jwks_interval ||
+      old_auth.jwks_cache_file != merged.auth.jwks_cache_file ||
+      old_auth.jwks_ca_file != merged.auth.jwks_ca_file) {
+    start_jwks(merged.auth);
+  }
+  if (merged.listen.tls.is_set()) (void)reload_tls();  // it logs what it says
   if (config_applied_) config_applied_(merged);
   control_counters_->add(metrics::Counter::kReloads, 1);
   for (const control::ConfigChange& change : changes) {
@@ -179,6 +196,42 @@ control::AdminReply Server::reload() {
   }
   log(base::LogLevel::kInfo, "reload: " + std::to_string(changes.size()) + " keys differ");
   return {200, control::changes_json(changes)};
+}
+
+// Begins to fetch the keys of auth.jwks_url, instead of those of another one.
+void Server::start_jwks(const control::Config::Auth& auth) {
+  std::unique_ptr<control::JwksService> fresh;
+  if (!auth.jwks_url.empty()) {
+    const auto fetch = [ca_file = auth.jwks_ca_file](const std::string& url, std::string* body,
+                                                     std::string* error) {
+      return control::fetch_blocking(url, {.ca_file = ca_file}, body, error);
+    };
+    const auto done = [this](const control::JwksService::Result& result) {
+      control_counters_->add(
+          result.ok ? metrics::Counter::kKeyFetches : metrics::Counter::kKeyFetchFailures, 1);
+      if (!result.error.empty()) log(base::LogLevel::kWarn, "auth.jwks_url: " + result.error);
+      control_->run(
+          [this, result] {
+            std::string error;
+            if (result.ok && !auth_->set_url_keys(result.jwks, &error)) {
+              log(base::LogLevel::kError, error);
+            }
+            keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
+            control_->retry_waiting();
+          },
+          [this] { control_waker_->wake(); });
+    };
+    fresh = std::make_unique<control::JwksService>(
+        control::JwksOptions{auth.jwks_url, auth.jwks_interval, base::seconds(10),
+                             auth.jwks_cache_file},
+        fetch, done);
+    fresh->start();
+  }
+  {
+    const std::lock_guard lock(jwks_mutex_);
+    std::swap(jwks_, fresh);
+  }
+  // The old one ends here, outside of the lock: it may be in the middle of a fetch.
 }
 
 control::Config Server::config_copy() {

@@ -205,6 +205,17 @@ bool Server::set_up(std::string* error) {
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
+    if (config_.listen.tls.is_set()) {
+      io::ListenSpec tls = listen;
+      tls.address = config_.listen.tls.to_sockaddr();
+      if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
+      const io::IoStatus tls_status = agent->io->listen(tls, &tls_port_);
+      if (tls_status != io::IoStatus::kOk) {
+        *error = "listen.tls: cannot listen on " + config_.listen.tls.text() + ": " +
+                 io::describe(tls_status);
+        return false;
+      }
+    }
     agent->cpu = config_.shards.cpus.empty() ? cpus[i % cpus.size()]
                                              : config_.shards.cpus[i % config_.shards.cpus.size()];
     wakers.push_back(&agent->io->waker());
@@ -221,9 +232,12 @@ bool Server::set_up(std::string* error) {
       std::max(shard.endpoint.turn_bytes, config_.limits.message_bytes + (64u << 10));
   shard.endpoint.head_bytes = config_.limits.head_bytes;
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
+  shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
+  shard.endpoint.big_inputs = config_.limits.big_messages;
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
+  if (!set_up_tls(&shard.endpoint.tls, error)) return false;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
@@ -267,6 +281,12 @@ bool Server::start(std::string* error) {
     admin_port_ = admin_->port();
   }
   running_ = true;
+  keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
+  control_->set_ask_keys([this](base::Instant now) {
+    const std::lock_guard lock(jwks_mutex_);
+    return jwks_ != nullptr && jwks_->ask(now);
+  });
+  start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
   control_thread_ = std::thread([this] { run_control(); });
@@ -344,6 +364,7 @@ void Server::stop(base::Duration grace) {
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
+  start_jwks({});  // ends it
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();

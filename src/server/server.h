@@ -26,6 +26,7 @@
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/jwks_service.h"
 #include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
@@ -95,6 +96,10 @@ class Server final : control::AdminSource {
 
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
+  uint16_t tls_port() const { return tls_port_; }      // 0: no TLS listener
+  // Reads the certificates again. New connections get them, open ones go on as they are. When
+  // anything is wrong the old ones stay. Any thread.
+  control::CommandResult reload_tls() override;
   uint64_t memory_reserved() const;
   void read_figures(Figures* out) const;
   std::string metrics() { return metrics_text(); }
@@ -110,6 +115,7 @@ class Server final : control::AdminSource {
   bool restore_sessions(std::string* error);
   void settle_sessions();
   void keep_last_sessions();
+  bool set_up_tls(net::TlsConfig* out, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
@@ -130,12 +136,16 @@ class Server final : control::AdminSource {
 
   control::AdminReply kick(const control::AdminParameters& in, bool revoke);
   void watch_drain();
+  void start_jwks(const control::Config::Auth& auth);
   control::Config config_copy();
 
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
   std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::mutex tls_reload_;  // tls_, for its setters
+  tls::ContextHolder tls_;
+  std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
   std::unique_ptr<mailbox::Fabric> fabric_;
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
@@ -154,6 +164,9 @@ class Server final : control::AdminSource {
   std::unique_ptr<net::AdmissionTables> admission_;
   std::function<control::LoadedConfig()> read_config_;
   std::function<void(const control::Config&)> config_applied_;
+  std::unique_ptr<control::JwksService> jwks_;  // nullptr: none is asked for
+  std::mutex jwks_mutex_;                       // jwks_
+  std::atomic<bool> keys_ready_{false};
   std::mutex reload_mutex_;
   std::mutex operator_mutex_;  // config_ once it runs, and:
   control::DrainOrder drain_order_;
@@ -161,6 +174,7 @@ class Server final : control::AdminSource {
   bool running_ = false;
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
+  uint16_t tls_port_ = 0;
 };
 
 }  // namespace tidegate::server

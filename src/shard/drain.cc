@@ -74,10 +74,10 @@ void Shard::on_kick(base::Bytes bytes) {
         (!player.empty() && identity.player != player)) {
       continue;
     }
+    players_[slot].flags |= kSessionEnds;  // nobody comes back into it
+    players_[slot].end = static_cast<uint8_t>(session::End::kClosed);
     wire::Disconnect disconnect;
     disconnect.code = kick.code;
-    players_[slot].flags |= kSessionEnds;
-    players_[slot].end = static_cast<uint8_t>(session::End::kClosed);
     disconnect.reason = reason;
     send_disconnect(slot, disconnect);
     endpoint_.close(slot, 1008, reason, net::CloseCause::kKicked);

@@ -11,8 +11,9 @@
 namespace tidegate::shard {
 
 namespace {
-// Rows looked at in one turn: all of ten thousand in a second of ticks, none of them noticed.
-constexpr uint32_t kExpiryRowsPerTurn = 256;
+// So many rows, so often: all of ten thousand in a second, and none of it is noticed.
+constexpr uint32_t kExpiryRows = 256;
+constexpr base::Duration kExpiryPause = base::milliseconds(20);
 }  // namespace
 
 void Shard::on_settings(base::Bytes bytes) {
@@ -62,9 +63,10 @@ void Shard::leave_user(uint32_t slot) {
 }
 
 void Shard::end_expired() {
-  if (!config_.close_at_expiry || players_end_ == 0) return;
+  if (!config_.close_at_expiry || players_end_ == 0 || now_ < expiry_due_) return;
+  expiry_due_ = now_ + kExpiryPause;
   const int64_t now_ms = io_.unix_ms();
-  for (uint32_t i = 0; i < std::min(kExpiryRowsPerTurn, players_end_); ++i) {
+  for (uint32_t i = 0; i < std::min(kExpiryRows, players_end_); ++i) {
     expiry_cursor_ = expiry_cursor_ + 1 < players_end_ ? expiry_cursor_ + 1 : 0;
     const uint32_t slot = expiry_cursor_;
     Player& player = players_[slot];

@@ -77,6 +77,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   update_gauges();
   last_turn_ns_.store(now_.ns, std::memory_order_relaxed);
@@ -255,6 +256,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kPlayers, live_players_);
   counters_.set(Gauge::kEntities, slice_.entities().count());
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
+  counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
+  counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   counters_.set(Gauge::kSessions, sessions_.table().count());

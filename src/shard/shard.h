@@ -7,7 +7,8 @@
 //   inboxes       messages from other agents
 //   timers        handshakes, heartbeats, late CLIENT_HELLOs
 //   tick          the phases of tick_barrier.h that are due
-//   outgoing      mailboxes published, one send for each connection with output
+//   outgoing      mailboxes published, TLS handshakes within their budget, one send for each
+//                 connection with output
 //   submit, wait  until a completion, a wake, a timer or the next tick
 //
 // Files: shard.cc the turn; login.cc upgrade to entity; messages.cc what clients send;
@@ -324,6 +325,7 @@ class Shard final : net::ConnectionHandler,
   bool draining_ = false;
   DrainPlan drain_;
   uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
+  base::Instant expiry_due_{};  // next look
 
   mem::MappedArray<world::Chunk> chunks_;
   mem::MappedArray<world::Chunk> world_chunks_;

@@ -2,12 +2,15 @@
 // What is demanded of a connection before its upgrade: limits by address, network, user and rate,
 // origins, PROXY headers, forwarded addresses.
 import assert from 'node:assert/strict';
+import { connect as connectTcp } from 'node:net';
 import { after, describe, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { Authority } from './lib/certificates.mjs';
 import { Client } from './lib/client.mjs';
 import { RawSocket, head, request } from './lib/raw.mjs';
 import { adminGet, metrics, startServer, temporaryFolder } from './lib/server.mjs';
 import { claims, sign, tokenFor } from './lib/tokens.mjs';
-import { until } from './lib/wait.mjs';
+import { until, within } from './lib/wait.mjs';
 
 const folder = temporaryFolder();
 const servers = [];
@@ -204,5 +207,52 @@ describe('PROXY protocol', () => {
   test('from a peer that is not trusted: refused', async () => {
     const server = await start({ listen: { ...listen, trusted: ['10.0.0.0/8'] } });
     refused(await open(server, { before: proxyHeader(v4) }), 400, 'malformed_upgrade');
+  });
+});
+
+test('the admin API shows what TCP knows of a connection', async () => {
+  const server = await start({});
+  const client = await Client.enter(server, 'measured');
+  const [{ tcp }] = JSON.parse((await adminGet(server, '/api/v1/connections')).text).connections;
+  assert.ok(tcp.rtt_ms > 0 && tcp.rtt_ms < 60_000, JSON.stringify(tcp));
+  for (const name of ['retransmits', 'unacked_segments', 'unsent_bytes']) assert.ok(Number.isInteger(tcp[name]), name);
+  await client.leave();
+});
+
+describe('with TLS', () => {
+  const authority = new Authority(folder);
+  const certificate = authority.issue(['game.example', '127.0.0.1']);
+  const tls = { certificates: [certificate.pair] };
+  // A TLS connection behind `before`; the first bytes of an answer, or null when it ends without one.
+  const dial = async (server, before, user) => {
+    const tcp = connectTcp({ port: server.tlsPort, host: '127.0.0.1', noDelay: true });
+    tcp.on('error', () => {});
+    // In pieces, so that the header, the handshake and the request meet every border.
+    if (before.length) { tcp.write(before.subarray(0, 10)); await new Promise((done) => { setTimeout(done, 20); }); tcp.write(before.subarray(10)); }
+    const socket = connectTls({ socket: tcp, ca: authority.pem, servername: 'game.example' });
+    const text = head({ headers: { Authorization: `Bearer ${await tokenFor(user)}` } });
+    const answer = await within(new Promise((done) => {
+      socket.once('secureConnect', () => socket.write(text));
+      socket.once('data', (chunk) => done(chunk.toString('latin1')));
+      for (const end of ['end', 'close', 'error']) socket.once(end, () => done(null));
+    }), 'an answer or the end');
+    return { socket, answer };
+  };
+  test('the PROXY header comes before the handshake', async () => {
+    const server = await start({ tls, listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0', proxy_protocol: 'required', trusted: ['127.0.0.1'] } });
+    const { socket, answer } = await dial(server, proxyHeader({ source: [[203, 0, 113, 50], 999] }), 'through');
+    assert.match(answer ?? 'nothing', /^HTTP\/1\.1 101/);
+    assert.deepEqual(await addresses(server), ['203.0.113.50:999']);
+    assert.equal((await dial(server, Buffer.alloc(0), 'without')).answer, null);
+    socket.destroy();
+  });
+  test('who is over a limit is closed before a handshake is made for it', async () => {
+    const server = await start({ tls, listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0' }, limits: { exempt: [], connections_per_ip: 1 } });
+    const first = await dial(server, Buffer.alloc(0), 'first');
+    assert.match(first.answer ?? 'nothing', /^HTTP\/1\.1 101/);
+    assert.equal((await dial(server, Buffer.alloc(0), 'second')).answer, null);
+    assert.equal(await counted(server, 'connections_per_ip'), 1);
+    assert.equal((await metrics(server)).sum('tidegate_tls_handshakes_total'), 1);
+    first.socket.destroy();
   });
 });

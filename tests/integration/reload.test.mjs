@@ -6,6 +6,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { Authority } from '../conformance/lib/certificates.mjs';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type } from '../conformance/lib/proto.mjs';
 import { head, request } from '../conformance/lib/raw.mjs';
@@ -113,5 +115,29 @@ test('a connection ends with its token, after a warning', async () => {
   await until(async () => (await metrics(server)).sum('tidegate_connections_closed_total', 'token_expired') === 1, 'the count');
   assert.equal(long.closed, null);
   await long.leave();
+  await server.stop();
+});
+
+test('certificates are read again; a wrong one refuses the whole', async () => {
+  const authority = new Authority(folder);
+  const [one, two] = [authority.issue(['one.example']), authority.issue(['two.example'])];
+  const server = await startServer({ listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0' },
+    tls: { certificates: [one.pair] }, limits: { messages_per_second: 1000 } }, { folder });
+  const name = () => within(new Promise((done, fail) => {
+    const socket = connectTls({ port: server.tlsPort, host: '127.0.0.1', ca: authority.pem, checkServerIdentity: () => undefined });
+    socket.once('secureConnect', () => { done(socket.getPeerCertificate().subject.CN); socket.destroy(); });
+    socket.once('error', fail);
+  }), 'a handshake');
+  assert.equal(await name(), 'one.example');
+  edit(server, one.pair, two.pair);
+  assert.deepEqual(JSON.parse((await reload(server)).text).applied.map((c) => c.key), ['tls.certificates']);
+  assert.equal(await name(), 'two.example');
+  edit(server, two.pair, '/nonexistent.pem');
+  edit(server, 'messages_per_second = 1000', 'messages_per_second = 7');
+  const { status, text } = await reload(server);
+  assert.equal(status, 422, text);
+  assert.equal(JSON.parse(text).key, 'tls.certificates');
+  assert.equal(await name(), 'two.example');
+  assert.equal(JSON.parse((await adminGet(server, '/api/v1/config')).text).limits.messages_per_second, 1000);
   await server.stop();
 });

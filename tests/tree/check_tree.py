@@ -47,7 +47,7 @@ BANNED = [
 BANNED_INCLUDES = [
     (r'<(iostream|regex|format)>', 'heavy header', ()),
     (r'<liburing', 'the ring belongs to io', ('io/',)),
-    (r'<openssl/', 'OpenSSL belongs to crypto', ('crypto/',)),
+    (r'<openssl/', 'OpenSSL belongs to crypto and tls', ('crypto/', 'tls/')),
     (r'<zlib', 'zlib belongs to protocol', ('protocol/',)),
     (r'<(httplib\.h|toml\+\+|spdlog/|CLI/)', 'for control and programs only', ('control/',)),
 ]

@@ -20,6 +20,7 @@ net::EndpointConfig endpoint_config(const EchoOptions& options) {
   config.stall_timeout = options.stall_timeout;
   config.query_peers = false;
   config.deflate = options.deflate;
+  config.tls = options.tls;
   config.rules.path = {};  // any
   return config;
 }
@@ -45,6 +46,7 @@ void EchoShard::run(const std::atomic<bool>& stop) {
     for (const io::Completion& completion : completions) endpoint_.on_completion(completion);
     endpoint_.run_timers();
     if (now >= publish_due_) publish();
+    endpoint_.run_handshakes(publish_due_);
     endpoint_.flush();
   }
 }

@@ -26,6 +26,7 @@ struct EchoOptions {
   base::Duration message_timeout = base::seconds(30);
   base::Duration stall_timeout = base::seconds(30);
   net::CompressionConfig deflate;
+  net::TlsConfig tls;  // contexts null: plain
 };
 
 class EchoShard final : net::ConnectionHandler {

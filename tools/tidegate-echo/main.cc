@@ -7,15 +7,52 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "address.h"
+#include "crypto/random.h"
 #include "echo_server.h"
 #include "io/uring_io.h"
 
 namespace {
 
 std::atomic<bool> stop_requested{false};
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// TLS from a certificate and its key; false when something is wrong with them.
+bool set_up_tls(const std::string& certificate, const std::string& key, bool tickets,
+                tidegate::tls::ContextHolder* holder, tidegate::net::TlsConfig* out) {
+  using namespace tidegate;
+  tls::ServerOptions options;
+  options.unix_seconds = std::time(nullptr);
+  if (!tickets) options.ticket_lifetime = {};
+  options.certificates.push_back({certificate, read_file(certificate), key, read_file(key)});
+  std::string error;
+  std::vector<std::string> warnings;
+  const auto context = tls::ServerContext::make(options, &error, &warnings);
+  for (const std::string& warning : warnings) {
+    std::fprintf(stderr, "tidegate-echo: %s\n", warning.c_str());
+  }
+  if (context == nullptr) {
+    std::fprintf(stderr, "tidegate-echo: %s\n", error.c_str());
+    return false;
+  }
+  holder->set(context);
+  out->contexts = holder;
+  out->listeners = 1;
+  out->tickets.rotation = options.ticket_lifetime;
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  out->tickets.origin = {int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec};
+  return crypto::fill_random({out->tickets.seed.data(), out->tickets.seed.size()});
+}
 
 void on_signal(int) { stop_requested.store(true, std::memory_order_relaxed); }
 
@@ -71,6 +108,13 @@ int main(int argc, char** argv) {
                  "smaller messages are not compressed")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+  std::string tls_certificate, tls_key;
+  bool no_tickets = false;
+  app.add_option("--tls-cert", tls_certificate, "speak TLS: PEM file, leaf first")
+      ->check(CLI::ExistingFile);
+  app.add_option("--tls-key", tls_key, "PEM file of the key; default: in --tls-cert")
+      ->check(CLI::ExistingFile);
+  app.add_flag("--tls-no-tickets", no_tickets, "every handshake is a full one");
   app.add_flag("--poll-wait", poll_wait,
                "wait in poll() on the ring, for tools that cannot follow io_uring_enter");
   CLI11_PARSE(app, argc, argv);
@@ -88,6 +132,12 @@ int main(int argc, char** argv) {
   options.deflate.rules.client_context_takeover = takeover;
   options.deflate.rules.server_window_bits = static_cast<uint8_t>(window_bits);
   options.deflate.rules.client_window_bits = static_cast<uint8_t>(window_bits);
+  tls::ContextHolder tls;
+  if (!tls_certificate.empty() &&
+      !set_up_tls(tls_certificate, tls_key.empty() ? tls_certificate : tls_key, !no_tickets, &tls,
+                  &options.tls)) {
+    return 1;
+  }
   io::ListenSpec spec;
   if (!tools::parse_address(listen, &spec.address)) {
     std::fprintf(stderr, "tidegate-echo: --listen %s: expected ADDR:PORT, as in 127.0.0.1:9001\n",

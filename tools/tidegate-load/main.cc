@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 
 #include "address.h"
 #include "options.h"
@@ -30,20 +31,25 @@ int fail(const std::string& text) {
   return 2;
 }
 
-// ws://host:port/path with a numeric host.
-bool parse_url(load::Options* o, std::string* error) {
-  const std::string scheme = "ws://";
-  if (o->url.rfind(scheme, 0) != 0) {
-    *error = "--url " + o->url + ": only ws:// is spoken";
+// ws:// or wss://host:port/path with a numeric host.
+bool parse_url(load::Options* o, bool* secure, std::string* error) {
+  *secure = o->url.rfind("wss://", 0) == 0;
+  if (!*secure && o->url.rfind("ws://", 0) != 0) {
+    *error = "--url " + o->url + ": only ws:// and wss:// are spoken";
     return false;
   }
+  const std::string scheme = *secure ? "wss://" : "ws://";
   const size_t slash = o->url.find('/', scheme.size());
   o->host = o->url.substr(scheme.size(), slash - scheme.size());
   o->path = slash == std::string::npos ? "/ws" : o->url.substr(slash);
+  o->server_name = o->host.substr(0, o->host.rfind(':'));
+  if (o->server_name.front() == '[')
+    o->server_name = o->server_name.substr(1, o->server_name.size() - 2);
   std::string numeric = o->host;
   if (numeric.rfind("localhost:", 0) == 0) numeric = "127.0.0.1" + numeric.substr(9);
   if (!tools::parse_address(numeric, &o->address)) {
-    *error = "--url " + o->url + ": expected ws://ADDRESS:PORT/path with a numeric address";
+    *error =
+        "--url " + o->url + ": expected ws://ADDRESS:PORT/path or wss:// with a numeric address";
     return false;
   }
   o->loopback =
@@ -67,7 +73,14 @@ int main(int argc, char** argv) {
   std::string duration = "20s";
   std::string secret_file;
   CLI::App app("tidegate-load: bots against a tidegate server");
-  app.add_option("--url", o.url, "ws://ADDRESS:PORT/path")->capture_default_str();
+  app.add_option("--url", o.url, "ws://ADDRESS:PORT/path, or wss://")->capture_default_str();
+  tls::ClientOptions tls_options;
+  app.add_flag("--tls-insecure", tls_options.insecure, "wss: trust any certificate");
+  app.add_option("--tls-ca", tls_options.authorities_file,
+                 "wss: PEM file of the authorities to trust; default: the system's");
+  std::string tls_name;
+  app.add_option("--tls-name", tls_name, "wss: the server's name; default: the URL's host");
+  app.add_flag("--tls12", tls_options.tls12_only, "wss: TLS 1.2 instead of 1.3");
   app.add_option("--secret", o.secret, "HS256 secret to sign the bots' tokens with");
   app.add_option("--secret-file", secret_file, "file with the secret");
   app.add_option("--issuer", o.issuer, "iss of the tokens");
@@ -118,7 +131,22 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   std::string error;
-  if (!parse_url(&o, &error)) return fail(error);
+  bool secure = false;
+  if (!parse_url(&o, &secure, &error)) return fail(error);
+  std::unique_ptr<tls::ClientContext> tls_context;
+  if (secure) {
+    if (!tls_name.empty()) o.server_name = tls_name;
+    if (!tls_options.authorities_file.empty()) {
+      std::ifstream file(tls_options.authorities_file);
+      tls_options.authorities = {std::istreambuf_iterator<char>(file), {}};
+      if (tls_options.authorities.empty()) {
+        return fail("--tls-ca " + tls_options.authorities_file + ": cannot read it");
+      }
+    }
+    tls_context = tls::ClientContext::make(tls_options, &error);
+    if (!tls_context) return fail("--tls-ca " + error);
+    o.tls = tls_context.get();
+  }
   o.mode = mode == "walk"   ? load::Mode::kWalk
            : mode == "idle" ? load::Mode::kIdle
                             : load::Mode::kEcho;

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tls/client_context.h"
+
 namespace tidegate::load {
 
 enum class Mode : uint8_t { kWalk, kIdle, kEcho };
@@ -44,6 +46,8 @@ struct Options {
   sockaddr_in6 address{};
   bool loopback = false;
   std::string host, path;
+  std::string server_name;                  // host without its port
+  const tls::ClientContext* tls = nullptr;  // null: ws
 };
 
 }  // namespace tidegate::load

@@ -92,6 +92,10 @@ bool Bot::open(base::Instant intended) {
     worker_.note_problem("connect to " + o.url + ": " + std::strerror(errno));
     return false;
   }
+  if (o.tls != nullptr && !tls_.start(*o.tls, worker_.engine_, o.server_name.c_str())) {
+    worker_.note_problem("TLS: no memory");
+    return false;
+  }
   client_->start();
   wants_write = true;
   return true;
@@ -135,13 +139,37 @@ bool Bot::on_readable() {
   bump(worker_.stats_.bytes_in, static_cast<uint64_t>(n));
   // The clock is read for each bot, behind recv(): one reading for all bots of an epoll_wait would
   // lie before the arrival of what came while the first ones were served, and flatter the server.
-  client_->on_bytes(monotonic_now(), {buffer.data(), static_cast<size_t>(n)});
+  const bool alive = take({buffer.data(), static_cast<size_t>(n)});
   collect();
-  return flush() && client_->state() != client::ClientState::kClosed;
+  return alive && flush() && client_->state() != client::ClientState::kClosed;
+}
+
+bool Bot::take(base::MutableBytes bytes) {
+  if (!tls_.started()) {
+    client_->on_bytes(monotonic_now(), bytes);
+    return true;
+  }
+  base::MutableBytes plain;
+  const bool alive = tls_.receive(worker_.engine_, bytes, &plain);
+  if (!plain.empty()) client_->on_bytes(monotonic_now(), plain);
+  if (alive) return true;
+  if (!tls_.problem().empty()) worker_.note_problem(tls_.problem());
+  flush();  // an alert or a close_notify of ours
+  client_->on_disconnected();
+  return false;
+}
+
+base::Bytes Bot::outgoing() {
+  if (!tls_.started()) return client_->outgoing();
+  const base::Bytes plain = client_->outgoing();
+  if (!plain.empty() && tls_.established() && tls_.seal(worker_.engine_, plain)) {
+    client_->sent(plain.size());
+  }
+  return tls_.outgoing();
 }
 
 bool Bot::flush() {
-  const base::Bytes out = client_->outgoing();
+  const base::Bytes out = outgoing();
   if (out.empty()) {
     wants_write = false;
     return true;
@@ -157,8 +185,13 @@ bool Bot::flush() {
     return true;
   }
   bump(worker_.stats_.bytes_out, static_cast<uint64_t>(n));
-  client_->sent(static_cast<size_t>(n));
-  wants_write = !client_->outgoing().empty();
+  if (tls_.started()) {
+    tls_.sent(static_cast<size_t>(n));
+    wants_write = !tls_.outgoing().empty();
+  } else {
+    client_->sent(static_cast<size_t>(n));
+    wants_write = !client_->outgoing().empty();
+  }
   return true;
 }
 

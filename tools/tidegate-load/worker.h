@@ -10,6 +10,7 @@
 #include "client/client.h"
 #include "options.h"
 #include "stats.h"
+#include "tls/client_stream.h"
 
 namespace tidegate::load {
 
@@ -49,11 +50,15 @@ class Bot final : public client::ClientEvents {
   // A slow or stalled bot: not counted in latencies and delivery.
   bool limited() const;
   void refill(base::Instant now);
+  // Bytes of the socket to the client, by way of TLS when it is spoken. False: it is over.
+  bool take(base::MutableBytes bytes);
+  base::Bytes outgoing();
 
   Worker& worker_;
   uint32_t number_;
   base::Prng prng_;
   std::unique_ptr<client::Client> client_;
+  tls::ClientStream tls_;  // not started: ws
   base::Instant intended_connect_{};
   wire::Vector3 position_, target_;
   uint32_t tick_ = 0;  // client_tick of the last move
@@ -90,8 +95,9 @@ class Worker {
   uint32_t processes_;
   Stats& stats_;
   const Control& control_;
-  std::vector<std::unique_ptr<Bot>> bots_;
   std::vector<uint8_t> buffer_;
+  tls::Engine engine_;  // outlives the bots
+  std::vector<std::unique_ptr<Bot>> bots_;
   int epoll_ = -1;
   uint32_t opened_ = 0;
   base::Instant start_{};

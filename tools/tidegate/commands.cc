@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "control/auth_service.h"
+#include "control/tls_files.h"
 #include "crypto/jwt_sign.h"
 #include "io/probe.h"
 #include "server/server.h"
@@ -151,6 +152,11 @@ int serve(const Common& common) {
     admin.port = server->admin_port();
     std::printf("admin listening on %s\n", admin.text().c_str());
   }
+  if (server->tls_port() != 0) {
+    control::Address tls = loaded.config.listen.tls;
+    tls.port = server->tls_port();
+    std::printf("tls listening on %s\n", tls.text().c_str());
+  }
   std::printf("websocket listening on %s\n", websocket.text().c_str());
   std::fflush(stdout);
   const std::string status = "websocket on " + websocket.text();
@@ -225,6 +231,18 @@ int check_config(const Common& common, bool explain) {
   if (!control::AuthService::make(loaded.config.auth, &error)) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
     return 2;
+  }
+  if (!loaded.config.tls.certificates.empty()) {
+    std::vector<std::string> warnings;
+    const auto tls =
+        control::load_tls_blocking(loaded.config.tls, std::time(nullptr), &error, &warnings);
+    for (const std::string& warning : warnings) {
+      std::fprintf(stderr, "tidegate: warning: %s\n", warning.c_str());
+    }
+    if (!tls) {
+      std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+      return 2;
+    }
   }
   if (explain) std::fputs(control::describe(loaded.config, loaded.sources).c_str(), stdout);
   std::printf("%s: ok\n", common.config_file.empty() ? "defaults" : common.config_file.c_str());

@@ -33,7 +33,7 @@ export class Client {
   // Logs in as `user` and returns when the socket is open. `hello` false: none is sent.
   static async connect(server, user, { token, hello = {}, query = '', protocols = ['tidegate.v1.proto'], deflate = false, localAddress } = {}) {
     const credential = token ?? await tokenFor(user);
-    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate, localAddress });
+    const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate, localAddress, ...server.socketOptions });
     const client = new Client(socket);
     client.user = user;
     client.deflate = deflate;

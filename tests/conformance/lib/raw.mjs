@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// HTTP and WebSocket on a bare TCP socket, to send what no library would.
+// HTTP and WebSocket on a bare TCP socket, to send what no library would. Where a port is asked for,
+// {port, tls} may be given instead: options of Node's TLS for a server that speaks it.
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { patience, within } from './wait.mjs';
 
 export const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';  // the key of RFC 6455 section 1.3 and its answer
@@ -24,7 +26,9 @@ export class RawSocket {
     this.wanted = 0;  // no use to parse with fewer bytes than these
     this.ended = false;
     this.wake = () => {};
-    this.socket = connect({ port, host, allowHalfOpen, noDelay: true });
+    this.socket = typeof port === 'object'
+      ? connectTls({ port: port.port, host, allowHalfOpen, ...port.tls })
+      : connect({ port, host, allowHalfOpen, noDelay: true });
     this.socket.on('data', (chunk) => { this.chunks.push(chunk); this.pending += chunk.length; this.wake(); });
     this.socket.on('error', (error) => { this.error = error; this.ended = true; this.wake(); });
     this.socket.on('close', () => { this.ended = true; this.wake(); });

@@ -133,6 +133,8 @@ export async function startServer(changes = {}, { folder = temporaryFolder(), ar
   server.port = Number(websocket[2]);
   server.adminPort = Number(admin[2]);
   server.url = `ws://127.0.0.1:${server.port}/ws`;
+  const secure = /tls listening on (\S+):(\d+)/.exec(server.output);
+  if (secure) server.tlsPort = Number(secure[2]);
   server.adminUrl = `http://127.0.0.1:${server.adminPort}`;
   return server;
 }

@@ -41,6 +41,10 @@ struct FakeSource final : AdminSource {
     return {200, "{\"command\":\"" + std::string(name) + ' ' + in.get("user") + "\"}"};
   }
   std::string snapshots_json() override { return R"({"files":[]})"; }
+  CommandResult reload_tls() override {
+    if (!alive) return {false, "old.pem: no such file", {}};
+    return {true, "1 certificate in use", {"old.pem: expired"}};
+  }
 };
 
 // A server on a free port of the loopback address, and a client for it.
@@ -78,6 +82,32 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
+}
+
+TEST_F(AdminHttpTest, CommandsArePostedAndNotByPages) {
+  serve("open sesame");
+  const httplib::Headers good = bearer("open sesame");
+  for (const char* name : kAdminCommands) {
+    const std::string path = std::string("/api/v1/") + name;
+    const httplib::Result answer =
+        client->Post(path.c_str(), good, httplib::Params{{"user", "ann b"}});
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 200);
+    EXPECT_EQ(answer->body, "{\"command\":\"" + std::string(name) + " ann b\"}\n");
+    EXPECT_EQ(client->Post((path + "?user=x").c_str(), good, "", "text/plain")->status, 200);
+    EXPECT_EQ(client->Post(path.c_str())->status, 401);
+    const httplib::Result got = client->Get(path.c_str(), good);
+    EXPECT_EQ(got->status, 405);
+    EXPECT_EQ(got->get_header_value("Allow"), "POST");
+    httplib::Headers page = good;
+    page.emplace("Origin", "https://evil.example");
+    EXPECT_EQ(client->Post(path.c_str(), page, "", "text/plain")->status, 403);
+    httplib::Headers site = good;
+    site.emplace("Sec-Fetch-Site", "same-origin");
+    EXPECT_EQ(client->Post(path.c_str(), site, "", "text/plain")->status, 403);
+  }
+  EXPECT_EQ(client->Post("/api/v1/shards", good, "", "text/plain")->status, 405);
+  EXPECT_EQ(client->Post("/api/v1/nothing", good, "", "text/plain")->status, 404);
 }
 
 TEST_F(AdminHttpTest, HealthTellsWhyNot) {

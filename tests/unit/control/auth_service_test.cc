@@ -157,5 +157,52 @@ TEST(AuthService, ReloadTakesNewKeysAndKeepsTheOldOnesOnAnError) {
   EXPECT_TRUE(auth->verify(after, kNow).ok);
 }
 
+TEST(AuthService, ARevokedUserNeedsANewerToken) {
+  Config::Auth config;
+  config.hs256_secret = kSecret;
+  std::string error;
+  const auto auth = AuthService::make(config, &error);
+  ASSERT_NE(auth, nullptr) << error;
+  const Signer signer = Signer::from_secret(kSecret);
+  const std::string token = signer.sign_claims(claims("knight"));
+  ASSERT_TRUE(auth->verify(token, kNow).ok);
+  ASSERT_TRUE(auth->revoke("alice", kNow, kNow + 30));
+  const AuthOutcome out = auth->verify(token, kNow + 1);
+  EXPECT_FALSE(out.ok);
+  EXPECT_EQ(out.code, "invalid_token");
+  EXPECT_TRUE(out.user_id.empty());
+  // A reload keeps it.
+  auth->adopt(std::move(*AuthService::make(config, &error)));
+  EXPECT_FALSE(auth->verify(token, kNow + 29).ok);
+  EXPECT_TRUE(auth->verify(token, kNow + 30).ok) << "it is over";
+}
+
+TEST(AuthService, FetchedKeysStandBesideThoseOfFiles) {
+  Config::Auth config;
+  config.jwks_url = "https://keys.example/jwks";
+  std::string error;
+  const auto auth = AuthService::make(config, &error);
+  ASSERT_NE(auth, nullptr) << error;
+  EXPECT_FALSE(auth->has_keys());
+  const std::string token = Signer::from_secret(kSecret).sign_claims(claims());
+  EXPECT_TRUE(auth->verify(token, kNow).unknown_key);
+  constexpr const char* kJwks = R"({"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA",)"
+                                R"("x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]})";
+  ASSERT_TRUE(auth->set_url_keys(kJwks, &error)) << error;
+  EXPECT_TRUE(auth->has_keys());
+  EXPECT_FALSE(auth->set_url_keys("nonsense", &error));
+  EXPECT_TRUE(auth->has_keys()) << "what was good stays";
+  // Read again with a secret beside it: both.
+  config.hs256_secret = kSecret;
+  auth->adopt(std::move(*AuthService::make(config, &error)));
+  EXPECT_EQ(auth->describe_keys().size(), 2u);
+  EXPECT_TRUE(auth->verify(token, kNow).ok);
+  // A signature that is wrong is no unknown key.
+  std::string wrong = token;
+  wrong[wrong.size() - 2] = wrong[wrong.size() - 2] == 'A' ? 'B' : 'A';
+  EXPECT_FALSE(auth->verify(wrong, kNow).ok);
+  EXPECT_FALSE(auth->verify(wrong, kNow).unknown_key);
+}
+
 }  // namespace
 }  // namespace tidegate::control

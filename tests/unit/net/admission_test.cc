@@ -3,8 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "net/edge.h"
@@ -153,6 +154,44 @@ TEST(Admission, CountsAreNeverTooLowAndSeldomTooHigh) {
   EXPECT_LE(high, 20u);
   for (const base::IpAddress& a : all) tables.leave(a);
   for (const base::IpAddress& a : all) ASSERT_EQ(tables.connections_of(a), 0u);
+}
+
+// As shards do it: at most one for each other thread above the limit, whose rows are added to in
+// another order, and nothing is left behind.
+TEST(Admission, ManyThreads) {
+  AdmissionTables tables(100, 99);
+  AdmissionLimits limits;
+  limits.connections_per_ip = 5;
+  const base::IpAddress a = ip("203.0.113.7");
+  std::atomic<int> inside{0};
+  std::atomic<int> most{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      int held = 0;
+      for (int i = 0; i < 20'000; ++i) {
+        if (held < 4 && tables.enter(limits, a, at(i)).verdict == Admission::kAdmitted) {
+          ++held;
+          const int now = inside.fetch_add(1) + 1;
+          int before = most.load();
+          while (before < now && !most.compare_exchange_weak(before, now)) {
+          }
+        } else if (held > 0) {
+          --held;
+          inside.fetch_sub(1);
+          tables.leave(a);
+        }
+      }
+      for (; held > 0; --held) {
+        inside.fetch_sub(1);
+        tables.leave(a);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(most.load(), 1);
+  EXPECT_LE(most.load(), 5 + 3);
+  EXPECT_EQ(tables.connections_of(a), 0u);
 }
 
 TEST(Origins, ExactOnesAndSubdomains) {
