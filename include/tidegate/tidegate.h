@@ -160,6 +160,11 @@ TIDEGATE_API tidegate_sent tidegate_context_answer(tidegate_context* context, ui
 TIDEGATE_API tidegate_sent tidegate_context_send_to_player(tidegate_context* context,
                                                            tidegate_text player_id, uint32_t type,
                                                            tidegate_bytes payload);
+/* Once and in order, also when the player comes back later: see handlers.h. */
+TIDEGATE_API tidegate_sent tidegate_context_send_acknowledged(tidegate_context* context,
+                                                              tidegate_text player_id,
+                                                              uint32_t type,
+                                                              tidegate_bytes payload);
 TIDEGATE_API tidegate_sent tidegate_context_send_to_nearby(tidegate_context* context, float radius,
                                                            uint32_t type, tidegate_bytes payload);
 TIDEGATE_API tidegate_sent tidegate_context_disconnect(tidegate_context* context, uint16_t code,

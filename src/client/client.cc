@@ -80,6 +80,7 @@ void Client::on_message(base::Instant now, base::MutableBytes message) {
       fail("the server sent something that is no tidegate message");
       return;
     }
+    events_.on_envelope(now, envelope);
     on_envelope(now, envelope);
   }
   if (config_.keeps_picture) picture_.end_message(message.size());

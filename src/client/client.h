@@ -54,6 +54,8 @@ class ClientEvents {
  public:
   virtual ~ClientEvents() = default;
   virtual void on_state(ClientState) {}
+  // Every message, before it is taken: for who keeps sequences and acknowledgements himself.
+  virtual void on_envelope(base::Instant, const wire::Envelope&) {}
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
   virtual void on_member_seen(base::Instant, const wire::CellImage::Member&, int16_t /*cell_x*/,

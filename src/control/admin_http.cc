@@ -139,7 +139,8 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/config",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
-                                  "/api/v1/presence"};
+                                  "/api/v1/presence",
+                                  "/api/v1/sessions"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
@@ -345,6 +346,19 @@ struct AdminHttp::State {
       query.user = in.get_param_value("user");
       query.player = in.get_param_value("player");
       out.set_content(source.connections_json(query) + '\n', kJson);
+    });
+    get("/api/v1/sessions", [this](const httplib::Request& in, httplib::Response& out) {
+      int64_t offset = 0;
+      int64_t limit = 100;
+      if (!number(in, out, "offset", 0, 10'000'000, &offset) ||
+          !number(in, out, "limit", 1, kConnectionsPageMax, &limit)) {
+        return;
+      }
+      out.set_content(
+          source.sessions_json({static_cast<uint32_t>(offset), static_cast<uint32_t>(limit),
+                                in.get_param_value("player")}) +
+              '\n',
+          kJson);
     });
     get("/api/v1/shards", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.shards_json() + '\n', kJson);

@@ -6,6 +6,7 @@
 //   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
 //   /api/v1/shards /api/v1/config
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
+//   /api/v1/sessions             ?offset&limit&player: with and without a connection
 //   /api/v1/snapshots            the files, and which one the world came back from
 //   POST /api/v1/drain           let players go as section drain says; force=true: now
 //   POST /api/v1/kick            user= or player= or session=, reason=
@@ -51,6 +52,12 @@ struct ConnectionsQuery {
   int32_t shard = -1;    // -1: all
 };
 
+struct SessionsQuery {
+  uint32_t offset = 0;
+  uint32_t limit = 100;  // 1..kConnectionsPageMax
+  std::string player;    // exact player id; empty: all
+};
+
 // Parameters of a command: of the query, or of a form in the body.
 struct AdminParameters {
   std::multimap<std::string, std::string> of;
@@ -81,6 +88,7 @@ class AdminSource {
   virtual std::string metrics_text() = 0;
   // Each a whole JSON document.
   virtual std::string connections_json(const ConnectionsQuery& query) = 0;
+  virtual std::string sessions_json(const SessionsQuery& query) = 0;
   virtual std::string shards_json() = 0;
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;

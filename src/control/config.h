@@ -191,6 +191,8 @@ struct Config {
     base::Duration resume_window = base::seconds(24 * 3600);
     base::Duration token_lifetime = base::seconds(7 * 24 * 3600);
     std::string second_login = "replace";
+    std::string store = "embedded";
+    std::string path;    // empty: sessions end with the process
     uint32_t limit = 0;  // 0: twice limits.connections
     uint32_t replay_messages = 1024;
     uint32_t replay_bytes = 256 * 1024;

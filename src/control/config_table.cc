@@ -300,6 +300,13 @@ const KeySpec kKeys[] = {
      "another login of a player that is connected: \"replace\" ends the first connection (4015), "
      "\"refuse\" answers the second with 409. A resume always replaces",
      FIELD(session.second_login)},
+    {"session.store", KeyType::kText, 0, 16, "",
+     "\"embedded\": sessions are kept in session.path and come back after a restart; \"memory\": "
+     "they end with the process",
+     FIELD(session.store)},
+    {"session.path", KeyType::kPath, 0, 0, "",
+     "file of the embedded store, with a write-ahead log beside it; \"\": as with \"memory\"",
+     FIELD(session.path)},
     {"session.limit", KeyType::kCount, 0, 4'000'000, "",
      "sessions kept, with and without a connection, before the one left longest ago is given up; "
      "0: twice limits.connections",

@@ -30,8 +30,14 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kAuthRequest:
             on_auth_request(from, bytes, unix_ms, Unknown::kMayWait);
             break;
+          case MessageType::kSessionRecord:
+            if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
+            break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
+            break;
+          case MessageType::kSessionRow:
+            on_session_row(from, bytes);
             break;
           case MessageType::kListEnd:
             on_list_end(bytes);
@@ -61,8 +67,21 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
             TG_ASSERT(!"not a message for control");
         }
       });
+  tell_stored();
   mailbox_.publish_all(wakes);
   return seen != 0 || !unsent_.empty();
+}
+
+// To each shard, up to where its changes of sessions are safe. A full ring: the next turn.
+void ControlAgent::tell_stored() {
+  if (session_keeper_ == nullptr) return;
+  AgentId to = 0;
+  mailbox::SessionsStored word{};
+  while (session_keeper_->next_word(&to, &word)) {
+    if (mailbox_.post(to, word)) continue;
+    session_keeper_->not_posted(to);
+    return;
+  }
 }
 
 void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
@@ -270,7 +289,7 @@ ConnectionPage ControlAgent::list_connections_blocking(uint32_t offset, uint32_t
   {
     const std::lock_guard lock(mutex_);
     number = next_listing_++;
-    listings_[number] = {{}, mailbox_.shards()};
+    listings_[number] = {{}, {}, mailbox_.shards()};
   }
   for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
     enqueue(
@@ -344,6 +363,44 @@ TopicPage ControlAgent::list_topics_blocking(const std::function<void()>& wake) 
   TopicPage page = std::move(listing.page);
   page.complete = answered && !listing.more;
   topic_listings_.erase(number);
+  return page;
+}
+
+void ControlAgent::on_session_row(AgentId from, base::Bytes bytes) {
+  base::Bytes tail;
+  SessionInfo info;
+  info.row = read_message<mailbox::SessionRow>(bytes, &tail);
+  info.shard = from;
+  info.player = base::as_text(tail);
+  const std::lock_guard lock(mutex_);
+  const auto it = listings_.find(info.row.request);
+  if (it != listings_.end()) it->second.sessions.push_back(std::move(info));
+}
+
+SessionPage ControlAgent::list_sessions_blocking(const std::string& player, uint32_t offset,
+                                                 uint32_t limit,
+                                                 const std::function<void()>& wake) {
+  uint32_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    number = next_listing_++;
+    listings_[number] = {{}, {}, mailbox_.shards()};
+  }
+  for (AgentId shard = 0; shard < mailbox_.shards(); ++shard) {
+    enqueue(
+        [this, shard, number, offset, limit, player] {
+          return mailbox_.post(shard, mailbox::ListSessions{number, offset, limit},
+                               base::as_bytes(player));
+        },
+        wake);
+  }
+  std::unique_lock lock(mutex_);
+  SessionPage page;
+  page.complete = changed_.wait_for(lock, std::chrono::seconds(2),
+                                    [&] { return listings_[number].shards_left == 0; });
+  page.rows = std::move(listings_[number].sessions);
+  page.total = listings_[number].page.total;
+  listings_.erase(number);
   return page;
 }
 

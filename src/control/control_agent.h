@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
+#include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
@@ -54,6 +55,19 @@ struct TopicPage {
   std::map<std::string, TopicInfo> topics;
   uint64_t total = 0;     // topics of all homes
   bool complete = false;  // false: a shard did not answer in time
+};
+
+// One session as the admin API shows it.
+struct SessionInfo {
+  uint32_t shard;  // its home
+  mailbox::SessionRow row;
+  std::string player;
+};
+
+struct SessionPage {
+  std::vector<SessionInfo> rows;
+  uint64_t total = 0;
+  bool complete = false;
 };
 
 // The past of one entity as the admin API shows it; `found` false: no shard has it.
@@ -105,6 +119,8 @@ class ControlAgent {
   void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
   void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
+  // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
+  void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -118,6 +134,9 @@ class ControlAgent {
                                            const std::function<void()>& wake);
   // The topics of every home and who subscribes to them; not complete beyond kTopicRowsMax rows.
   TopicPage list_topics_blocking(const std::function<void()>& wake);
+  // Sessions offset..offset+limit of every shard, or that of `player`.
+  SessionPage list_sessions_blocking(const std::string& player, uint32_t offset, uint32_t limit,
+                                     const std::function<void()>& wake);
   // By player id, or by entity when `player` is empty.
   EntityHistory entity_history_blocking(std::string player, base::EntityId entity,
                                         const std::function<void()>& wake);
@@ -155,6 +174,7 @@ class ControlAgent {
   };
   struct Listing {
     ConnectionPage page;
+    std::vector<SessionInfo> sessions;
     uint32_t shards_left;
   };
   struct TopicListing {
@@ -170,6 +190,8 @@ class ControlAgent {
                        Unknown unknown);
   std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
                           mailbox::AuthResult* result);
+  void tell_stored();
+  void on_session_row(mailbox::AgentId from, base::Bytes bytes);
   void on_row(mailbox::AgentId from, base::Bytes bytes);
   void on_list_end(base::Bytes bytes);
   void on_history(mailbox::AgentId from, base::Bytes bytes);
@@ -192,6 +214,7 @@ class ControlAgent {
   // Token checks that wait for keys.
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
   const SessionTokens* session_tokens_ = nullptr;
+  SessionKeeper* session_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

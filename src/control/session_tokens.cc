@@ -35,16 +35,18 @@ std::unique_ptr<SessionTokens> SessionTokens::make(const Config::Session& config
       return nullptr;
     }
   }
-  const bool lasting = !secret.empty();
-  if (!lasting) secret = crypto::random_text(kSecretBytesMin);
+  const bool given = !secret.empty();
+  if (!given) secret = random_secret();
   if (secret.size() < kSecretBytesMin) {
-    *error = lasting ? key + ": needs at least 32 bytes"
-                     : "the system gives no random bytes (getrandom)";
+    *error =
+        given ? key + ": needs at least 32 bytes" : "the system gives no random bytes (getrandom)";
     return nullptr;
   }
   return std::make_unique<SessionTokens>(std::move(secret),
-                                         config.token_lifetime.ns / 1'000'000'000, lasting);
+                                         config.token_lifetime.ns / 1'000'000'000);
 }
+
+std::string SessionTokens::random_secret() { return crypto::random_text(kSecretBytesMin); }
 
 bool SessionTokens::sign(base::Bytes claim, std::string_view user, std::string_view player,
                          uint8_t (&mac)[32]) const {

@@ -31,18 +31,18 @@ class SessionTokens {
   static constexpr size_t kSecretBytesMin = 32;
 
   // The key of session.secret or session.secret_file; neither: a random one, which ends with the
-  // process (`lasting()` is false). Null with text in `error`: unreadable or too short.
+  // process. Null with text in `error`: unreadable or too short.
   [[nodiscard]] static std::unique_ptr<SessionTokens> make(const Config::Session& config,
                                                            std::string* error);
-  SessionTokens(std::string secret, int64_t lifetime_s, bool lasting)
-      : secret_(std::move(secret)), lifetime_s_(lifetime_s), lasting_(lasting) {}
+  SessionTokens(std::string secret, int64_t lifetime_s)
+      : secret_(std::move(secret)), lifetime_s_(lifetime_s) {}
 
   // Empty when OpenSSL failed.
   std::string issue(uint64_t session, uint32_t nonce, std::string_view user,
                     std::string_view player, int64_t unix_now) const;
   ResumeClaim check(std::string_view token, std::string_view user, std::string_view player,
                     int64_t unix_now) const;
-  bool lasting() const { return lasting_; }
+  static std::string random_secret();
 
  private:
   bool sign(base::Bytes claim, std::string_view user, std::string_view player,
@@ -50,7 +50,6 @@ class SessionTokens {
 
   std::string secret_;
   int64_t lifetime_s_;
-  bool lasting_;
 };
 
 }  // namespace tidegate::control

@@ -173,6 +173,11 @@ tidegate_sent tidegate_context_send_to_player(tidegate_context* context, tidegat
                                               uint32_t type, tidegate_bytes payload) {
   return sent(context_of(context).send_to_player(view_of(player_id), type, view_of(payload)));
 }
+tidegate_sent tidegate_context_send_acknowledged(tidegate_context* context,
+                                                 tidegate_text player_id, uint32_t type,
+                                                 tidegate_bytes payload) {
+  return sent(context_of(context).send_acknowledged(view_of(player_id), type, view_of(payload)));
+}
 tidegate_sent tidegate_context_send_to_nearby(tidegate_context* context, float radius,
                                               uint32_t type, tidegate_bytes payload) {
   return sent(context_of(context).send_to_nearby(radius, type, view_of(payload)));

@@ -77,12 +77,6 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
-    case MessageType::kKick:
-      return "kick";
-    case MessageType::kKicked:
-      return "kicked";
-    case MessageType::kSettings:
-      return "settings";
     case MessageType::kTopicJoin:
       return "topic_join";
     case MessageType::kTopicJoined:
@@ -141,6 +135,22 @@ const char* name_of(MessageType type) {
       return "session_send";
     case MessageType::kSessionDeliver:
       return "session_deliver";
+    case MessageType::kSessionSaved:
+      return "session_saved";
+    case MessageType::kSessionRecord:
+      return "session_record";
+    case MessageType::kSessionsStored:
+      return "sessions_stored";
+    case MessageType::kListSessions:
+      return "list_sessions";
+    case MessageType::kSessionRow:
+      return "session_row";
+    case MessageType::kKick:
+      return "kick";
+    case MessageType::kKicked:
+      return "kicked";
+    case MessageType::kSettings:
+      return "settings";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

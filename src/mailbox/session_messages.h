@@ -31,6 +31,7 @@ struct SessionOpened {
   ConnectionRef connection;
   uint64_t session;    // 0: refused
   uint64_t received;   // highest sequence from the client
+  uint64_t safe;       // of them, up to here it may be acknowledged
   uint64_t last_sent;  // highest sequence that the client may have from us
   uint32_t replayed;   // messages that follow before anything else
   uint8_t resume;      // session::Resume
@@ -85,6 +86,7 @@ struct SessionProgress {
 struct SessionSend {
   static constexpr MessageType kType = MessageType::kSessionSend;
   uint64_t session;  // 0: whatever session the player has
+  uint64_t origin;   // names the client's message that caused it and which of its effects; 0: none
   uint32_t message_type;
   uint32_t player_bytes;
 };
@@ -98,6 +100,78 @@ struct SessionDeliver {
   uint64_t sequence;
   uint32_t message_type;
   uint32_t unused = 0;
+};
+
+// What the client sent up to `received` is in the store, so it may be acknowledged. Home shard to
+// the connection's shard. Keep.
+struct SessionSaved {
+  static constexpr MessageType kType = MessageType::kSessionSaved;
+  ConnectionRef connection;
+  uint64_t session;
+  uint64_t received;
+};
+
+enum class SessionChangeOp : uint32_t {
+  kPut,       // the whole row, without its messages; those it had are gone. Tail: player id
+  kUpdate,    // the row's numbers again
+  kAppend,    // a message behind the others. Tail: payload
+  kProgress,  // `acked` and `received`; messages up to `acked` are gone
+  kEnd,       // row and messages are gone
+  kClear,     // all rows of this shard are gone
+};
+
+// A change for the store: home shard to control, which writes it behind. Keep, up to a point: while
+// too much waits for control the shard stops, and says everything again later (kClear, then kPut).
+struct SessionRecord {
+  static constexpr MessageType kType = MessageType::kSessionRecord;
+  uint64_t number;  // of this shard's changes, rising by one
+  uint64_t session;
+  uint64_t received;
+  uint64_t acked;
+  uint64_t sequence;  // of kAppend
+  uint64_t origin;    // of kAppend
+  uint32_t nonce;
+  uint32_t nonce_before;
+  uint32_t created_s;
+  uint32_t seen_s;
+  uint32_t resumed;
+  uint32_t message_type;  // of kAppend
+  uint32_t attached;
+  SessionChangeOp op;
+};
+
+// The store has all changes up to `number`. Control to the shard. Keep.
+struct SessionsStored {
+  static constexpr MessageType kType = MessageType::kSessionsStored;
+  uint64_t number;
+  uint32_t failed;  // 1: it cannot be written; nobody is to wait for it
+  uint32_t again;   // 1: it can be written again, but has missed changes: say everything once more
+};
+
+// Admin: sessions of this home shard from `offset`, or that of one player. Control to shard; rows
+// and a ListEnd come back. Tail: player id, or nothing for all. Keep.
+struct ListSessions {
+  static constexpr MessageType kType = MessageType::kListSessions;
+  uint32_t request;
+  uint32_t offset;
+  uint32_t limit;
+};
+
+// Tail: player id. Shard to control. Keep.
+struct SessionRow {
+  static constexpr MessageType kType = MessageType::kSessionRow;
+  uint64_t session;
+  uint64_t received;
+  uint64_t sent;  // highest sequence given out
+  uint64_t acked;
+  uint32_t request;
+  uint32_t replay_bytes;
+  uint32_t created_s;
+  uint32_t seen_s;
+  uint32_t resumed;
+  uint16_t connection_shard;
+  uint8_t attached;
+  uint8_t from_store;
 };
 
 }  // namespace tidegate::mailbox

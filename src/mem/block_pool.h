@@ -29,6 +29,10 @@ class BlockPool {
     TG_ASSERT(block < count_);
     return data_.data() + size_t{block} * block_bytes_;
   }
+  const uint8_t* data(uint32_t block) const {
+    TG_ASSERT(block < count_);
+    return data_.data() + size_t{block} * block_bytes_;
+  }
   uint32_t block_bytes() const { return block_bytes_; }
   uint32_t in_use() const { return in_use_; }
   uint32_t count() const { return count_; }

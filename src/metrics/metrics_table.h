@@ -148,7 +148,19 @@
   X(kAcknowledgedSent, "tidegate_acknowledged_messages_total",                                     \
     "Messages to clients taken in charge until they are acknowledged")                             \
   X(kAcknowledgedNoSession, "tidegate_acknowledged_no_session_total",                              \
-    "Messages to be acknowledged by players who have no session")
+    "Messages to be acknowledged by players who have no session")                                  \
+  X(kEffectsKnown, "tidegate_effects_known_total",                                                 \
+    "Acknowledged messages not taken again because the server before this one had them")           \
+  X(kSessionJournalOverruns, "tidegate_session_journal_overruns_total",                            \
+    "Times that a shard stopped to record sessions because control was behind")                    \
+  X(kSessionStoreLate, "tidegate_session_store_late_total",                                        \
+    "Messages and acknowledgements that went out before the store had them")                       \
+  X(kSessionChangesStored, "tidegate_session_changes_stored_total",                                \
+    "Changes written to the store")                                                                \
+  X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
+  X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
+    "Changes of sessions could not be written")                                                    \
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \

@@ -164,8 +164,6 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
-  session_tokens_ = control::SessionTokens::make(config_.session, error);
-  if (!session_tokens_) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);
@@ -199,7 +197,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  control_->set_session_tokens(session_tokens_.get());
+  if (!open_sessions(shards, error)) return false;
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -273,6 +271,7 @@ bool Server::set_up(std::string* error) {
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
   shard.session = session_config(config_, shards);
+  shard.session.stored = keeper_ != nullptr;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
@@ -291,7 +290,7 @@ bool Server::set_up(std::string* error) {
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return true;
+  return restore_sessions(error);
 }
 
 bool Server::start(std::string* error) {
@@ -316,6 +315,7 @@ bool Server::start(std::string* error) {
   });
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
+  if (keeper_) keeper_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });
@@ -387,6 +387,7 @@ void Server::stop(base::Duration grace) {
   if (snapshots_ && !snapshots_->take_blocking(base::seconds(5))) {
     base::log(base::LogLevel::kWarn, "snapshots: none could be written at the stop");
   }
+  settle_sessions();
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
@@ -394,6 +395,7 @@ void Server::stop(base::Duration grace) {
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   control_thread_.join();
+  keep_last_sessions();
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();
 }

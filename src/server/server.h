@@ -27,6 +27,7 @@
 #include "control/config.h"
 #include "control/control_agent.h"
 #include "control/jwks_service.h"
+#include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "io/uring_io.h"
@@ -114,6 +115,10 @@ class Server final : control::AdminSource {
   Server(const control::Config& config, Extensions extensions);
 
   bool set_up(std::string* error);
+  bool open_sessions(uint32_t shards, std::string* error);
+  bool restore_sessions(std::string* error);
+  void settle_sessions();
+  void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
@@ -126,6 +131,7 @@ class Server final : control::AdminSource {
   control::Health readyz() override;
   std::string metrics_text() override;
   std::string connections_json(const control::ConnectionsQuery& query) override;
+  std::string sessions_json(const control::SessionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
   std::string snapshots_json() override;
@@ -151,6 +157,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
+  std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;

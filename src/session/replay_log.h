@@ -26,6 +26,7 @@ struct ReplayLimits {
 
 struct LoggedMessage {
   uint64_t sequence;
+
   uint32_t type;
   base::Bytes payload;
 };

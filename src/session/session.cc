@@ -47,13 +47,23 @@ bool may_change(State from, State to) {
 
 InboundSequence::Verdict InboundSequence::accept(uint64_t sequence, base::Instant now) {
   if (sequence > received_ + 1 || sequence == 0) return Verdict::kGap;
-  if (!owed_) {
+  const bool known = sequence <= received_;
+  if (hold_ && !known && asked_ == received_) save_at_ = now + kSaveDelay;
+  if (!known) received_ = sequence;
+  if (!hold_) safe_ = asked_ = received_;
+  // What is not stored yet is acknowledged by confirm().
+  if (!owed_ && sequence <= safe_) {
     owed_ = true;
     due_ = now + kAckDelay;
   }
-  if (sequence <= received_) return Verdict::kDuplicate;
-  received_ = sequence;
-  return Verdict::kDeliver;
+  return known ? Verdict::kDuplicate : Verdict::kDeliver;
+}
+
+void InboundSequence::confirm(uint64_t sequence) {
+  if (sequence <= safe_ || sequence > received_) return;
+  safe_ = sequence;
+  owed_ = true;
+  due_ = {};  // it has waited long enough
 }
 
 bool RateLimit::take(uint32_t now_ms, uint32_t per_second, uint32_t burst) {

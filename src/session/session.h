@@ -36,13 +36,26 @@ class InboundSequence {
   };
 
   Verdict accept(uint64_t sequence, base::Instant now);
+  // From now on what was received is acknowledged only after confirm(), because it has to be
+  // stored first.
+  void hold() { hold_ = true; }
+  // It is time to have it stored; asked() notes that this was asked for up to received().
+  bool save_due(base::Instant now) const { return asked_ < received_ && now >= save_at_; }
+  bool save_owed() const { return asked_ < received_; }
+  void asked() { asked_ = received_; }
+  void confirm(uint64_t sequence);
   uint64_t received() const { return received_; }
   // A resumed session goes on behind what it has received.
-  void begin_after(uint64_t received) { received_ = received; }
+  void begin_after(uint64_t received, uint64_t safe) {
+    received_ = asked_ = received;
+    safe_ = safe;
+  }
+  // What may be acknowledged.
+  uint64_t safe() const { return safe_; }
   // True when an acknowledgement is owed and no later than `now`.
   bool ack_due(base::Instant now) const { return owed_ && now >= due_; }
   bool ack_owed() const { return owed_; }
-  // Call when `received()` was sent in any message.
+  // Call when `safe()` was sent in any message.
   void acknowledged() { owed_ = false; }
 
   // The peer may wait this long for an acknowledgement (protocol.md says 100 ms; half leaves time
@@ -50,9 +63,15 @@ class InboundSequence {
   static constexpr base::Duration kAckDelay = base::milliseconds(50);
 
  private:
+  static constexpr base::Duration kSaveDelay = base::milliseconds(25);
+
   uint64_t received_ = 0;
+  uint64_t safe_ = 0;   // of them, up to here acknowledged or about to be
+  uint64_t asked_ = 0;  // of them, up to here on their way to the store; with hold_
   base::Instant due_{};
+  base::Instant save_at_{};
   bool owed_ = false;
+  bool hold_ = false;
 };
 
 // Token bucket in 1/1000 of a message. 8 bytes, one for each connection.

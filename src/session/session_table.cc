@@ -15,10 +15,13 @@ SessionTable::SessionTable(uint32_t limit)
       buckets_(size_t{mask_} + 1),
       rows_(limit),
       links_(limit),
-      names_(size_t{limit} * kPlayerBytesMax) {}
+      short_names_(limit, kShortBytes),
+      long_names_(limit, kPlayerBytesMax) {}
 
 std::string_view SessionTable::player(uint32_t row) const {
-  return {names_.data() + size_t{row} * kPlayerBytesMax, links_[row].name_bytes};
+  const Link& link = links_[row];
+  const mem::BlockPool& names = is_short(link.name_bytes) ? short_names_ : long_names_;
+  return base::as_text({names.data(link.name), link.name_bytes});
 }
 
 uint32_t SessionTable::find(std::string_view name, uint64_t hash) const {
@@ -39,8 +42,10 @@ uint32_t SessionTable::insert(std::string_view name, uint64_t hash) {
     row = used_++;
   }
   rows_[row] = Session{};
-  links_[row] = {static_cast<uint32_t>(hash), kNone, kNone, 0, static_cast<uint8_t>(name.size())};
-  std::memcpy(names_.data() + size_t{row} * kPlayerBytesMax, name.data(), name.size());
+  mem::BlockPool& names = is_short(name.size()) ? short_names_ : long_names_;
+  links_[row] = {static_cast<uint32_t>(hash),      kNone, kNone, names.allocate(), 0,
+                 static_cast<uint8_t>(name.size())};
+  std::memcpy(names.data(links_[row].name), name.data(), name.size());
   uint32_t b = static_cast<uint32_t>(hash) & mask_;
   while (buckets_[b] != 0) b = (b + 1) & mask_;
   buckets_[b] = row + 1;
@@ -62,6 +67,7 @@ void SessionTable::erase(uint32_t row) {
     }
   }
   buckets_[b] = 0;
+  (is_short(links_[row].name_bytes) ? short_names_ : long_names_).free(links_[row].name);
   rows_[row] = Session{};
   links_[row].older = free_;
   free_ = row;
@@ -91,7 +97,8 @@ void SessionTable::unlist(uint32_t row) {
 }
 
 uint64_t SessionTable::memory_bytes() const {
-  return buckets_.bytes() + rows_.bytes() + links_.bytes() + names_.bytes();
+  return buckets_.bytes() + rows_.bytes() + links_.bytes() + short_names_.memory_bytes() +
+         long_names_.memory_bytes();
 }
 
 }  // namespace tidegate::session

@@ -25,6 +25,7 @@ struct Session {
   base::ConnectionRef connection;  // invalid: parked
   base::ShardId connection_shard;  // valid while attached
   uint8_t restored = 0;            // 1: came from the store and nobody has resumed it since
+  uint8_t from_store = 0;          // 1: came from the store at this server's start
   uint8_t stalled = 0;             // 1: in the list of those that wait for room on the way out
   uint32_t nonce = 0;              // of the resume token given last
   uint32_t nonce_before = 0;       // of the one before, good until the new one has surely arrived
@@ -32,11 +33,13 @@ struct Session {
   uint32_t seen_s = 0;             // Unix seconds of the last attach or leave
   uint32_t resumed = 0;            // how often
   uint64_t received = 0;           // highest sequence from the client, as last heard
+  uint64_t received_safe = 0;      // of them, up to here the store has it
+  uint64_t safe = 0;               // messages up to here may go out
   ReplayLog log;
 
   bool attached() const { return connection.valid(); }
 };
-static_assert(sizeof(Session) <= 112, "idle memory is measured against 1 KiB a connection");
+static_assert(sizeof(Session) <= 120, "idle memory is measured against 1 KiB a connection");
 
 class SessionTable {
  public:
@@ -55,6 +58,7 @@ class SessionTable {
 
   Session& at(uint32_t row) { return rows_[row]; }
   const Session& at(uint32_t row) const { return rows_[row]; }
+  // Valid while the session is there.
   std::string_view player(uint32_t row) const;
 
   // To be called when a session becomes parked (now the youngest of them) or attached.
@@ -73,10 +77,14 @@ class SessionTable {
   struct Link {
     uint32_t hash;
     uint32_t older, newer;  // of parked sessions; `older` is the next free row in a free one
+    uint32_t name;          // block
     uint8_t listed;
     uint8_t name_bytes;
   };
   void unlist(uint32_t row);
+  static bool is_short(size_t name_bytes) { return name_bytes <= kShortBytes; }
+
+  static constexpr uint32_t kShortBytes = 24;
 
   uint32_t limit_;
   uint32_t mask_;
@@ -88,7 +96,9 @@ class SessionTable {
   mem::MappedArray<uint32_t> buckets_;  // row + 1; 0: empty
   mem::MappedArray<Session> rows_;
   mem::MappedArray<Link> links_;
-  mem::MappedArray<char> names_;  // kPlayerBytesMax for each row
+  // Names in blocks of 24 bytes or, for the long ones, kPlayerBytesMax.
+  mem::BlockPool short_names_;
+  mem::BlockPool long_names_;
 };
 
 }  // namespace tidegate::session

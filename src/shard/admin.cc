@@ -49,6 +49,10 @@ void Shard::on_close_request(base::Bytes bytes) {
   const auto request = read_message<mailbox::CloseConnection>(bytes);
   const uint32_t slot = endpoint_.find(request.connection);
   if (slot == net::kNone || !endpoint_.is_open(slot)) return;
+  if (request.error == 0) {
+    players_[slot].flags |= kSessionEnds;
+    players_[slot].end = static_cast<uint8_t>(session::End::kClosed);
+  }
   if (request.error != 0) send_error(slot, request.error, {}, true);
   endpoint_.close(slot, request.code,
                   request.error != 0 ? "too many refused moves" : "closed by an administrator",

@@ -66,7 +66,8 @@ void Shard::on_session_opened(base::Bytes bytes) {
   }
   Player& player = players_[slot];
   player.session = opened.session;
-  player.inbound.begin_after(opened.received);
+  player.inbound.begin_after(opened.received, opened.safe);
+  if (config_.session.stored) player.inbound.hold();
   player.sent = opened.last_sent;
   player.acked = opened.last_sent - opened.replayed;
   player.replay_left = opened.replayed;
@@ -176,6 +177,23 @@ void Shard::count_replayed(uint32_t slot) {
   begin_login(slot);
 }
 
+// What the client sent is stored: it may be acknowledged, at once.
+void Shard::on_session_saved(base::Bytes bytes) {
+  const auto saved = read_message<mailbox::SessionSaved>(bytes);
+  const uint32_t slot = endpoint_.find(saved.connection);
+  if (slot == net::kNone || players_[slot].session != saved.session) return;
+  players_[slot].inbound.confirm(saved.received);
+  if (players_[slot].inbound.ack_owed()) send_ack(slot);
+}
+
+// The same for the same effect of the same message of a client, should it come again; 0 outside.
+uint64_t Shard::next_origin() {
+  if (cause_ == nullptr) return 0;
+  const uint64_t words[3] = {cause_session_, cause_->sequence, ++effects_};
+  const uint64_t hash = world::hash_player_id({reinterpret_cast<const char*>(words), sizeof words});
+  return hash == 0 ? 1 : hash;
+}
+
 SendResult Shard::send_acknowledged(uint32_t slot, uint32_t type, base::Bytes payload) {
   if (players_[slot].session == 0) return SendResult::kClosed;
   return post_acknowledged(player_id(slot), players_[slot].session, type, payload);
@@ -189,7 +207,8 @@ SendResult Shard::post_acknowledged(std::string_view player, uint64_t session, u
     counters_.add(metrics::Counter::kHandlerSendsDropped, 1);
     return SendResult::kBusy;
   }
-  const mailbox::SessionSend send{session, type, static_cast<uint32_t>(player.size())};
+  const mailbox::SessionSend send{session, next_origin(), type,
+                                  static_cast<uint32_t>(player.size())};
   uint8_t tail[session::kPlayerBytesMax + session::ReplayLogs::kPayloadBytesMax];
   std::memcpy(tail, player.data(), player.size());
   if (!payload.empty()) std::memcpy(tail + player.size(), payload.data(), payload.size());

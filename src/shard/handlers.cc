@@ -243,7 +243,7 @@ SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload
   head.requires_ack = sequence != 0;
   Player& player = players_[slot];
   if (player.inbound.ack_owed()) {
-    head.ack = player.inbound.received();
+    head.ack = player.inbound.safe();
     player.inbound.acknowledged();
   }
   wire::MessageWriter writer({out, room}, head);

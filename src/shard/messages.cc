@@ -200,6 +200,11 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
         note_ack(slot);
         return;
       case session::InboundSequence::Verdict::kGap:
+        if (player.flags & kRestored) {
+          // The store was behind when the server before this one ended.
+          end_session(slot, session::End::kDiverged, "the server has lost messages of the client");
+          return;
+        }
         violation(slot, wire::kErrorMalformedMessage,
                   "sequence of an acknowledged message is not the next one");
         return;
@@ -214,7 +219,12 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     violation(slot, wire::kErrorUnknownType, "no message type of this number from a client");
     return;
   }
-  switch (handler(*this, slot, message)) {
+  cause_ = message.requires_ack ? &message : nullptr;
+  cause_session_ = player.session;
+  effects_ = 0;
+  const Handled handled = handler(*this, slot, message);
+  cause_ = nullptr;
+  switch (handled) {
     case Handled::kOk:
     case Handled::kAnswered:
       break;
@@ -261,12 +271,17 @@ void Shard::send_due_acks() {
     const uint32_t slot = endpoint_.find(ack_queue_[i]);
     if (slot == net::kNone) continue;
     Player& player = players_[slot];
-    if (player.inbound.ack_owed() && !player.inbound.ack_due(now_)) {
+    if (player.inbound.save_due(now_)) {
+      // Stored 25 ms after it was handled, when what it caused is stored already.
+      player.inbound.asked();
+      post_progress(slot);
+    }
+    if (player.inbound.ack_due(now_)) send_ack(slot);
+    if (player.inbound.ack_owed() || player.inbound.save_owed()) {
       ack_queue_[kept++] = ack_queue_[i];
       continue;
     }
     player.flags &= static_cast<uint16_t>(~kAckQueued);
-    if (player.inbound.ack_owed()) send_ack(slot);
   }
   ack_count_ = kept;
 }

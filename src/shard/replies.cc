@@ -32,7 +32,7 @@ void Shard::send_reply(uint32_t slot, wire::MessageType type, const Payload& pay
   Player& player = players_[slot];
   wire::EnvelopeHead head{type, io_.unix_ms()};
   if (player.inbound.ack_owed()) {
-    head.ack = player.inbound.received();
+    head.ack = player.inbound.safe();
     player.inbound.acknowledged();
   }
   wire::MessageWriter writer({out, kReplyRoom}, head);
@@ -75,7 +75,7 @@ void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
     resume.resumed = verdict == session::Resume::kResumed;
     resume.reason = session::reason_of(verdict);
     resume.replayed = opened.replayed;
-    resume.last_client_sequence = opened.received;
+    resume.last_client_sequence = opened.safe;
     send_reply(slot, wire::MessageType::kResumeResult, resume);
     const uint16_t error = session::error_of(verdict);
     if (error != 0) send_error(slot, error, resume.reason, false);
@@ -125,7 +125,7 @@ void Shard::send_ack(uint32_t slot) {
 
 uint32_t Shard::write_ack(base::MutableBytes out, Player& player, base::UnixMs unix_ms) {
   wire::EnvelopeHead head{wire::MessageType::kAck, unix_ms};
-  head.ack = player.inbound.received();
+  head.ack = player.inbound.safe();
   player.inbound.acknowledged();
   wire::MessageWriter writer(out, head);
   return writer.finish();

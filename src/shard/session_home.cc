@@ -17,6 +17,7 @@ using session::SessionTable;
 
 namespace {
 constexpr uint32_t kExpiriesPerTurn = 64;
+constexpr uint32_t kReleasesPerTurn = 2048;
 // Parked sessions that are given up for one message when the memory of all logs is used up.
 constexpr uint32_t kGivenUpMax = 8;
 }  // namespace
@@ -30,6 +31,7 @@ SessionHome::SessionHome(const SessionConfig& config, uint32_t shard, mailbox::M
       counters_(counters),
       table_(config.limit),
       logs_(config.replay),
+      journal_(config.stored, mailbox.control(), outbox, counters),
       stalled_(config.limit) {}
 
 uint32_t SessionHome::find(std::string_view player) const {
@@ -117,6 +119,7 @@ void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view playe
   s.nonce = open.nonce;
   s.created_s = s.seen_s = now_s;
   table_.attached(row);
+  journal_.put(row, s, player);
   counters_.add(Counter::kSessionsCreated, 1);
   mailbox::SessionOpened answer{};
   answer.connection = open.connection;
@@ -137,11 +140,13 @@ void SessionHome::resume(uint32_t row, const mailbox::SessionOpen& open, base::B
   s.seen_s = now_s;
   ++s.resumed;
   table_.attached(row);
+  journal_.update(row, s);
   counters_.add(Counter::kSessionsResumed, 1);
   mailbox::SessionOpened answer{};
   answer.connection = open.connection;
   answer.session = s.id;
   answer.received = s.received;
+  answer.safe = s.received_safe;
   answer.last_sent = s.log.last();  // any of them may have gone out before
   answer.replayed = s.log.count;
   answer.resume = static_cast<uint8_t>(Resume::kResumed);
@@ -152,7 +157,7 @@ void SessionHome::resume(uint32_t row, const mailbox::SessionOpen& open, base::B
   pump(row);
 }
 
-void SessionHome::on_left(base::Bytes bytes, uint32_t now_s) {
+void SessionHome::on_left(base::Bytes bytes, base::Instant now, uint32_t now_s) {
   base::Bytes tail;
   const auto left = read_message<mailbox::SessionLeft>(bytes, &tail);
   const uint32_t row = find(base::as_text(tail));
@@ -170,24 +175,44 @@ void SessionHome::on_left(base::Bytes bytes, uint32_t now_s) {
     return;
   }
   table_.parked(row);
+  journal_.update(row, s);
+  store_received(row, now);
 }
 
-void SessionHome::on_progress(base::Bytes bytes) {
+// Nothing from the client is acknowledged before the store knows that it came.
+void SessionHome::store_received(uint32_t row, base::Instant now) {
+  Session& s = table_.at(row);
+  if (s.received == s.received_safe) return;
+  if (!journal_.progress(row, s, true, now)) release({row, s.id, s.received, true});
+}
+
+void SessionHome::on_progress(base::Bytes bytes, base::Instant now) {
   base::Bytes tail;
   const auto progress = read_message<mailbox::SessionProgress>(bytes, &tail);
   const uint32_t row = find(base::as_text(tail));
   if (row == SessionTable::kNone || table_.at(row).id != progress.session) return;
   Session& s = table_.at(row);
+  const uint64_t received_before = s.received;
+  const uint64_t acked_before = s.log.acked;
   s.received = std::max(s.received, progress.received);
-  if (progress.confirmed != 0) s.nonce_before = 0;
+  if (progress.confirmed != 0 && s.nonce_before != 0) {
+    s.nonce_before = 0;
+    s.restored = 0;
+    journal_.update(row, s);
+  }
   // Of an older connection it may name what this one has not sent yet: it has arrived all the same.
   uint64_t ack = std::min(progress.acked, s.log.last());
   while (s.log.last_sent() < ack) logs_.advance(s.log);
   replay_messages_ -= logs_.acknowledge(s.log, ack);
+  if (s.received != received_before) {
+    store_received(row, now);
+  } else if (s.log.acked != acked_before) {
+    (void)journal_.progress(row, s, false, now);
+  }
   pump(row);
 }
 
-void SessionHome::on_send(base::Bytes bytes) {
+void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
   base::Bytes tail;
   const auto send = read_message<mailbox::SessionSend>(bytes, &tail);
   const uint32_t row = find(base::as_text(tail.first(send.player_bytes)));
@@ -196,6 +221,12 @@ void SessionHome::on_send(base::Bytes bytes) {
     return;
   }
   const base::Bytes payload = tail.subspan(send.player_bytes);
+  if (send.origin != 0 && std::binary_search(effects_.begin(), effects_.end(), send.origin)) {
+    // The server before this one ended between this effect of a client's message and the
+    // acknowledgement of that message, which has come again.
+    counters_.add(Counter::kEffectsKnown, 1);
+    return;
+  }
   using Append = session::ReplayLogs::Append;
   Append done = logs_.append(table_.at(row).log, send.message_type, payload);
   for (uint32_t i = 0; done == Append::kPool && i < kGivenUpMax; ++i) {
@@ -211,6 +242,10 @@ void SessionHome::on_send(base::Bytes bytes) {
   }
   ++replay_messages_;
   counters_.add(Counter::kAcknowledgedSent, 1);
+  Session& s = table_.at(row);
+  if (!journal_.append(row, s, send.message_type, send.origin, payload, now)) {
+    s.safe = s.log.last();
+  }
   pump(row);
 }
 
@@ -218,7 +253,8 @@ void SessionHome::pump(uint32_t row) {
   Session& s = table_.at(row);
   if (!s.attached()) return;
   session::LoggedMessage message{};
-  while ((s.log.sent == 0 || s.log.sent_bytes < config_.window_bytes) &&
+  while (s.log.last_sent() < s.safe &&
+         (s.log.sent == 0 || s.log.sent_bytes < config_.window_bytes) &&
          logs_.next_unsent(s.log, &message)) {
     const mailbox::SessionDeliver deliver{s.connection, s.id, message.sequence, message.type};
     if (!mailbox_.post(s.connection_shard.value, deliver, message.payload)) {
@@ -244,12 +280,93 @@ void SessionHome::end(uint32_t row, session::End why) {
     *std::find(stalled_.data(), last, row) = *(last - 1);
     --stalled_count_;
   }
+  journal_.end(row, s);
   replay_messages_ -= s.log.count;
   logs_.clear(s.log);
   table_.erase(row);
 }
 
-void SessionHome::turn(uint32_t now_s) {
+void SessionHome::release(const SessionJournal::Release& what) {
+  Session& s = table_.at(what.row);
+  if (s.id != what.session) return;  // it has ended
+  if (!what.inbound) {
+    s.safe = std::max(s.safe, what.sequence);
+    pump(what.row);
+    return;
+  }
+  s.received_safe = std::max(s.received_safe, what.sequence);
+  if (journal_.on() && s.attached()) {
+    outbox_.post(s.connection_shard.value,
+                 mailbox::SessionSaved{s.connection, s.id, what.sequence});
+  }
+}
+
+void SessionHome::on_list(base::Bytes bytes) {
+  base::Bytes player;
+  const auto list = read_message<mailbox::ListSessions>(bytes, &player);
+  const auto post = [&](uint32_t row) {
+    const Session& s = table_.at(row);
+    mailbox::SessionRow out{};
+    out.session = s.id;
+    out.received = s.received;
+    out.sent = s.log.last();
+    out.acked = s.log.acked;
+    out.request = list.request;
+    out.replay_bytes = s.log.bytes;
+    out.created_s = s.created_s;
+    out.seen_s = s.seen_s;
+    out.resumed = s.resumed;
+    out.connection_shard = s.connection_shard.value;
+    out.attached = s.attached() ? 1 : 0;
+    out.from_store = s.from_store;
+    outbox_.post(mailbox_.control(), out, base::as_bytes(table_.player(row)));
+  };
+  uint32_t total = 0;
+  if (player.empty()) {
+    total = table_.count();
+    uint32_t seen = 0;
+    for (uint32_t row = 0; row < table_.high_water() && seen < list.offset + list.limit; ++row) {
+      if (table_.at(row).id != 0 && seen++ >= list.offset) post(row);
+    }
+  } else if (const uint32_t row = find(base::as_text(player)); row != SessionTable::kNone) {
+    total = 1;
+    post(row);
+  }
+  outbox_.post(mailbox_.control(), mailbox::ListEnd{list.request, total});
+}
+
+bool SessionHome::restore(const Session& stored, std::string_view player, uint64_t acked,
+                          uint32_t now_s) {
+  if (int64_t{now_s} - stored.seen_s >= config_.resume_window.ns / 1'000'000'000) return false;
+  const uint32_t row = table_.insert(player, world::hash_player_id(player));
+  if (row == SessionTable::kNone) return false;
+  Session& s = table_.at(row);
+  s = stored;
+  s.restored = s.from_store = 1;
+  s.safe = acked;
+  s.received_safe = s.received;
+  session::ReplayLogs::begin_after(s.log, acked);
+  return true;
+}
+
+bool SessionHome::restore_message(std::string_view player, uint32_t type, base::Bytes payload) {
+  const uint32_t row = find(player);
+  TG_ASSERT(row != SessionTable::kNone);
+  Session& s = table_.at(row);
+  if (payload.size() > session::ReplayLogs::kPayloadBytesMax ||
+      logs_.append(s.log, type, payload) != session::ReplayLogs::Append::kOk) {
+    end(row, session::End::kReplay);  // the bounds are narrower than they were
+    return false;
+  }
+  s.safe = s.log.last();
+  ++replay_messages_;
+  return true;
+}
+
+void SessionHome::turn(base::Instant now, uint32_t now_s) {
+  SessionJournal::Release what{};
+  for (uint32_t n = 0; n < kReleasesPerTurn && journal_.release(now, &what); ++n) release(what);
+  journal_.resync(table_, logs_);
   for (uint32_t n = stalled_count_; n != 0; --n) {
     const uint32_t row = stalled_[0];
     stalled_[0] = stalled_[--stalled_count_];

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "base/time.h"
 #include "mailbox/mailboxes.h"
@@ -25,6 +26,7 @@
 #include "session/resume.h"
 #include "session/session_table.h"
 #include "shard/outbox.h"
+#include "shard/session_journal.h"
 
 namespace tidegate::shard {
 
@@ -40,6 +42,7 @@ struct SessionConfig {
   uint32_t window_bytes = 32 * 1024;
   base::Duration resume_window = base::seconds(24 * 3600);
   SecondLogin second_login = SecondLogin::kReplace;
+  bool stored = false;  // changes go to a store (session_journal.h)
 };
 
 class SessionHome {
@@ -49,20 +52,36 @@ class SessionHome {
 
   // Messages of mailbox/session_messages.h; `now_s` is Unix time.
   void on_open(base::Bytes bytes, uint32_t now_s);
-  void on_left(base::Bytes bytes, uint32_t now_s);
-  void on_progress(base::Bytes bytes);
-  void on_send(base::Bytes bytes);
+  void on_left(base::Bytes bytes, base::Instant now, uint32_t now_s);
+  void on_progress(base::Bytes bytes, base::Instant now);
+  void on_send(base::Bytes bytes, base::Instant now);
+  void on_stored(base::Bytes bytes) {
+    journal_.on_stored(mailbox::read_message<mailbox::SessionsStored>(bytes));
+  }
 
-  // Once a turn: transmits what found a ring full, ends what has expired. Bounded.
-  void turn(uint32_t now_s);
+  void on_list(base::Bytes bytes);
+
+  // Before the first turn: a session of the store, its messages one after the other behind it.
+  // False: no room, or it has expired.
+  bool restore(const session::Session& s, std::string_view player, uint64_t acked, uint32_t now_s);
+  bool restore_message(std::string_view player, uint32_t type, base::Bytes payload);
+  // What messages of clients had caused before the server before this one ended, in ascending
+  // order: it is not done again when they come again.
+  void restore_effects(const std::vector<uint64_t>& origins) { effects_ = origins; }
+
+  // Once a turn: transmits what found a ring full or waited for the store, ends what has expired.
+  void turn(base::Instant now, uint32_t now_s);
   // Something waits for room in a ring; nothing wakes us for it.
   bool stalled() const { return stalled_count_ != 0; }
+  // Something waits for the store, but not for ever.
+  bool waiting() const { return journal_.waiting(); }
 
   const session::SessionTable& table() const { return table_; }
   session::ReplayLogs& logs() { return logs_; }
   uint64_t replay_messages() const { return replay_messages_; }
   uint64_t memory_bytes() const {
-    return table_.memory_bytes() + logs_.memory_bytes() + stalled_.bytes();
+    return table_.memory_bytes() + logs_.memory_bytes() + stalled_.bytes() +
+           journal_.memory_bytes();
   }
 
  private:
@@ -74,6 +93,8 @@ class SessionHome {
   void begin(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token,
              session::Resume verdict, uint32_t now_s);
   void pump(uint32_t row);
+  void release(const SessionJournal::Release& what);
+  void store_received(uint32_t row, base::Instant now);
   void end(uint32_t row, session::End why);
 
   SessionConfig config_;
@@ -83,9 +104,11 @@ class SessionHome {
   metrics::Counters& counters_;
   session::SessionTable table_;
   session::ReplayLogs logs_;
+  SessionJournal journal_;
   uint64_t replay_messages_ = 0;
   mem::MappedArray<uint32_t> stalled_;  // rows that found a ring full, each once
   uint32_t stalled_count_ = 0;
+  std::vector<uint64_t> effects_;  // of the server before; taken at start
 };
 
 }  // namespace tidegate::shard

@@ -79,7 +79,7 @@ void Shard::turn(Wait wait) {
       presence_.turn();
     }
     outbox_.retry();
-    if (round == 0 || sessions_.stalled()) sessions_.turn(unix_s());
+    if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
@@ -99,6 +99,7 @@ base::Instant Shard::next_deadline() const {
   if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
   if (outbox_.waiting() || sessions_.stalled())
     deadline = std::min(deadline, now_ + base::milliseconds(1));
+  if (sessions_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(10));
   // Acknowledgements are owed within 50 ms; a look each 25 ms is soon enough.
   if (draining_ && live_players_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(20));
   if (ack_count_ != 0) deadline = std::min(deadline, now_ + base::milliseconds(25));
@@ -242,17 +243,28 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       on_session_closed(bytes);
       break;
     case MessageType::kSessionLeft:
-      sessions_.on_left(bytes, unix_s());
+      sessions_.on_left(bytes, now_, unix_s());
       break;
     case MessageType::kSessionProgress:
-      sessions_.on_progress(bytes);
+      sessions_.on_progress(bytes, now_);
       break;
     case MessageType::kSessionSend:
-      sessions_.on_send(bytes);
+      sessions_.on_send(bytes, now_);
       break;
     case MessageType::kSessionDeliver:
       on_session_deliver(bytes);
       break;
+    case MessageType::kSessionSaved:
+      on_session_saved(bytes);
+      break;
+    case MessageType::kSessionsStored:
+      sessions_.on_stored(bytes);
+      break;
+    case MessageType::kListSessions:
+      sessions_.on_list(bytes);
+      break;
+    case MessageType::kSessionRow:
+    case MessageType::kSessionRecord:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:

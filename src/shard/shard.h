@@ -111,6 +111,14 @@ class Shard final : net::ConnectionHandler,
   // Before the first turn, from a snapshot (snapshot.cc). A player of this home shard is given the
   // place where it stood; an entity that is no player comes back into the world, false at a limit.
   void restore_place(std::string_view player, const world::Steps3& position, uint8_t yaw);
+  // A session of the store; its messages follow one by one, oldest first.
+  bool restore_session(const session::Session& s, std::string_view player, uint64_t acked) {
+    return sessions_.restore(s, player, acked, unix_s());
+  }
+  bool restore_message(std::string_view player, uint32_t type, base::Bytes payload) {
+    return sessions_.restore_message(player, type, payload);
+  }
+  void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
@@ -119,7 +127,7 @@ class Shard final : net::ConnectionHandler,
   const world::InterestTable& interest() const { return interest_; }
   const world::Directory& directory() const { return directory_; }
   const TickBarrier& barrier() const { return barrier_; }
-  const SessionHome& sessions() const { return sessions_; }
+  SessionHome& sessions() { return sessions_; }
   size_t outbox_waiting() const { return outbox_.waiting_bytes(); }
 
  private:
@@ -173,6 +181,8 @@ class Shard final : net::ConnectionHandler,
   void on_session_release(mailbox::AgentId from, base::Bytes bytes);
   void on_session_closed(base::Bytes bytes);
   void on_session_deliver(base::Bytes bytes);
+  void on_session_saved(base::Bytes bytes);
+  uint64_t next_origin();
   void leave_session(uint32_t slot);
   void post_progress(uint32_t slot);
   bool take_client_ack(uint32_t slot, uint64_t ack);
@@ -304,6 +314,10 @@ class Shard final : net::ConnectionHandler,
   // Of the connection that is being opened; valid in on_open() only.
   mailbox::SessionOpened opened_{};
   std::string_view opened_token_;
+  // The acknowledged message that is being handled, and how many such were sent because of it.
+  const wire::Envelope* cause_ = nullptr;
+  uint64_t cause_session_ = 0;
+  uint32_t effects_ = 0;
   Router router_;
   TickBarrier barrier_;
   WorldBridge bridge_;

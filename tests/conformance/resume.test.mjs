@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Client } from './lib/client.mjs';
 import { Type } from './lib/proto.mjs';
-import { metrics, startServer } from './lib/server.mjs';
+import { adminGet, metrics, startServer } from './lib/server.mjs';
 import { tokenFor } from './lib/tokens.mjs';
-import { arrived, DELIVERY, LETTER, startLetters, Writer } from './lib/letters.mjs';
+import { arrived, DELIVERY, endAll, LETTER, startLetters, Writer } from './lib/letters.mjs';
 import { patience, seeded, sleep, until, within } from './lib/wait.mjs';
 
 const long = patience * 6;
@@ -14,6 +14,8 @@ const established = async (client) => (await client.next(Type.CONNECTION_ESTABLI
 const resumeWith = (server, user, token, options = {}) =>
   Client.connect(server, user, { query: `&resume=${encodeURIComponent(token)}`, ...options });
 const result = async (client) => (await client.next(Type.RESUME_RESULT)).payload;
+
+after(endAll);
 
 describe('letters', () => {
   let server;
@@ -213,6 +215,33 @@ describe('resume tokens', () => {
     assert.equal((await result(again)).resumed, false);
     await again.error(4013);
     again.drop();
+  });
+  test('sessions with and without a connection are shown, and end with a kick', async () => {
+    const client = await Client.enter(server, 'ines');
+    const { resume_token: token, session_id: id } = await established(client);
+    const shown = async () => {
+      const { status, text } = await adminGet(server, '/api/v1/sessions?player=ines');
+      assert.equal(status, 200);
+      return JSON.parse(text);
+    };
+    const { total, complete, sessions: [session] } = await shown();
+    assert.deepEqual({ total, complete }, { total: 1, complete: true });
+    assert.equal(session.session_id, id);
+    assert.equal(session.player_id, 'ines');
+    assert.equal(session.connected, true);
+    client.drop();
+    await until(async () => (await shown()).sessions[0].connected === false, 'parked');
+    const again = await resumeWith(server, 'ines', token);
+    const { resume_token: next } = await established(again);
+    assert.equal((await shown()).sessions[0].resumed, 1);
+    assert.ok(JSON.parse((await adminGet(server, '/api/v1/sessions?limit=1')).text).total >= 1);
+    assert.equal((await adminGet(server, '/api/v1/sessions?limit=0')).status, 400);
+    await adminGet(server, '/api/v1/kick?player=ines', { method: 'POST' });
+    assert.equal(await again.closeCode(), 1008);
+    const last = await resumeWith(server, 'ines', next);
+    assert.equal((await result(last)).resumed, false);
+    await last.error(4013);
+    last.drop();
   });
   test('resume while the older connection still seems alive ends that one', async () => {
     const first = await Client.enter(server, 'adam');

@@ -135,6 +135,9 @@ TEST_F(CApi, HandlersTalk) {
     EXPECT_EQ(tidegate_context_set_view_distance(c, -1), TIDEGATE_SEND_RANGE);
     EXPECT_EQ(tidegate_context_send_to_nearby(c, 5, 1000, m->payload), TIDEGATE_SENT);
     EXPECT_EQ(tidegate_context_send_to_player(c, text("ann"), 1001, m->payload), TIDEGATE_SENT);
+    EXPECT_EQ(tidegate_context_send_acknowledged(c, text(""), 1001, m->payload),
+              TIDEGATE_SEND_RANGE);
+    EXPECT_EQ(tidegate_context_send_acknowledged(c, text("ben"), 1001, m->payload), TIDEGATE_SENT);
     EXPECT_EQ(tidegate_context_answer(c, 3, text("heard")), TIDEGATE_SENT);
     EXPECT_EQ(tidegate_context_reply(c, 1002, m->payload), TIDEGATE_SENT);
     const std::string asked(static_cast<const char*>(m->payload.data), m->payload.size);

@@ -17,12 +17,14 @@ using tidegate::sim::Plan;
 void print(const Plan& plan, const Outcome& o) {
   std::printf(
       "seed %llu: %s; %llu ticks, %llu updates, %llu checksums, %llu hand-overs, "
-      "%llu reconnects, %llu frames left out, %llu slow closed, %llu overflows, world %016llx, "
+      "%llu reconnects, %llu letters, %llu resumes, %llu frames left out, %llu slow closed, %llu "
+      "overflows, world %016llx, "
       "trace %016llx\n",
       static_cast<unsigned long long>(plan.seed), o.failure.empty() ? "ok" : "FAILED",
       static_cast<unsigned long long>(o.ticks), static_cast<unsigned long long>(o.updates),
       static_cast<unsigned long long>(o.checksums), static_cast<unsigned long long>(o.handovers),
-      static_cast<unsigned long long>(o.reconnects), static_cast<unsigned long long>(o.left_out),
+      static_cast<unsigned long long>(o.reconnects), static_cast<unsigned long long>(o.letters),
+      static_cast<unsigned long long>(o.resumes), static_cast<unsigned long long>(o.left_out),
       static_cast<unsigned long long>(o.slow_closed), static_cast<unsigned long long>(o.overflows),
       static_cast<unsigned long long>(o.state_hash), static_cast<unsigned long long>(o.trace_hash));
   if (!o.failure.empty()) {

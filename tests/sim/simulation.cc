@@ -8,7 +8,9 @@
 #include <unordered_map>
 
 #include "crowd.h"
+#include "letters.h"
 #include "mailbox/snapshot_record.h"
+#include "session_book.h"
 
 namespace tidegate::sim {
 namespace {
@@ -23,7 +25,10 @@ constexpr uint32_t kOutboxLimit = 4 << 20;
 // also asks for snapshots and looks at them: no entity is in one twice.
 class Control {
  public:
-  explicit Control(mailbox::Fabric& fabric) : mailbox_(fabric, fabric.control()) {}
+  Control(mailbox::Fabric& fabric, const Plan& plan)
+      : book(plan.shards, plan.seed, plan.faults), mailbox_(fabric, fabric.control()) {}
+
+  SessionBook book;
 
   // One at a time; false while the last is not complete.
   bool ask_for_snapshot(uint32_t tick) {
@@ -49,9 +54,12 @@ class Control {
         1000, [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
           if (type == mailbox::MessageType::kSnapshotPiece) on_piece(bytes);
           if (type == mailbox::MessageType::kSnapshotEnd) on_end(bytes);
+          if (type == mailbox::MessageType::kSessionRecord) book.on_record(from, bytes);
           if (type != mailbox::MessageType::kAuthRequest) return;
           base::Bytes token;
           const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
+          const std::string_view shown =
+              base::as_text(token.subspan(token.size() - request.resume_bytes));
           token = token.first(token.size() - request.resume_bytes);
           mailbox::AuthResult result{};
           result.connection = request.connection;
@@ -59,12 +67,32 @@ class Control {
           result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
           std::string tail(base::as_text(token));
           tail += tail;
+          give_tokens(shown, &result, &tail);
           (void)mailbox_.post(from, result, base::as_bytes(tail));
         });
+    book.turn(mailbox_);
     mailbox_.publish_all(wakes);
   }
 
  private:
+  // Tokens without a signature: "<session>.<nonce>". The real ones are control's
+  // (session_tokens.h).
+  void give_tokens(std::string_view shown, mailbox::AuthResult* result, std::string* tail) {
+    const auto give = [&](int which, uint64_t session) {
+      const std::string token = std::to_string(session) + '.' + std::to_string(result->nonce);
+      result->token_bytes[which] = static_cast<uint8_t>(token.size());
+      *tail += token;
+    };
+    result->session = ++sessions_;
+    result->nonce = ++nonces_;
+    give(0, result->session);
+    if (shown.empty()) return;
+    const size_t dot = shown.find('.');
+    std::from_chars(shown.data(), shown.data() + dot, result->resume_session);
+    std::from_chars(shown.data() + dot + 1, shown.data() + shown.size(), result->resume_nonce);
+    result->resume = mailbox::TokenVerdict::kGood;
+    give(1, result->resume_session);
+  }
   void on_piece(base::Bytes bytes) {
     base::Bytes rest;
     const auto piece = mailbox::read_message<mailbox::SnapshotPiece>(bytes, &rest);
@@ -97,6 +125,8 @@ class Control {
   std::unordered_map<std::string, world::Steps3> names_;
   std::unordered_map<uint32_t, int> ids_;
   std::string problem_;
+  uint64_t sessions_ = 0;
+  uint32_t nonces_ = 0;
 };
 
 struct NoWakes final : mailbox::WakeSink {
@@ -112,6 +142,7 @@ class Player final : public client::ClientEvents {
     disconnect(network);
     client::ClientConfig config;
     config.token = name_;
+    config.path = letters_.path();
     config.encoding = packed_ ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
     // Fast enough that every cell in view is looked at in the quiet seconds at the end.
     config.report_interval = milliseconds(50);
@@ -164,6 +195,15 @@ class Player final : public client::ClientEvents {
     m.movement_flags = static_cast<uint32_t>(prng_.below(3) == 0 ? prng_.below(1000) : 0);
     client_->send_move(m);
   }
+
+  void on_envelope(Instant, const wire::Envelope& message) override {
+    letters_.on_envelope(*client_, message);
+    if (problem_.empty()) problem_ = letters_.problem;
+  }
+  void write(const Player& to) {
+    if (client_ != nullptr) letters_.write(*client_, to.name());
+  }
+  const Letters& letters() const { return letters_; }
 
   // The first move only asks where the player stands.
   void on_state(client::ClientState state) override {
@@ -219,6 +259,7 @@ class Player final : public client::ClientEvents {
 
   const Plan& plan_;
   base::Prng prng_;
+  Letters letters_;
   std::string name_;
   bool packed_;
   uint32_t bytes_a_turn_ = 0;  // 0: reads all there is
@@ -240,7 +281,7 @@ class Simulation {
         fabric_({.shards = plan.shards,
                  .shard_ring_bytes = 256 * 1024,
                  .control_ring_bytes = 256 * 1024}),
-        control_(fabric_),
+        control_(fabric_, plan),
         crowd_(plan_) {
     shard::ShardConfig config;
     config.count = plan.shards;
@@ -260,6 +301,10 @@ class Simulation {
     config.endpoint.big_inputs = 16;
     config.endpoint.rules.subprotocols = kSubprotocols;
     config.messages_per_second = 200;
+    add_letter_handler(handlers_);
+    config.handlers = &handlers_;
+    config.session.limit = 1024;
+    config.session.stored = true;
     if (plan.npcs != 0) {
       config.hooks = crowd_.hooks();
       config.world.custom_state = true;
@@ -323,6 +368,10 @@ class Simulation {
         }
         if (!walking) p.set_slow(0);
         if (walking && plan_.faults && prng_.chance(0.0002)) p.flip(network_.now());
+        if (walking && plan_.faults && prng_.chance(0.004)) {
+          const Player& to = *players_[prng_.below(players_.size())];
+          if (to.letters().has_session()) p.write(to);
+        }
         const bool phase = prng_.unit() < moves_per_step;
         // Without faults everybody begins at one time, so that the worlds can be compared.
         if (walking && phase && (plan_.faults || ms >= 2000)) p.move();
@@ -335,12 +384,14 @@ class Simulation {
       }
       if (ms % 200 == 0) control_.ask_for_snapshot(shards_[0]->barrier().tick() + 3);
       if (!control_.problem().empty()) fail(control_.problem());
+      if (!control_.book.problem.empty()) fail(control_.book.problem);
       check_running();
       network_.advance_to(Instant{0} + milliseconds(ms + step_ms));
     }
     if (outcome_.failure.empty()) check_quiet();
     summarise();
     check_alarm();
+    check_letters();
     if (outcome_.failure.empty()) check_orphans(quiet_until);
     return outcome_;
   }
@@ -363,6 +414,7 @@ class Simulation {
     io::SimConfig& c = network_.config();
     c.reset_probability = 0;
     c.stall_probability = 0;
+    control_.book.calm();
   }
 
   void fail(const std::string& what) {
@@ -534,6 +586,32 @@ class Simulation {
     if (agreed == 0) fail("no checksum of a client was held against its cell");
   }
 
+  // Each letter came; that it came once and in order was seen when it came.
+  void check_letters() {
+    for (auto& from : players_) {
+      if (!from->letters().settled()) fail(from->name() + " has letters that nobody acknowledged");
+      for (auto& to : players_) {
+        const uint64_t written = from->letters().written_to(to->name());
+        const uint64_t read = to->letters().read_from(from->name());
+        outcome_.letters += written;
+        if (written != read) {
+          fail(std::to_string(read) + " of " + std::to_string(written) + " letters came from " +
+               from->name() + " to " + to->name());
+        }
+      }
+      outcome_.resumes += from->letters().resumes;
+    }
+    for (uint32_t i = 0; i < shards_.size(); ++i) {
+      shard::SessionHome& home = shards_[i]->sessions();
+      const std::string wrong = control_.book.compare(i, home.table(), home.logs());
+      if (!wrong.empty()) fail(wrong);
+    }
+    for (auto& shard : shards_) {
+      if (shard->sessions().replay_messages() != 0) fail("a letter is still kept at the end");
+    }
+    if (plan_.faults && outcome_.resumes == 0) fail("no session was ever resumed");
+  }
+
   void summarise() {
     for (auto& p : players_) {
       if (!p->in_world()) continue;
@@ -599,6 +677,7 @@ class Simulation {
   mailbox::Fabric fabric_;
   Control control_;
   Crowd crowd_;
+  shard::HandlerTable handlers_;
   io::SimWaker control_waker_;
   NoWakes no_wakes_;
   std::vector<std::unique_ptr<io::SimIo>> ios_;

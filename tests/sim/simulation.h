@@ -5,6 +5,7 @@
 //   pictures       no checksum mismatch, no chain gap, no double enter, nothing unknown changed;
 //                  at the end each picture is the world around its player
 //   bounded        what waits in front of rings and sockets stays below its limit
+//   letters        with acknowledgement, each once and in order, whatever breaks
 //   no orphan      when all clients have gone and the linger is over, nobody is left
 // A failure is one line that names the seed; the same seed runs the same way again.
 // Thread: one. Owner: main. Limits: 62 shards.
@@ -42,6 +43,7 @@ struct Outcome {
   uint64_t trace_hash = 0;  // of the network: the same for the same seed
   uint64_t updates = 0, checksums = 0, handovers = 0, reconnects = 0, healed = 0, ticks = 0;
   uint64_t left_out = 0, slow_closed = 0;  // by budgets
+  uint64_t letters = 0, resumes = 0;
   uint64_t overflows = 0;  // connections cut because even the last rung was not enough
 };
 

@@ -10,6 +10,14 @@ import { until } from './wait.mjs';
 
 export const LETTER = 1000;
 export const DELIVERY = 1001;
+// Whatever a test that failed left running would keep the run alive.
+const servers = new Set();
+const writers = new Set();
+export async function endAll() {
+  for (const writer of writers) writer.leave();
+  for (const server of servers) if (server.running) await server.stop('SIGKILL');
+}
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -20,6 +28,7 @@ export async function startLetters(settings = {}, { port = 0 } = {}) {
   };
   const server = new Process(program('examples/letters'),
     [String(port), '0', ...Object.entries(all).map(([key, value]) => `${key}=${value}`)]);
+  servers.add(server);
   const line = await server.line(/listening on 127\.0\.0\.1:(\d+), admin (\d+)/);
   server.port = Number(line[1]);
   server.url = `ws://127.0.0.1:${server.port}/ws`;
@@ -31,6 +40,7 @@ export const letterTo = (name, text) => encoder.encode(`${name}\n${text}`);
 
 export class Writer {
   constructor(server, name) {
+    writers.add(this);
     this.name = name;
     this.written = new Map();  // receiver -> how many
     this.read = new Map();  // sender -> the numbers, as they came

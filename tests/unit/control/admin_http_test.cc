@@ -29,6 +29,9 @@ struct FakeSource final : AdminSource {
     last = query;
     return R"({"total":0})";
   }
+  std::string sessions_json(const SessionsQuery& query) override {
+    return R"({"player":")" + query.player + R"("})";
+  }
   std::string shards_json() override { return R"({"shards":[]})"; }
   std::string config_json() override { return R"({"limits":{}})"; }
   std::string entity_history_json(const std::string& id) override {
@@ -79,6 +82,8 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/api/v1/shards")->body, "{\"shards\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/entities/ann%20b/history")->body, "{\"entity_id\":5}\n");
   EXPECT_EQ(client->Get("/api/v1/entities/nobody/history")->status, 404);
+  EXPECT_EQ(client->Get("/api/v1/sessions?player=ann&limit=5")->body, "{\"player\":\"ann\"}\n");
+  EXPECT_EQ(client->Get("/api/v1/sessions?limit=0")->status, 400);
   EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
@@ -127,8 +132,9 @@ TEST_F(AdminHttpTest, TheTokenGuardsEverythingButHealth) {
   serve("open sesame");
   for (const char* path : {"/livez", "/healthz"}) EXPECT_EQ(status(path), 200) << path;
   EXPECT_EQ(status("/readyz"), 503);
-  for (const char* path : {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config",
-                           "/api/v1/snapshots", "/api/v1/entities/ann%20b/history"}) {
+  for (const char* path :
+       {"/metrics", "/api/v1/connections", "/api/v1/shards", "/api/v1/config", "/api/v1/snapshots",
+        "/api/v1/sessions", "/api/v1/entities/ann%20b/history"}) {
     EXPECT_EQ(status(path), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesam")), 401) << path;
     EXPECT_EQ(status(path, bearer("open sesame!")), 401) << path;

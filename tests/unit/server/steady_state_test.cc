@@ -20,6 +20,7 @@
 #include "mailbox/snapshot_record.h"
 #include "shard/shard.h"
 #include "wire/event_messages.h"
+#include "wire/envelope.h"
 
 namespace {
 bool counting = false;
@@ -122,7 +123,7 @@ class Walker final : public client::ClientEvents {
   void flip(base::Instant now) { client_->flip_bit(now); }
   // For the handler below.
   void chat() {
-    if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"));
+    if (at_known_) client_->send_payload(1000, base::as_bytes("walker1"), ++chats_);
   }
   // Topics and presence; now and then it unsubscribes and asks for the history again.
   void talk() {
@@ -155,6 +156,17 @@ class Walker final : public client::ClientEvents {
     events_ += type == 13;
     presence_ += type == 300 || type == 301;
   }
+  void on_custom(base::Instant, uint32_t, base::Bytes) override { ++customs_; }
+  void on_envelope(base::Instant, const wire::Envelope& m) override {
+    if (!m.requires_ack) return;
+    EXPECT_EQ(m.sequence, acked_ + 1);
+    wire::EnvelopeHead head{wire::MessageType::kAck};
+    head.ack = acked_ = m.sequence;
+    uint8_t buffer[64];
+    wire::MessageWriter writer(buffer, head);
+    client_->send_binary({buffer, writer.finish()});
+  }
+  uint64_t acked() const { return acked_; }
   uint64_t customs() const { return customs_; }
   uint64_t events() const { return events_; }
   uint64_t presence() const { return presence_; }
@@ -174,11 +186,14 @@ class Walker final : public client::ClientEvents {
   uint64_t events_ = 0;
   uint64_t presence_ = 0;
   uint32_t talks_ = 0;
+  uint64_t chats_ = 0;
+  uint64_t acked_ = 0;
 };
 
 // Says everything a handler can say: back, to one player, to those around.
 Outcome chatter(void*, Context& context, const Message& message) noexcept {
   context.reply(1000, message.payload);
+  context.send_acknowledged(context.player_id(), 1003, message.payload);
   context.answer(0, "heard");
   context.send_to_player(message.payload.text(), 1001, message.payload);
   context.send_to_nearby(20, 1002, message.payload);
@@ -413,6 +428,7 @@ TEST(SteadyState, ATurnAllocatesNothing) {
     EXPECT_GT(walker->customs(), 100u);
     EXPECT_GT(walker->events(), 100u);
     EXPECT_GT(walker->presence(), 1u);
+    EXPECT_GT(walker->acked(), 40u);
     const client::PictureCounters& c = walker->client().picture().counters();
     EXPECT_EQ(c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations, 0u);
   }

@@ -45,7 +45,7 @@ TEST(ReplayLog, NumbersKeepsAndLetsGo) {
 }
 
 TEST(ReplayLog, RefusesBeyondEachBoundAndChangesNothing) {
-  ReplayLogs logs({.messages = 3, .bytes = 1000, .pool_bytes = 2048});
+  ReplayLogs logs({.messages = 3, .bytes = 1000, .pool_bytes = 8 * 256});
   ReplayLog log;
   const std::vector<uint8_t> big(999, 7);
   EXPECT_EQ(logs.append(log, 1, big), Append::kOk);

@@ -37,6 +37,40 @@ TEST(InboundSequence, OwesAnAcknowledgementWithinTheDelayAlsoForDuplicates) {
   EXPECT_TRUE(in.ack_due(now + milliseconds(650)));
 }
 
+TEST(InboundSequence, WithAStoreAcknowledgesWhatIsStored) {
+  InboundSequence in;
+  in.hold();
+  Instant now{};
+  EXPECT_EQ(in.accept(1, now), Verdict::kDeliver);
+  EXPECT_EQ(in.accept(2, now + milliseconds(10)), Verdict::kDeliver);
+  EXPECT_FALSE(in.ack_owed());
+  EXPECT_FALSE(in.save_due(now + milliseconds(24)));
+  EXPECT_TRUE(in.save_due(now + milliseconds(25)));
+  in.asked();
+  EXPECT_FALSE(in.save_owed());
+  EXPECT_EQ(in.accept(1, now + milliseconds(26)), Verdict::kDuplicate);
+  EXPECT_FALSE(in.ack_owed()) << "on its way to the store";
+  EXPECT_EQ(in.accept(3, now + milliseconds(26)), Verdict::kDeliver);
+  in.confirm(2);
+  EXPECT_EQ(in.safe(), 2u);
+  EXPECT_EQ(in.received(), 3u);
+  EXPECT_TRUE(in.ack_due(now + milliseconds(26)));
+  in.acknowledged();
+  EXPECT_TRUE(in.save_owed());
+  in.confirm(7);
+  EXPECT_EQ(in.safe(), 2u) << "more than was received is nonsense";
+  EXPECT_EQ(in.accept(2, now + milliseconds(30)), Verdict::kDuplicate);
+  EXPECT_TRUE(in.ack_owed()) << "acknowledged again";
+}
+
+TEST(InboundSequence, GoesOnBehindWhatAResumedSessionHas) {
+  InboundSequence in;
+  in.begin_after(9, 8);
+  EXPECT_EQ(in.accept(9, {}), Verdict::kDuplicate);
+  EXPECT_EQ(in.accept(11, {}), Verdict::kGap);
+  EXPECT_EQ(in.accept(10, {}), Verdict::kDeliver);
+}
+
 TEST(RateLimit, AllowsTheBurstThenTheRate) {
   RateLimit limit;
   for (int i = 0; i < 40; ++i) EXPECT_TRUE(limit.take(5, 20, 40)) << i;

@@ -71,13 +71,13 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     return message.nonce;
   }
   void send(const std::string& player, const std::string& text) {
-    const mailbox::SessionSend message{0, 1000, static_cast<uint32_t>(player.size())};
-    home_->on_send(bytes_of(message, player + text));
+    const mailbox::SessionSend message{0, 0, 1000, static_cast<uint32_t>(player.size())};
+    home_->on_send(bytes_of(message, player + text), {});
     take();
   }
   void ack(const std::string& player, uint64_t id, uint64_t acked, bool confirmed = false) {
     home_->on_progress(
-        bytes_of(mailbox::SessionProgress{id, acked, 0, confirmed ? 1u : 0u, 0}, player));
+        bytes_of(mailbox::SessionProgress{id, acked, 0, confirmed ? 1u : 0u, 0}, player), {});
     take();
   }
   void leave(uint32_t slot, const std::string& player, uint64_t id, uint64_t received,
@@ -88,7 +88,7 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     left.received = received;
     left.ends = ends ? 1 : 0;
     left.connection_shard = 1;
-    home_->on_left(bytes_of(left, player), now_s_);
+    home_->on_left(bytes_of(left, player), {}, now_s_);
     take();
   }
   // What shard 1 was told.
@@ -107,6 +107,8 @@ class Home : public ::testing::Test, mailbox::WakeSink {
         waiting_.assign(tail.begin(), tail.end());
       } else if (type == MessageType::kSessionClosed) {
         closed_ = mailbox::read_message<mailbox::SessionClosed>(bytes);
+      } else if (type == MessageType::kSessionSaved) {
+        saved_.push_back(mailbox::read_message<mailbox::SessionSaved>(bytes).received);
       } else {
         FAIL() << "unexpected " << mailbox::name_of(type);
       }
@@ -130,6 +132,38 @@ class Home : public ::testing::Test, mailbox::WakeSink {
   std::optional<mailbox::SessionClosed> closed_;
   std::vector<uint8_t> waiting_;
   std::string token_;
+  // What control was told: the operations, in order.
+  std::vector<mailbox::SessionRecord> records() {
+    own_.publish_all(*this);
+    std::vector<mailbox::SessionRecord> all;
+    control_.drain(1000, [&](mailbox::AgentId, MessageType type, base::Bytes bytes) {
+      ASSERT_EQ(type, MessageType::kSessionRecord);
+      all.push_back(mailbox::read_message<mailbox::SessionRecord>(bytes));
+    });
+    return all;
+  }
+  void stored(uint64_t number, bool failed = false, bool again = false) {
+    home_->on_stored(
+        bytes_of(mailbox::SessionsStored{number, failed ? 1u : 0u, again ? 1u : 0u}, {}));
+    turn();
+  }
+  void turn() {
+    home_->turn(now_, now_s_);
+    take();
+  }
+  void receive(const std::string& player, uint64_t id, uint64_t received) {
+    home_->on_progress(bytes_of(mailbox::SessionProgress{id, 0, received, 0, 0}, player), now_);
+    take();
+  }
+  void make_stored() {
+    SessionConfig c = config();
+    c.stored = true;
+    make(c);
+  }
+
+  mailbox::Mailbox control_{fabric_, 2};
+  base::Instant now_{};
+  std::vector<uint64_t> saved_;
   std::vector<Delivered> delivered_;
 };
 
@@ -269,10 +303,10 @@ TEST_F(Home, SessionsExpireAndMakeRoom) {
   open(5, "late", 50);
   EXPECT_EQ(ended(session::End::kRoom), 1u) << "the longest parked one goes";
   now_s_ = 1000 + 10 + 59;
-  home_->turn(now_s_);
+  home_->turn({}, now_s_);
   EXPECT_EQ(ended(session::End::kExpired), 0u);
   now_s_ += 1;
-  home_->turn(now_s_);
+  home_->turn({}, now_s_);
   EXPECT_EQ(ended(session::End::kExpired), 1u);
   leave(5, "late", 50, 0, true);
   EXPECT_EQ(ended(session::End::kLeft), 1u);
@@ -290,18 +324,106 @@ TEST_F(Home, AFullRingHoldsUpButLosesNothing) {
   open(1, "ann", 7);
   const std::string text(2500, 'x');
   for (int i = 0; i < 7; ++i) {
-    const mailbox::SessionSend message{0, 1000, 3};
-    home_->on_send(bytes_of(message, "ann" + text + std::to_string(i)));
+    const mailbox::SessionSend message{0, 0, 1000, 3};
+    home_->on_send(bytes_of(message, "ann" + text + std::to_string(i)), {});
   }
   EXPECT_TRUE(home_->stalled()) << "the ring holds 16,384 bytes";
   for (int i = 0; i < 4; ++i) {
     take();
-    home_->turn(now_s_);
+    home_->turn({}, now_s_);
   }
   EXPECT_FALSE(home_->stalled());
   take();
   ASSERT_EQ(delivered_.size(), 7u);
   for (size_t i = 0; i < 7; ++i) EXPECT_EQ(delivered_[i].sequence, i + 1);
+}
+
+TEST_F(Home, WithAStoreNothingGoesOutBeforeItIsStored) {
+  make_stored();
+  open(1, "ann", 7);
+  send("ann", "a");
+  send("ann", "b");
+  receive("ann", 7, 4);
+  turn();
+  EXPECT_TRUE(delivered_.empty());
+  EXPECT_TRUE(saved_.empty());
+  const auto all = records();
+  ASSERT_EQ(all.size(), 4u);
+  using Op = mailbox::SessionChangeOp;
+  EXPECT_EQ(all[0].op, Op::kPut);
+  EXPECT_EQ(all[1].op, Op::kAppend);
+  EXPECT_EQ(all[2].sequence, 2u);
+  EXPECT_EQ(all[3].op, Op::kProgress);
+  EXPECT_EQ(all[3].received, 4u);
+  EXPECT_EQ(all[3].number, 4u);
+  stored(2);
+  ASSERT_EQ(delivered_.size(), 1u);
+  EXPECT_EQ(delivered_[0].text, "a");
+  EXPECT_TRUE(saved_.empty());
+  stored(4);
+  EXPECT_EQ(delivered_.size(), 2u);
+  EXPECT_EQ(saved_, (std::vector<uint64_t>{4}));
+}
+
+TEST_F(Home, AStoreThatIsLateOrFailsHoldsNobodyUp) {
+  make_stored();
+  open(1, "ann", 7);
+  send("ann", "a");
+  now_ = now_ + SessionJournal::kPatience;
+  turn();
+  EXPECT_EQ(delivered_.size(), 1u);
+  EXPECT_EQ(counters_.get(metrics::Counter::kSessionStoreLate), 1u);
+  send("ann", "b");
+  stored(0, true);
+  EXPECT_EQ(delivered_.size(), 2u);
+  send("ann", "c");
+  receive("ann", 7, 2);
+  EXPECT_EQ(delivered_.size(), 3u);
+  EXPECT_EQ(saved_, (std::vector<uint64_t>{2}));
+  records();
+  // It can be written again: everything is said anew, and waiting begins again.
+  stored(0, false, true);
+  const auto all = records();
+  using Op = mailbox::SessionChangeOp;
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_EQ(all[0].op, Op::kClear);
+  EXPECT_EQ(all[1].op, Op::kPut);
+  EXPECT_EQ(all[1].received, 2u);
+  EXPECT_EQ(all[4].sequence, 3u);
+  turn();
+  send("ann", "d");
+  EXPECT_EQ(delivered_.size(), 3u);
+  stored(all[4].number + 1);
+  EXPECT_EQ(delivered_.size(), 4u);
+}
+
+TEST_F(Home, ARestoredSessionGoesOnWhereItWas) {
+  make_stored();
+  session::Session s;
+  s.id = 7;
+  s.nonce = 3;
+  s.received = 12;
+  s.seen_s = now_s_ - 10;
+  ASSERT_TRUE(home_->restore(s, "ann", 40, now_s_));
+  ASSERT_TRUE(home_->restore_message("ann", 1000, base::as_bytes("one")));
+  ASSERT_TRUE(home_->restore_message("ann", 1000, base::as_bytes("two")));
+  home_->restore_effects({7, 901});
+  s.seen_s = now_s_ - 60;
+  EXPECT_FALSE(home_->restore(s, "old", 0, now_s_)) << "expired meanwhile";
+  resume(4, "ann", 7, 3);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  EXPECT_EQ(opened_->received, 12u);
+  EXPECT_EQ(opened_->last_sent, 42u);
+  EXPECT_EQ(opened_->replayed, 2u);
+  EXPECT_EQ(opened_->restored, 1);
+  ASSERT_EQ(delivered_.size(), 2u);
+  EXPECT_EQ(delivered_[0].sequence, 41u);
+  EXPECT_EQ(delivered_[1].text, "two");
+  // The message of a client that caused "two" was not acknowledged, and comes again.
+  const mailbox::SessionSend again{0, 901, 1000, 3};
+  home_->on_send(bytes_of(again, "anntwo"), now_);
+  EXPECT_EQ(home_->replay_messages(), 2u);
+  EXPECT_EQ(counters_.get(metrics::Counter::kEffectsKnown), 1u);
 }
 
 }  // namespace

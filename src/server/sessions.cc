@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions as the composition root sees them: the store, the key of resume tokens, and the sessions
+// that come back at start.
+#include <poll.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+#include "control/json_writer.h"
+#include "server/agent.h"
+#include "server/server.h"
+
+namespace tidegate::server {
+namespace {
+
+constexpr const char* kSecretName = "resume_secret";
+
+int64_t unix_now_s() {
+  timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return t.tv_sec;
+}
+
+}  // namespace
+
+// Before the shards: whether there is a store decides what they do.
+bool Server::open_sessions(uint32_t shards, std::string* error) {
+  control::Config::Session& session = config_.session;
+  if (session.store == "embedded" && !session.path.empty()) {
+    std::string note;
+    std::unique_ptr<control::SessionStore> store =
+        control::open_embedded_store_blocking(session.path, unix_now_s(), &note, error);
+    if (!note.empty()) {
+      log(base::LogLevel::kError, note);
+      control_counters_->add(metrics::Counter::kSessionStoreFailures, 1);
+    }
+    if (store == nullptr) {
+      *error = "session.path: " + session.path + ": " + *error +
+               "; name a file that this user may write, not used by another server";
+      return false;
+    }
+    keeper_ = std::make_unique<control::SessionKeeper>(
+        std::move(store), shards, "session.path: " + session.path, *control_counters_,
+        [this] { control_waker_->wake(); });
+    control_->set_session_keeper(keeper_.get());
+    // Tokens have to be good for as long as the sessions they are for.
+    if (session.secret.empty() && session.secret_file.empty()) {
+      session.secret = keeper_->store().get_blocking(kSecretName);
+      if (session.secret.empty()) {
+        session.secret = control::SessionTokens::random_secret();
+        if (!keeper_->store().put_blocking(kSecretName, session.secret)) {
+          log(base::LogLevel::kWarn,
+              "session.secret: none is set and none can be kept in session.path; resume tokens "
+              "end with this process");
+        }
+      }
+    }
+  }
+  session_tokens_ = control::SessionTokens::make(session, error);
+  if (!session_tokens_) return false;
+  control_->set_session_tokens(session_tokens_.get());
+  return true;
+}
+
+// After the shards, before threads.
+bool Server::restore_sessions(std::string* error) {
+  if (!keeper_) return true;
+  const int64_t now_s = unix_now_s();
+  uint64_t restored = 0;
+  uint64_t messages = 0;
+  uint64_t given_up = 0;
+  std::vector<control::SessionChange> changes;
+  const auto visit = [&](control::StoredSession&& stored) {
+    session::Session s;
+    s.id = stored.id;
+    s.nonce = stored.nonce;
+    s.nonce_before = stored.nonce_before;
+    s.created_s = stored.created_s;
+    // Who was connected when the server ended has been away since then, which is not known.
+    s.seen_s = stored.attached ? static_cast<uint32_t>(now_s) : stored.seen_s;
+    s.resumed = stored.resumed;
+    s.received = stored.received;
+    const uint32_t at = world::home_of(stored.player, static_cast<uint32_t>(agents_.size())).value;
+    shard::Shard& home = *agents_[at]->shard;
+    bool good = home.restore_session(s, stored.player, stored.acked);
+    uint64_t next = stored.acked;
+    for (const control::StoredMessage& m : stored.messages) {
+      // A hole would shift every number behind it.
+      good = good && m.sequence == ++next && home.restore_message(stored.player, m.type, m.payload);
+    }
+    // The number of shards may have changed, and with it who keeps this one.
+    mailbox::SessionRecord r{};
+    r.op = good ? mailbox::SessionChangeOp::kUpdate : mailbox::SessionChangeOp::kEnd;
+    r.session = s.id;
+    r.received = s.received;
+    r.acked = stored.acked;
+    r.nonce = s.nonce;
+    r.nonce_before = s.nonce_before;
+    r.seen_s = s.seen_s;
+    r.resumed = s.resumed;
+    changes.push_back({r, {}, at});
+    if (good) {
+      ++restored;
+      messages += stored.messages.size();
+    } else {
+      ++given_up;
+    }
+  };
+  std::vector<uint64_t> effects;
+  if (!keeper_->store().load_blocking(visit, error) ||
+      !keeper_->store().load_effects_blocking(&effects, error)) {
+    *error = "session.path: " + config_.session.path + ": " + *error;
+    return false;
+  }
+  std::sort(effects.begin(), effects.end());
+  for (const auto& agent : agents_) agent->shard->restore_effects(effects);
+  if (!changes.empty() && !keeper_->store().write_blocking(changes, error)) {
+    log(base::LogLevel::kError,
+        "session.path: " + config_.session.path + ": " + *error +
+            "; sessions that have ended stay in it until it can be written");
+    control_counters_->add(metrics::Counter::kSessionStoreFailures, 1);
+    error->clear();
+  }
+  control_counters_->add(metrics::Counter::kSessionsRestored, restored);
+  if (restored + given_up != 0) {
+    log(base::LogLevel::kInfo,
+        "sessions: " + std::to_string(restored) + " with " + std::to_string(messages) +
+            " unacknowledged messages came back from " + config_.session.path + ", " +
+            std::to_string(given_up) + " had expired or found no room");
+  }
+  return true;
+}
+
+// At a stop, when all connections have gone: their sessions are on their way to control. A shard
+// whose outbox is empty some ticks later has said everything.
+void Server::settle_sessions() {
+  if (!keeper_) return;
+  constexpr uint32_t kTicks = 3;
+  std::vector<uint32_t> from;
+  for (const auto& agent : agents_) from.push_back(agent->shard->current_tick());
+  for (int i = 0; i < 300; ++i) {
+    bool settled = true;
+    for (size_t k = 0; k < agents_.size(); ++k) {
+      settled = settled && agents_[k]->shard->current_tick() - from[k] >= kTicks &&
+                agents_[k]->counters.get(metrics::Gauge::kOutboxBytes) == 0;
+    }
+    if (settled) return;
+    ::poll(nullptr, 0, 10);
+  }
+  log(base::LogLevel::kWarn, "sessions: not all of the last changes were stored at the stop");
+}
+
+// Behind the shards' threads and control's: what is still in the rings goes to the store.
+void Server::keep_last_sessions() {
+  if (!keeper_) return;
+  struct NoWakes final : mailbox::WakeSink {
+    void wake_agent(mailbox::AgentId) override {}
+  } no_wakes;
+  for (int i = 0; i < 64 && control_->work(unix_now_s() * 1000, no_wakes); ++i) {
+  }
+  keeper_->stop();
+}
+
+std::string Server::sessions_json(const control::SessionsQuery& query) {
+  control::SessionPage page = control_->list_sessions_blocking(
+      query.player, 0, query.offset + query.limit, [this] { control_waker_->wake(); });
+  std::stable_sort(page.rows.begin(), page.rows.end(),
+                   [](const auto& a, const auto& b) { return a.shard < b.shard; });
+  control::JsonWriter json;
+  json.begin_object().key("total").unsigned_integer(page.total);
+  json.key("complete").boolean(page.complete);
+  json.key("sessions").begin_array();
+  for (size_t i = query.offset; i < page.rows.size() && i < query.offset + query.limit; ++i) {
+    const mailbox::SessionRow& row = page.rows[i].row;
+    char id[17];
+    std::snprintf(id, sizeof id, "%016llx", static_cast<unsigned long long>(row.session));
+    json.begin_object();
+    json.key("session_id").text(id);
+    json.key("player_id").text(page.rows[i].player);
+    json.key("home_shard").unsigned_integer(page.rows[i].shard);
+    json.key("connected").boolean(row.attached != 0);
+    json.key("connection_shard");
+    if (row.attached != 0) {
+      json.unsigned_integer(row.connection_shard);
+    } else {
+      json.null();
+    }
+    json.key("created_at").unsigned_integer(row.created_s);
+    json.key("seen_at").unsigned_integer(row.seen_s);
+    json.key("resumed").unsigned_integer(row.resumed);
+    json.key("last_client_sequence").unsigned_integer(row.received);
+    json.key("last_sequence").unsigned_integer(row.sent);
+    json.key("acknowledged").unsigned_integer(row.acked);
+    json.key("unacknowledged_bytes").unsigned_integer(row.replay_bytes);
+    json.key("from_store").boolean(row.from_store != 0);
+    json.end_object();
+  }
+  json.end_array().end_object();
+  return json.take();
+}
+
+}  // namespace tidegate::server

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shard/session_journal.h"
+
+#include <cstring>
+
+namespace tidegate::shard {
+
+using mailbox::SessionChangeOp;
+using mailbox::SessionRecord;
+using metrics::Counter;
+using session::Session;
+
+namespace {
+constexpr uint32_t kResyncRowsPerTurn = 64;
+constexpr uint64_t kResyncBytesPerTurn = 64 * 1024;
+}  // namespace
+
+SessionRecord SessionJournal::record_of(const Session& s, SessionChangeOp op) {
+  SessionRecord r{};
+  r.session = s.id;
+  r.received = s.received;
+  r.acked = s.log.acked;
+  r.nonce = s.nonce;
+  r.nonce_before = s.nonce_before;
+  r.created_s = s.created_s;
+  r.seen_s = s.seen_s;
+  r.resumed = s.resumed;
+  r.attached = s.attached() ? 1 : 0;
+  r.op = op;
+  return r;
+}
+
+bool SessionJournal::post(const SessionRecord& record, base::Bytes tail) {
+  if (outbox_.strained()) {
+    // Control does not keep up. What follows would be in the store with a hole before it.
+    recording_ = false;
+    overrun_ = true;
+    counters_.add(Counter::kSessionJournalOverruns, 1);
+    return false;
+  }
+  SessionRecord numbered = record;
+  numbered.number = ++number_;
+  outbox_.post(control_, numbered, tail);
+  return true;
+}
+
+bool SessionJournal::wait(uint32_t row, const Session& s, uint64_t sequence, bool inbound,
+                          base::Instant now) {
+  if (count_ == kWaitingMax) return false;
+  waiting_[(head_ + count_++) % kWaitingMax] = {number_,         s.id, sequence,
+                                                now + kPatience, row,  inbound ? 1u : 0u};
+  return true;
+}
+
+void SessionJournal::put(uint32_t row, const Session& s, std::string_view player) {
+  if (records(row)) (void)post(record_of(s, SessionChangeOp::kPut), base::as_bytes(player));
+}
+
+void SessionJournal::update(uint32_t row, const Session& s) {
+  if (records(row)) (void)post(record_of(s, SessionChangeOp::kUpdate), {});
+}
+
+bool SessionJournal::append(uint32_t row, const Session& s, uint32_t type, uint64_t origin,
+                            base::Bytes payload, base::Instant now) {
+  if (!records(row)) return false;
+  SessionRecord r = record_of(s, SessionChangeOp::kAppend);
+  r.sequence = s.log.last();
+  r.message_type = type;
+  r.origin = origin;
+  return post(r, payload) && wait(row, s, r.sequence, false, now);
+}
+
+bool SessionJournal::progress(uint32_t row, const Session& s, bool wait_for_it, base::Instant now) {
+  if (!records(row)) return false;
+  return post(record_of(s, SessionChangeOp::kProgress), {}) && wait_for_it &&
+         wait(row, s, s.received, true, now);
+}
+
+void SessionJournal::end(uint32_t row, const Session& s) {
+  if (records(row)) (void)post(record_of(s, SessionChangeOp::kEnd), {});
+}
+
+void SessionJournal::on_stored(const mailbox::SessionsStored& word) {
+  stored_ = word.number;
+  if (word.failed != 0) recording_ = false;
+  if (word.again != 0) {
+    recording_ = true;
+    overrun_ = false;
+    synced_ = 0;
+    SessionRecord clear{};
+    clear.op = SessionChangeOp::kClear;
+    (void)post(clear, {});
+  }
+}
+
+bool SessionJournal::release(base::Instant now, Release* out) {
+  if (count_ == 0) return false;
+  const Waiting& first = waiting_[head_];
+  const bool safe = first.number <= stored_;
+  if (!safe && recording_ && now < first.until) return false;
+  if (!safe) counters_.add(Counter::kSessionStoreLate, 1);
+  *out = {first.row, first.session, first.sequence, first.inbound != 0};
+  head_ = (head_ + 1) % kWaitingMax;
+  --count_;
+  return true;
+}
+
+void SessionJournal::resync(const session::SessionTable& table, session::ReplayLogs& logs) {
+  if (!on_) return;
+  if (overrun_ && !outbox_.strained()) {
+    mailbox::SessionsStored again{};
+    again.number = stored_;
+    again.again = 1;
+    on_stored(again);
+  }
+  if (!recording_ || synced_ == UINT32_MAX) return;
+  uint64_t bytes = 0;
+  for (uint32_t n = 0; n < kResyncRowsPerTurn && bytes < kResyncBytesPerTurn; ++n) {
+    if (synced_ >= table.high_water()) {
+      synced_ = UINT32_MAX;
+      return;
+    }
+    const uint32_t row = synced_++;
+    const Session& s = table.at(row);
+    if (s.id == 0) continue;
+    put(row, s, table.player(row));
+    logs.for_each(s.log, [&](const session::LoggedMessage& m) {
+      if (!recording_) return;
+      SessionRecord r = record_of(s, SessionChangeOp::kAppend);
+      r.sequence = m.sequence;
+      r.message_type = m.type;
+
+      (void)post(r, m.payload);
+      bytes += m.payload.size();
+    });
+    if (!recording_) return;
+  }
+}
+
+}  // namespace tidegate::shard
