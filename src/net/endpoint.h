@@ -215,7 +215,6 @@ class Endpoint {
   void mark_dirty(uint32_t slot);
   void append_sealed(uint32_t slot, base::Bytes records);
   uint32_t seal_output();
-  uint32_t sealed_bytes(uint32_t slot) const;
   void seal_connection(uint32_t slot, uint32_t dirty_index);
 
   // send.cc

@@ -204,6 +204,11 @@ void Endpoint::open_records(uint32_t slot, MutableBytes bytes, const tls::Record
     if (row.phase == Phase::kClosed) return;  // it was a slow consumer
     const tls::Received received = t.session.receive(tls_->engine, whole);
     append_sealed(slot, tls_->engine.output());
+    if (t.sealed_bytes > TlsSide::kOwnBytesMax) {
+      t.first_sealed = t.last_sealed = kNone;
+      t.sealed_bytes = 0;
+      return fail_tls(slot, Failure::kBadMessage, "it makes us answer without end");
+    }
     if (received.just_established) {
       t.counted = true;
       set_tls_open(tls_->open + 1);
@@ -282,6 +287,7 @@ void Endpoint::append_sealed(uint32_t slot, Bytes records) {
   segments_[index] = {at, static_cast<uint32_t>(records.size()), kNone};
   (t.first_sealed == kNone ? t.first_sealed : segments_[t.last_sealed].next) = index;
   t.last_sealed = index;
+  t.sealed_bytes += static_cast<uint32_t>(records.size());
 }
 
 // Everything of TLS connections into records. Returns the first of dirty_ that is still to be sent:
@@ -296,7 +302,7 @@ uint32_t Endpoint::seal_output() {
     if (row.phase == Phase::kClosed || row.phase == Phase::kFree) continue;
     const uint64_t records = row.output_bytes / tls::kRecordPlainMax + 2;
     const uint64_t most = row.output_bytes + records * tls::kRecordExpansionMax +
-                          sealed_bytes(slot) + tls::kSealRoom + kCloseNotifyMax;
+                          tls_->rows[slot].sealed_bytes + tls::kSealRoom + kCloseNotifyMax;
     if (most > tls_->sealed.available() && tls_->sealed.used() != 0) {
       send_dirty(from, i);
       from = i;
@@ -305,14 +311,6 @@ uint32_t Endpoint::seal_output() {
     seal_connection(slot, i);
   }
   return from;
-}
-
-uint32_t Endpoint::sealed_bytes(uint32_t slot) const {
-  uint32_t sum = 0;
-  for (uint32_t s = tls_->rows[slot].first_sealed; s != kNone; s = segments_[s].next) {
-    sum += segments_[s].size;
-  }
-  return sum;
 }
 
 // The connection's chain becomes one segment of records.
@@ -355,6 +353,7 @@ void Endpoint::seal_connection(uint32_t slot, uint32_t dirty_index) {
     std::memcpy(tls_->sealed.take(segments_[s].size), segments_[s].data, segments_[s].size);
   }
   t.first_sealed = t.last_sealed = kNone;
+  t.sealed_bytes = 0;
   if (t.session.established()) {  // not after a failure
     uint32_t gathered = 0;
     uint32_t next = kNone;

@@ -41,7 +41,8 @@ struct TlsRow {
   uint32_t input_bytes = 0;
   uint32_t first_sealed = kNone;  // segments that go out before this turn's output is sealed
   uint32_t last_sealed = kNone;
-  uint32_t next = kNone;  // in the queue, by slot; valid while queued
+  uint32_t sealed_bytes = 0;  // of them
+  uint32_t next = kNone;      // in the queue, by slot; valid while queued
   uint32_t previous = kNone;
   uint16_t input_since_s = 0;  // as Cold::input_since_s
   bool queued = false;
@@ -53,6 +54,9 @@ struct TlsRow {
 struct TlsSide {
   // Sealed in one go before it is sent, so that it stays in the cache.
   static constexpr uint32_t kSealedBytes = 256 * 1024;
+  // What a session may have to say by itself in a turn: answers to a flood of nonsense are not
+  // made.
+  static constexpr uint32_t kOwnBytesMax = 128 * 1024;
   static constexpr uint32_t kHelloBytes = 2304;  // most ClientHellos
 
   TlsSide(const TlsConfig& tls, uint32_t rows_count, uint32_t big_inputs, uint32_t slack)

@@ -23,6 +23,10 @@ inline constexpr size_t kRecordExpansionMax = kRecordHeader + 8 + 16 + 1;
 // What sealing may write besides the record: the answer to a peer's key update stands before it.
 inline constexpr size_t kSealRoom = kRecordExpansionMax + 64;
 
+// A ClientHello that says it is longer is refused: the library would set aside what it says, up to
+// 131 KB, before a byte of it has come. Real ones have 0.3 to 4 KB.
+inline constexpr size_t kHelloBytesMax = 16 * 1024;
+
 struct Records {
   size_t whole = 0;      // bytes of whole records at the beginning: feed so many
   size_t need = 0;       // size of the record that begins behind them; 0: unknown or none begins
@@ -57,6 +61,23 @@ inline Records cut_records(base::Bytes bytes) {
     r.not_tls = at[0] < 20 || at[0] > 23 || (bytes.size() > r.whole + 1 && at[1] != 3);
   }
   return r;
+}
+
+// Of records that are to begin with a ClientHello: whether its length is in bounds, and known.
+inline bool hello_length_good(base::Bytes records) {
+  for (size_t at = 0; at + kRecordHeader <= records.size();) {
+    const uint8_t* record = records.data() + at;
+    const size_t size = static_cast<size_t>(record[3]) << 8 | record[4];
+    if (record[0] == 22) {
+      const uint8_t* message = record + kRecordHeader;
+      if (size < 4 || at + kRecordHeader + 4 > records.size()) return false;
+      const size_t length =
+          static_cast<size_t>(message[1]) << 16 | static_cast<size_t>(message[2]) << 8 | message[3];
+      return message[0] != 1 || length <= kHelloBytesMax;
+    }
+    at += kRecordHeader + size;
+  }
+  return true;
 }
 
 }  // namespace tidegate::tls

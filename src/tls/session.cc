@@ -55,6 +55,16 @@ void Session::reset() {
 
 Received Session::receive(Engine& engine, base::MutableBytes records) {
   Received out;
+  // TLS_ST_EARLY_DATA: also where the second hello after a HelloRetryRequest comes.
+  if (!established() && SSL_is_server(ssl_) == 1 &&
+      (SSL_in_before(ssl_) == 1 || SSL_get_state(ssl_) == TLS_ST_EARLY_DATA) &&
+      !hello_length_good(records)) {
+    engine.begin({}, size_t{0});
+    out.status = Status::kFailed;
+    out.failure = Failure::kBadMessage;
+    out.reason = "a ClientHello of more than 16 KB";
+    return out;
+  }
   engine.begin(records, output_bytes_max());
   ERR_clear_error();
   const bool was_established = established();

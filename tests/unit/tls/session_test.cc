@@ -179,6 +179,33 @@ TEST(Session, PlainHttpIsSeenAsNoTls) {
   EXPECT_TRUE(cut_records(base::as_bytes("\x16\x02")).not_tls);
 }
 
+TEST(Session, AHelloThatSaysItIsHugeIsNotWaitedFor) {
+  const auto context = server_context();
+  const auto hello = [](uint32_t length, size_t bytes) {
+    std::string out("\x16\x03\x01", 3);
+    out += static_cast<char>(bytes >> 8);
+    out += static_cast<char>(bytes);
+    out += '\x01';
+    for (const int shift : {16, 8, 0}) out += static_cast<char>(length >> shift);
+    out.resize(kRecordHeader + bytes);
+    return out;
+  };
+  for (const uint32_t length : {16'385u, 131'000u, 0xffffffu}) {
+    Peer server;
+    server.accept(*context);
+    server.feed(hello(length, 40));
+    EXPECT_EQ(server.failure, Failure::kBadMessage) << length;
+  }
+  Peer patient;
+  patient.accept(*context);
+  patient.feed(hello(16'000, 40));
+  EXPECT_EQ(patient.status, Status::kOk);
+  Peer pieces;  // its length in pieces
+  pieces.accept(*context);
+  pieces.feed(hello(131'000, 3).substr(0, kRecordHeader + 3));
+  EXPECT_EQ(pieces.failure, Failure::kBadMessage);
+}
+
 TEST(Session, TheCertificateIsChosenByServerName) {
   const auto context =
       server_context({make_certificate({.names = {"first.example"}}),
