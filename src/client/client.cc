@@ -122,7 +122,7 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
       if (config_.keeps_picture) picture_.apply_interest_update(message.payload);
       break;
     case MessageType::kCellFrame:
-      if (config_.keeps_picture) picture_.apply_cell_frame(message.payload);
+      if (config_.keeps_picture) picture_.apply_cell_frames(message.payload);
       if (state_ == ClientState::kAuthenticated) set_state(ClientState::kInWorld);
       break;
     case MessageType::kMoveAck: {

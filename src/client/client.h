@@ -56,6 +56,8 @@ class ClientEvents {
   virtual void on_state(ClientState) {}
   virtual void on_move_ack(base::Instant, const wire::MoveAck&) {}
   virtual void on_entity_changed(base::Instant, std::string_view /*name*/, uint32_t /*flags*/) {}
+  virtual void on_member_seen(base::Instant, const wire::CellImage::Member&, int16_t /*cell_x*/,
+                              int16_t /*cell_z*/) {}
   virtual void on_error(const wire::ErrorNotification&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
   virtual void on_cell_healed(base::Instant /*now*/, base::Instant /*flipped*/) {}
@@ -109,6 +111,10 @@ class Client final : PictureEvents {
 
  private:
   void on_entity_changed(std::string_view name, uint32_t flags) override;
+  void on_member_seen(const wire::CellImage::Member& member, int16_t cell_x,
+                      int16_t cell_z) override {
+    events_.on_member_seen(now_, member, cell_x, cell_z);
+  }
   void on_cell_differs(const wire::CellImage& image) override;
   void on_cell_healed(base::Instant flipped) override;
   void report(const wire::CellImage& image, Rows rows);

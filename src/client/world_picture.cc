@@ -14,14 +14,22 @@ namespace {
 // Of InterestUpdate.
 constexpr uint32_t kEnteredView = 1;
 constexpr uint32_t kExitedView = 2;
+constexpr uint32_t kViewDistance = 3;
 
 uint64_t hash_of(std::string_view name) { return std::hash<std::string_view>{}(name) | 1; }
 
 }  // namespace
 
-void WorldPicture::apply_cell_frame(base::Bytes payload) {
+void WorldPicture::apply_cell_frames(base::Bytes payload) {
+  wire::CellFrames frames(payload);
+  base::Bytes frame;
+  while (frames.next(&frame)) apply_cell_frame(frame, frames.tick());
+  if (frames.malformed()) ++counters_.malformed;
+}
+
+void WorldPicture::apply_cell_frame(base::Bytes frame, uint32_t tick) {
   wire::CellFrameHeader header;
-  if (!wire::CellImage::read_header(payload, &header)) {
+  if (!wire::CellImage::read_header(frame, &header)) {
     ++counters_.malformed;
     return;
   }
@@ -31,9 +39,9 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
   const auto it = cells_.try_emplace(key).first;
   if (header.has_checksum) ++counters_.checksums;
   in_delta_ = !header.keyframe && !header.drop;
-  tick_ = header.tick;
+  tick_ = tick;
   applying_ = key;
-  const wire::CellStatus status = it->second.apply(payload, this);
+  const wire::CellStatus status = it->second.apply(frame, tick, this);
   const auto flip = flips_.find(key);
   if (status == wire::CellStatus::kOk && (header.keyframe || header.drop)) echoes_.erase(key);
   switch (status) {
@@ -70,6 +78,7 @@ void WorldPicture::apply_cell_frame(base::Bytes payload) {
 
 void WorldPicture::on_enter(const wire::CellImage::Member& member) {
   ++counters_.enters;
+  seen(member);
   if (in_delta_ && member.id % kDoublesSample == 0) entered_.push_back(member.id);
 }
 void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeave& leave) {
@@ -81,8 +90,13 @@ void WorldPicture::on_leave(const wire::CellImage::Member&, const wire::CellLeav
   ++counters_.flips_gone;
   flips_.erase(flip);
 }
+void WorldPicture::seen(const wire::CellImage::Member& member) {
+  events_.on_member_seen(member, static_cast<int16_t>(applying_ >> 16),
+                         static_cast<int16_t>(applying_));
+}
 void WorldPicture::on_change(const wire::CellImage::Member& member) {
   ++counters_.updates;
+  seen(member);
   if (member.name != own_name_) events_.on_entity_changed(member.name, member.flags);
 }
 
@@ -130,6 +144,9 @@ void WorldPicture::apply_zone_update(base::Bytes payload) {
 void WorldPicture::apply_interest_update(base::Bytes payload) {
   PbReader reader(payload);
   while (reader.next()) {
+    if (reader.field() == kViewDistance && reader.is(WireType::kFixed32)) {
+      view_distance_ = reader.number();
+    }
     if (reader.field() != kEnteredView && reader.field() != kExitedView) continue;
     if (!reader.is(WireType::kBytes)) {
       ++counters_.malformed;
@@ -192,6 +209,7 @@ void WorldPicture::clear() {
   flips_.clear();
   echoes_.clear();
   entities_.clear();
+  view_distance_ = 0;
 }
 
 size_t WorldPicture::entity_count() const {

@@ -42,6 +42,10 @@ class PictureEvents {
  public:
   // `flags` of an entity that is not the client's own, as just received.
   virtual void on_entity_changed(std::string_view name, uint32_t flags) = 0;
+  // An entity of a packed picture, the own one too, came or was told of: its cell, and where it
+  // stands from the cell's corner in steps.
+  virtual void on_member_seen(const wire::CellImage::Member&, int16_t /*cell_x*/,
+                              int16_t /*cell_z*/) {}
   // The frame's checksum differs from that of the image.
   virtual void on_cell_differs(const wire::CellImage&) {}
   // A cell that flip_bit() spoiled agrees with the server again.
@@ -62,7 +66,7 @@ class WorldPicture final : wire::CellImage::Listener, ZoneVisitor {
       : own_name_(std::move(own_name)), events_(events) {}
 
   void set_own_name(std::string_view name) { own_name_ = name; }
-  void apply_cell_frame(base::Bytes payload);
+  void apply_cell_frames(base::Bytes payload);  // of a CELL_FRAME
   void apply_world_state(base::Bytes payload);
   void apply_zone_update(base::Bytes payload);
   void apply_interest_update(base::Bytes payload);
@@ -75,6 +79,9 @@ class WorldPicture final : wire::CellImage::Listener, ZoneVisitor {
   bool oldest_flip(base::Instant* out) const;
   // True when the last message ended a tick: no cell is half told.
   bool at_rest() const { return at_rest_; }
+
+  // How far the client sees, as last told; 0: as far as it asked for.
+  float view_distance() const { return view_distance_; }
 
   const PictureCounters& counters() const { return counters_; }
   // Entities in view: packed cells' members, or protobuf entities.
@@ -89,9 +96,11 @@ class WorldPicture final : wire::CellImage::Listener, ZoneVisitor {
   // Looking for an entity in all cells is a walk over the picture; one id in so many is enough.
   static constexpr uint32_t kDoublesSample = 8;
 
+  void apply_cell_frame(base::Bytes frame, uint32_t tick);
   void on_enter(const wire::CellImage::Member& member) override;
   void on_leave(const wire::CellImage::Member& member, const wire::CellLeave&) override;
   void on_change(const wire::CellImage::Member& member) override;
+  void seen(const wire::CellImage::Member& member);
   void on_spawn(const wire::PlayerStateUpdate& state, uint32_t kind, base::Bytes custom,
                 bool snapshot) override;
   void on_despawn(std::string_view name) override;
@@ -103,6 +112,7 @@ class WorldPicture final : wire::CellImage::Listener, ZoneVisitor {
   std::unordered_map<uint32_t, wire::CellImage> cells_;   // by packed cell key
   std::unordered_map<std::string, SeenEntity> entities_;  // protobuf
   std::vector<uint32_t> entered_;  // sampled ids that came by deltas of this tick
+  float view_distance_ = 0;
   bool in_delta_ = false;
   uint32_t tick_ = 0;      // of the last cell frame
   uint32_t applying_ = 0;  // packed key of the cell whose frame is applied

@@ -141,6 +141,8 @@ struct Config {
     float full_rate_distance = 24.0F;      // metres
     float half_rate_distance = 40.0F;      // metres
     float quarter_rate_distance = 100.0F;  // metres
+    uint32_t crowd_entities = 2000;        // in view; more make the radius shrink; 0: never
+    float crowd_view_distance = 16.0F;     // metres, it shrinks no further
     bool adaptive = true;                  // lower rates for all while a shard is overloaded
   } interest;
 

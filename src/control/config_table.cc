@@ -221,6 +221,12 @@ const KeySpec kKeys[] = {
     {"interest.quarter_rate_distance", KeyType::kNumber, 0, 1000, "m",
      "cells as near as that are sent at a quarter of the tick rate, those beyond at an eighth",
      FIELD(interest.quarter_rate_distance)},
+    {"interest.crowd_entities", KeyType::kCount, 0, 1'000'000, "",
+     "with more entities in view the farthest cells are left off and the client is told how far it "
+     "sees; 0 for never",
+     FIELD(interest.crowd_entities)},
+    {"interest.crowd_view_distance", KeyType::kNumber, 0, 1000, "m",
+     "cells as near as that are never left off for a crowd", FIELD(interest.crowd_view_distance)},
     {"interest.adaptive", KeyType::kFlag, 0, 1, "",
      "lower rates for all clients of a shard while its ticks take too long",
      FIELD(interest.adaptive)},

@@ -54,6 +54,10 @@
     "Times that all clients of a shard went down a level because its ticks took too long")         \
   X(kCellsCut, "tidegate_cells_cut_total",                                                         \
     "Times that a client's farthest cells were dropped for want of budget")                        \
+  X(kViewsShrunk, "tidegate_views_shrunk_total",                                                   \
+    "Times that a client's view became smaller because of a crowd")                                \
+  X(kViewsGrown, "tidegate_views_grown_total",                                                     \
+    "Times that a view which a crowd had made smaller grew again")                                 \
   X(kSlowNoLayer3, "tidegate_slow_skip_layer3_total", "Slow readers: to half rate at most")        \
   X(kSlowNoLayer2, "tidegate_slow_skip_layer2_total", "Slow readers: to a quarter rate at most")   \
   X(kSlowNear, "tidegate_slow_far_cells_off_total", "Slow readers: far cells dropped")             \

@@ -462,7 +462,7 @@ void Client::on_message(const wire::Envelope& m) {
       return;
     case MessageType::kCellFrame:
       begin_state();
-      if (!dead_) apply_cell_frame(m.payload);
+      apply_cell_frames(m.payload);
       return;
     case MessageType::kInterestUpdate:
       return;
@@ -501,8 +501,15 @@ void Client::begin_state() {
   prediction_.forget();
 }
 
-void Client::apply_cell_frame(base::Bytes payload) {
-  const World::Applied applied = world_.apply_cell_frame(payload);
+void Client::apply_cell_frames(base::Bytes payload) {
+  wire::CellFrames frames(payload);
+  base::Bytes frame;
+  while (!dead_ && frames.next(&frame)) apply_cell_frame(frame, frames.tick());
+  if (frames.malformed()) world_.note_malformed();
+}
+
+void Client::apply_cell_frame(base::Bytes frame, uint32_t tick) {
+  const World::Applied applied = world_.apply_cell_frame(frame, tick);
   uint32_t code = 0;
   switch (applied.status) {
     case wire::CellStatus::kOk:

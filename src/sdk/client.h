@@ -92,7 +92,8 @@ class Client final : ConnectionSink {
   void on_expired(const Waiting& w, base::Bytes payload) override;
 
   void begin_state();
-  void apply_cell_frame(base::Bytes payload);
+  void apply_cell_frames(base::Bytes payload);
+  void apply_cell_frame(base::Bytes frame, uint32_t tick);
   void on_move_ack(base::Bytes payload);
   void tell_world();
   void on_entity_state(uint32_t row);

@@ -169,19 +169,20 @@ uint32_t World::find_cell(int16_t x, int16_t z) const {
   return Entity::kNoCell;
 }
 
-World::Applied World::apply_cell_frame(base::Bytes payload) {
+World::Applied World::apply_cell_frame(base::Bytes frame, uint32_t tick) {
   ++counters_.frames;
-  if (!wire::CellImage::read_header(payload, &header_)) {
+  if (!wire::CellImage::read_header(frame, &header_)) {
     ++counters_.malformed;
     return {wire::CellStatus::kMalformed, nullptr};
   }
-  tick_ = std::max(tick_, header_.tick);
+  header_.tick = tick;
+  tick_ = std::max(tick_, tick);
   applying_ = find_cell(header_.cell_x, header_.cell_z);
   if (header_.drop) {
     ++counters_.drops;
     if (applying_ == Entity::kNoCell) return {};
     Cell& cell = *cells_[applying_];
-    const wire::CellStatus status = cell.image.apply(payload, this);
+    const wire::CellStatus status = cell.image.apply(frame, tick, this);
     if (status != wire::CellStatus::kOk) {
       ++counters_.malformed;
       return {status, &cell.image};
@@ -204,7 +205,7 @@ World::Applied World::apply_cell_frame(base::Bytes payload) {
     ++cell_count_;
   }
   Cell& cell = *cells_[applying_];
-  const wire::CellStatus status = cell.image.apply(payload, this);
+  const wire::CellStatus status = cell.image.apply(frame, tick, this);
   counters_.checksum_mismatches += status == wire::CellStatus::kChecksumMismatch;
   counters_.missing_references += status == wire::CellStatus::kMissingReference;
   counters_.malformed += status == wire::CellStatus::kMalformed;

@@ -60,7 +60,8 @@ class World final : wire::CellImage::Listener, client::ZoneVisitor {
     wire::CellStatus status = wire::CellStatus::kOk;
     const wire::CellImage* image = nullptr;  // of the cell, unless it was dropped or has no header
   };
-  Applied apply_cell_frame(base::Bytes payload);
+  Applied apply_cell_frame(base::Bytes frame, uint32_t tick);  // of a CELL_FRAME of that tick
+  void note_malformed() { ++counters_.malformed; }
   // What changed since the last call, as rows; valid until the next frame. release() gives the rows
   // of those who left back.
   void end_message();

@@ -63,6 +63,8 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.full_rate_distance = config.interest.full_rate_distance;
   w.half_rate_distance = config.interest.half_rate_distance;
   w.quarter_rate_distance = config.interest.quarter_rate_distance;
+  w.crowd_entities = config.interest.crowd_entities;
+  w.crowd_view_distance = config.interest.crowd_view_distance;
   w.adaptive = config.interest.adaptive;
   w.budget = live_settings(config).budget;
   w.max_speed = config.world.max_speed;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "shard/shard.h"
+#include "wire/cell_codec.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
 #include "wire/quantise.h"
@@ -151,6 +152,22 @@ uint32_t Shard::write_world_head(base::MutableBytes out, uint32_t shared, uint32
   writer.payload().int64(2, unix_ms);
   writer.payload().text(3, config_.world.zone_id);
   writer.payload().bytes(7, {environment_.data(), environment_bytes_});
+  writer.add_shared(shared);
+  return writer.finish();
+}
+
+// INTEREST_UPDATE that says how far the client sees now.
+uint32_t Shard::write_view_distance(base::MutableBytes out, float metres, base::UnixMs unix_ms) {
+  wire::MessageWriter writer(out, {wire::MessageType::kInterestUpdate, unix_ms});
+  writer.payload().number(3, metres);
+  return writer.finish();
+}
+
+// Head of a CELL_FRAME whose frames are `shared` bytes. Its tick is time enough: no timestamp.
+uint32_t Shard::write_cells_head(base::MutableBytes out, uint32_t shared, uint32_t tick) {
+  wire::MessageWriter writer(out, {.type = wire::MessageType::kCellFrame});
+  uint8_t head[wire::kCellHeadBytesMax];
+  writer.payload().raw(head, wire::write_cell_head(head, tick));
   writer.add_shared(shared);
   return writer.finish();
 }

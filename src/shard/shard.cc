@@ -285,6 +285,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kRateCeiling, governor_.ceiling());
   counters_.set(Gauge::kKeyframeBytesMax, governor_.keyframe_bytes());
   counters_.set(Counter::kCellsCut, interest.cells_cut);
+  counters_.set(Counter::kViewsShrunk, interest.views_shrunk);
+  counters_.set(Counter::kViewsGrown, interest.views_grown);
   const auto rung = [&](world::Rung r) { return interest.rungs[static_cast<uint32_t>(r)]; };
   counters_.set(Counter::kSlowNoLayer3, rung(world::Rung::kNoLayer3));
   counters_.set(Counter::kSlowNoLayer2, rung(world::Rung::kNoLayer2));

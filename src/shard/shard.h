@@ -205,6 +205,8 @@ class Shard final : net::ConnectionHandler,
   void send_ack(uint32_t slot);
   uint32_t write_ack(base::MutableBytes out, Player& player, base::UnixMs unix_ms);
   uint32_t write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms);
+  uint32_t write_cells_head(base::MutableBytes out, uint32_t shared, uint32_t tick);
+  uint32_t write_view_distance(base::MutableBytes out, float metres, base::UnixMs unix_ms);
   uint32_t write_world_head(base::MutableBytes out, uint32_t shared, uint32_t tick,
                             base::UnixMs unix_ms);
 

@@ -13,6 +13,11 @@ namespace tidegate::shard {
 using mailbox::read_message;
 using metrics::Counter;
 
+namespace {
+// WebSocket header, frame, envelope and head of one CELL_FRAME.
+constexpr uint32_t kHeadBytesMax = 64;
+}  // namespace
+
 bool Shard::advance_tick() {
   if (barrier_.simulate_due(now_)) {
     run_simulate();
@@ -132,6 +137,10 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     own += write_move_ack(personal.subspan(own), player, unix_ms);
   }
   if (player.inbound.ack_owed()) own += write_ack(personal.subspan(own), player, unix_ms);
+  float view = 0;
+  if (interest_.watching(slot) && interest_.take_view_change(slot, &view)) {
+    own += write_view_distance(personal.subspan(own), view, unix_ms);
+  }
   if (gathered == world::Gathered::kWorld) {
     const uint32_t head = write_world_head(personal.subspan(own), world.bytes, tick, unix_ms);
     own += head;
@@ -143,20 +152,34 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     }
   }
   if (chunks.bytes + world.bytes != 0) {
-    endpoint_.expect_output(slot, own + chunks.bytes + world.bytes);
+    const uint32_t shared = chunks.bytes + world.bytes;
+    // A message takes 12 KiB of chunks at least when it is cut.
+    endpoint_.expect_output(slot, own + shared + kHeadBytesMax * (2 + shared / (12 * 1024)));
   }
   uint32_t total = own + (gathered == world::Gathered::kWorld ? world.bytes : 0);
   base::Bytes head{personal_.data(), own};
-  for (uint32_t i = 0; i < chunks.count; ++i) {
-    const world::Chunk& chunk = chunks.items[i];
-    if (total + chunk.bytes > wire::kMessageBytesOut && total != 0) {
-      endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
-      head = {};
-      parts = 0;
-      total = 0;
+  const bool packed = chunks.count != 0 && interest_.packed(slot);
+  for (uint32_t i = 0; i < chunks.count;) {
+    uint32_t shared = 0;  // of the chunks that this message takes
+    for (; i < chunks.count; ++i) {
+      const world::Chunk& chunk = chunks.items[i];
+      if (total + shared + chunk.bytes > wire::kMessageBytesOut && total + shared != 0) break;
+      parts_[parts++] = {const_cast<uint8_t*>(chunk.data), chunk.bytes};
+      shared += chunk.bytes;
     }
-    parts_[parts++] = {const_cast<uint8_t*>(chunk.data), chunk.bytes};
-    total += chunk.bytes;
+    total += shared;
+    if (packed && shared != 0) {
+      const auto begun = static_cast<uint32_t>(head.size());
+      const uint32_t bytes = write_cells_head(personal.subspan(begun), shared, tick);
+      head = {personal_.data(), begun + bytes};
+      total += bytes;
+      own += bytes;
+    }
+    if (i == chunks.count) break;
+    endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
+    head = {};
+    parts = 0;
+    total = 0;
   }
   if (total != 0) {
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);

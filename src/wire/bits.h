@@ -82,7 +82,8 @@ class BitWriter {
 
 class BitReader {
  public:
-  explicit BitReader(base::Bytes bytes) : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
+  explicit BitReader(base::Bytes bytes)
+      : begin_(bytes.data()), at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
   uint32_t bits(uint32_t count) {
     if (count == 0) return 0;
@@ -112,6 +113,8 @@ class BitReader {
   }
   int32_t golomb_signed(uint32_t k) { return unzigzag(golomb(k)); }
 
+  // Bits read so far.
+  uint64_t position() const { return static_cast<uint64_t>(at_ - begin_) * 8 - filled_; }
   // True once something was read past the end; values are then 0.
   bool failed() const { return failed_; }
   // Whether only the zero bits that fill the last byte are left.
@@ -128,6 +131,7 @@ class BitReader {
     }
   }
 
+  const uint8_t* begin_;
   const uint8_t* at_;
   const uint8_t* end_;
   uint64_t pending_ = 0;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The packed state of one cell, payload of CELL_FRAME. docs/protocol.md, "Cell frames", is the
+// The packed state of cells, payload of CELL_FRAME. docs/protocol.md, "Cell frames", is the
 // normative text; this is its encoder, its decoder and the canonical image both sides compare.
 //
 // A cell is a set of members by slot. A keyframe carries all of them; a delta refers to an earlier
-// frame and carries who left, who entered, and for those that moved the second difference of their
-// position: both sides expect the last motion again and only what differs from that is sent, in
-// exp-Golomb bits. Layers 0 to 2 are dyadic (0 refers to the 0 before, 1 to 0, 2 to the nearest of
-// the two) for readers at an eighth, a quarter and half of the rate; layer 3 is a plain chain of
-// every change for readers at full rate. Both kinds meet at each layer 0, the anchor: there a
-// reader changes from the chain to the layers without a word.
+// frame and carries who left, who entered, and for those that moved what differs from the motion
+// that both sides expect of them, in exp-Golomb bits. Layers 0 to 2 are dyadic (0 refers to the 0
+// before, 1 to 0, 2 to the nearest of the two) for readers at an eighth, a quarter and half of the
+// rate; layer 3 is a plain chain of every change for readers at full rate. Both kinds meet at each
+// layer 0, the anchor: there a reader changes from the chain to the layers without a word.
 //
 // Thread: any. Owner: the writer borrows its output; CellImage owns its members. Limits:
 // kCellSlotsMax slots, names of 64 bytes; the decoder takes any bytes and answers with a status.
@@ -22,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "wire/bits.h"
+#include "wire/cell_tally.h"
 #include "wire/limits.h"
 
 namespace tidegate::wire {
@@ -38,20 +38,52 @@ struct CellFrameHeader {
   int16_t cell_x = 0, cell_z = 0;
   uint32_t epoch = 0;      // of the cell's stream; frames of another epoch do not refer to it
   uint32_t frame = 0;      // number of the image after this frame; rises with each change
-  uint32_t reference = 0;  // the frame a delta refers to
-  uint32_t tick = 0;
+  uint32_t reference = 0;  // the frame a delta refers to; in layer 3 `frame` or the one before it
+  uint32_t tick = 0;       // of the message; not part of the frame
   uint64_t checksum = 0;
+};
+
+// What the chain expects of a member along one axis, in sixteenths of a step: half of what a step
+// differs from the expected one goes into the speed and half into where it is thought to stand
+// between two steps. A step that differs by more than one starts anew.
+struct CellTrack {
+  int32_t speed = 0;
+  int8_t offset = 0;  // of the true place from the one told; -16..15
+
+  int32_t expected() const { return static_cast<int32_t>(sum() + 8U) >> 4; }
+  // It went `step` in all.
+  void follow(int32_t step) {
+    const auto miss =
+        static_cast<int32_t>(static_cast<uint32_t>(step) - static_cast<uint32_t>(expected()));
+    if (miss < -1 || miss > 1) return begin(step);
+    const auto differs = static_cast<int32_t>((static_cast<uint32_t>(step) << 4) - sum());
+    speed =
+        static_cast<int32_t>(static_cast<uint32_t>(speed) + static_cast<uint32_t>(differs >> 1));
+    offset = static_cast<int8_t>((differs >> 1) - differs);
+  }
+  // Nothing is known but this step.
+  void begin(int32_t step) {
+    speed = static_cast<int32_t>(static_cast<uint32_t>(step) << 4);
+    offset = 0;
+  }
+  bool operator==(const CellTrack&) const = default;
+
+ private:
+  uint32_t sum() const {
+    return static_cast<uint32_t>(speed) + static_cast<uint32_t>(int32_t{offset});
+  }
 };
 
 // One member as a keyframe or an enter carries it.
 struct CellMember {
   uint16_t slot = 0;
-  uint8_t kind = 0;                  // 0 player, 1 NPC, 2 object
-  uint8_t yaw = 0;                   // 256 steps
-  uint32_t id = 0;                   // entity id, the same in every cell
-  int32_t x = 0, y = 0, z = 0;       // steps; x and z from the cell's corner, y absolute
-  int32_t predictor[3] = {0, 0, 0};  // step of the last change: x, y, z
-  int32_t pace[3] = {0, 0, 0};       // motion between the last two anchors that differ
+  uint8_t kind = 0;             // 0 player, 1 NPC, 2 object
+  uint8_t yaw = 0;              // 256 steps
+  uint8_t age = 0;              // ticks since the chain told of it, kCellAgeMax at the most
+  uint32_t id = 0;              // entity id, the same in every cell
+  int32_t x = 0, y = 0, z = 0;  // steps; x and z from the cell's corner, y absolute
+  CellTrack track[3];           // x, y, z
+  int32_t pace[3] = {0, 0, 0};  // motion between the last two anchors that differ
   uint32_t flags = 0;
   std::string_view name;  // player id
 };
@@ -63,7 +95,7 @@ constexpr int32_t expected_motion(int32_t pace, uint8_t layer) {
 }
 
 // One member that changed, against the image referred to. Position after = before + expected +
-// residual, when `moved`: layer 3 expects the predictor, which is then the whole step; the others
+// residual, when `moved`: layer 3 expects what the track says; the others
 // expect their share of the pace. Yaw after = before + yaw_delta mod 256.
 struct CellChange {
   uint16_t slot = 0;
@@ -80,13 +112,47 @@ struct CellLeave {
   int16_t cell_x = 0, cell_z = 0;
 };
 
-// Writes one payload. All lists ascend by slot. Each returns the bytes, 0 when `out` is too small.
+inline constexpr uint8_t kCellAgeMax = 15;
+inline constexpr uint8_t kCellPeriodMax = 7;
+
+// Members that are due: those the chain last told of `period` ticks ago (1..kCellPeriodMax), that
+// neither leave nor enter in the frame, in ascending slots. Who sends its moves at a steady rate
+// is among them, and then only the exceptions need to be listed.
+struct CellSchedule {
+  uint8_t period = 0;  // 0: not known
+  std::span<const uint16_t> due;
+};
+
+// Writes one frame. All lists ascend by slot. Each returns the bytes, 0 when `out` is too small.
 size_t write_cell_keyframe(base::MutableBytes out, const CellFrameHeader& header,
                            std::span<const CellMember> members);
 size_t write_cell_delta(base::MutableBytes out, const CellFrameHeader& header,
                         std::span<const CellLeave> leaves, std::span<const CellMember> enters,
-                        std::span<const CellChange> changes);
+                        std::span<const CellChange> changes, const CellSchedule& schedule = {});
 size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header);
+
+// The payload of CELL_FRAME: its layout, the tick, then frames with their lengths in front.
+inline constexpr uint8_t kCellLayout = 2;
+inline constexpr size_t kCellHeadBytesMax = 6;
+size_t write_cell_head(base::MutableBytes out, uint32_t tick);
+// Puts the length in front of the frame that stands at `out` + kCellLengthRoom and moves both
+// together to the front. Returns the bytes.
+inline constexpr size_t kCellLengthRoom = 3;
+size_t close_cell_frame(base::MutableBytes out, size_t frame_bytes);
+
+class CellFrames {
+ public:
+  explicit CellFrames(base::Bytes payload);
+  // False: the end, or malformed.
+  bool next(base::Bytes* frame);
+  bool malformed() const { return malformed_; }
+  uint32_t tick() const { return tick_; }
+
+ private:
+  base::Bytes rest_;
+  uint32_t tick_ = 0;
+  bool malformed_ = false;
+};
 
 // What a checksum says of one member: 24 bytes, little-endian, in this order.
 struct CellRow {
@@ -134,9 +200,10 @@ class CellImage {
     uint8_t yaw = 0;
     uint32_t id = 0;
     int32_t x = 0, y = 0, z = 0;
-    int32_t predictor[3] = {0, 0, 0};
+    CellTrack track[3];
     int32_t pace[3] = {0, 0, 0};
     uint32_t flags = 0;
+    uint32_t told = 0;  // tick in which the chain last told of it
     std::string name;
   };
 
@@ -151,11 +218,16 @@ class CellImage {
     ~Listener() = default;
   };
 
-  // Applies one payload; on kMalformed and kMissingReference the image is as before, except that a
-  // malformed body may leave it without a frame (has_frame() false), to be healed by a keyframe.
-  CellStatus apply(base::Bytes payload, Listener* listener = nullptr);
-  // Reads the header only. False: malformed.
-  static bool read_header(base::Bytes payload, CellFrameHeader* out);
+  // Applies one frame of a message of `tick`; on kMalformed and kMissingReference the image is as
+  // before, except that a malformed body may leave it without a frame (has_frame() false), to be
+  // healed by a keyframe.
+  CellStatus apply(base::Bytes frame, uint32_t tick, Listener* listener = nullptr);
+  // Reads the header only. False: malformed. The number of a delta has its last 8 bits, and its
+  // reference is not known: both depend on the image it is applied to.
+  static bool read_header(base::Bytes frame, CellFrameHeader* out);
+
+  // Counts the bits of all frames from now on by part; null: no more.
+  void set_tally(CellTally* tally) { tally_ = tally; }
 
   bool has_frame() const { return has_frame_; }
   const CellFrameHeader& header() const { return header_; }  // of the last frame applied
@@ -184,6 +256,7 @@ class CellImage {
   };
 
   bool apply_keyframe(BitReader& in, Listener* listener);
+  bool read_slots(BitReader& in, uint8_t layer, uint32_t changes);
   bool apply_delta(BitReader& in, const CellFrameHeader& header, Listener* listener);
   bool read_member(BitReader& in, uint32_t slot, Listener* listener);
   void move(Member& m, uint32_t slot, const CellFrameHeader& header, const int32_t (&residual)[3]);
@@ -193,17 +266,30 @@ class CellImage {
   void reach_anchor(uint32_t frame, bool fresh);
   void report_differences(Listener& listener);
   void clear(Listener* listener);
+  void count_header(const CellFrameHeader& header, size_t head, size_t body);
+  // What was read since the call before is of this part.
+  void count(const BitReader& in, CellPart part) {
+    if (tally_ == nullptr) return;
+    const uint64_t at = in.position();
+    tally_->bits[static_cast<uint32_t>(part)] += at - counted_;
+    counted_ = at;
+  }
   static Kept kept(const Member& m) { return {m.live, m.yaw, m.x, m.y, m.z, m.flags}; }
 
   CellFrameHeader header_;
   std::vector<Member> slots_;
   uint32_t count_ = 0;
   bool has_frame_ = false;
-  bool chained_ = false;     // predictors are those of the chain: layer 3 may follow
+  bool chained_ = false;     // tracks are those of the chain: layer 3 may follow
   bool from_half_ = false;   // the frame under way refers to the image of layer 1
   KeptImage layer_[2];       // images after the last layer 0 (or anchor) and the last layer 1
   std::vector<Kept> shown_;  // before the frame under way, when it does not refer to what is shown
   bool comparing_ = false;   // ... which is so
+  bool in_keyframe_ = false;
+  uint32_t tick_ = 0;                    // of the frame under way
+  std::vector<uint16_t> due_, changed_;  // slots, of the frame under way
+  CellTally* tally_ = nullptr;
+  uint64_t counted_ = 0;  // bits of the frame under way
 };
 
 }  // namespace tidegate::wire

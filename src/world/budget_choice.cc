@@ -15,28 +15,25 @@ constexpr uint32_t kOwnCell = 1 << 15;
 constexpr uint32_t kWaitUnit = 1 << 4;
 constexpr uint8_t kWaitMax = 255;
 
+// Seconds with plenty of budget until cells that were cut come back: each time twice as long,
+// because each return costs their keyframes.
+constexpr uint8_t kPatienceMin = 2;
+constexpr uint8_t kPatienceMax = 16;
+
 struct Wanted {
   uint32_t bytes, rank;
   uint8_t cell;
+  bool anchor;
 };
-
-int64_t square(int64_t v) { return v * v; }
 
 }  // namespace
 
 // Highest level for a cell that has the level `now`.
-uint8_t InterestTable::level_cap(const Watcher& w, uint8_t now) const {
+uint8_t InterestTable::level_cap(const Watcher& w, uint8_t now, bool own) const {
   if (w.budget.rung() >= Rung::kNoLayer2) return std::min<uint8_t>(1, ceiling_);
   if (w.budget.rung() >= Rung::kNoLayer3) return std::min<uint8_t>(kFullLevel - 1, ceiling_);
-  const bool capped = (w.state & kCapped) != 0 && now < kFullLevel;
+  const bool capped = (w.state & kCapped) != 0 && now < kFullLevel && !own;
   return std::min<uint8_t>(capped ? kFullLevel - 1 : kFullLevel, ceiling_);
-}
-
-// Square of the distance beyond which cells are off.
-int64_t InterestTable::reach_squared(const Watcher& w) const {
-  int32_t reach = w.cut_steps;
-  if (w.budget.rung() >= Rung::kNear) reach = std::min(reach, rate_steps_[kFullLevel]);
-  return square(reach);
 }
 
 // The client's image of cells[i] cannot be carried on: it waits for a keyframe.
@@ -66,7 +63,7 @@ void InterestTable::cut_farthest(Watcher& w) {
 
 void InterestTable::note_limited(Watcher& w) {
   const bool limited = w.budget.rung() != Rung::kAll || (w.state & kCapped) != 0 || w.stale != 0 ||
-                       w.cut_steps != kNoCut;
+                       w.cut_steps != kNoCut || w.crowd_steps != kNoCrowd;
   if (limited == ((w.state & kLimited) != 0)) return;
   w.state ^= kLimited;
   limited ? ++limited_ : --limited_;
@@ -107,13 +104,19 @@ Rung InterestTable::update_budget(uint32_t watcher, const QueueSample& queue) {
   }
   if (rung < Rung::kOwnOnly && w.budget.overdrawn()) {
     cut_farthest(w);
+    w.cut_patience =
+        static_cast<uint8_t>(std::clamp<uint32_t>(w.cut_patience * 2U, kPatienceMin, kPatienceMax));
+    w.cut_wait = w.cut_patience;
     decide_anew = true;
   } else if (less && w.budget.may_raise()) {
     // Far cells first: they are no more than a quarter of the rate.
-    if (w.cut_steps != kNoCut) {
+    if (w.cut_wait != 0) {
+      --w.cut_wait;
+    } else if (w.cut_steps != kNoCut) {
       w.cut_steps += scale_.cell_steps;
       if (w.cut_steps > w.view_steps + scale_.cell_steps) w.cut_steps = kNoCut;
     } else {
+      w.cut_patience = 0;
       w.state &= static_cast<uint8_t>(~kCapped);
     }
     decide_anew = true;
@@ -137,10 +140,11 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
     return (p.answered & kProtobufSpawns) != 0 ? p.protobuf_spawns.bytes : 0;
   }
   if (takes_whole(w, i, p)) {
-    *needed = (p.flags & kRebased) != 0 || (w.healing & bit) != 0;
+    *needed = own || (p.flags & kRebased) != 0 || (w.healing & bit) != 0;
     return p.packed_keyframe.bytes;
   }
-  *needed = p.layer == 0;
+  // What is nearest goes on at full rate, whatever becomes of the others.
+  *needed = p.layer == 0 || (own && (w.chained & bit) != 0);
   if ((w.chained & bit) != 0) return packed ? p.packed_chain.bytes : p.protobuf_chain.bytes;
   if (p.layer > std::min<uint8_t>(level_of(w, i), kFullLevel - 1)) return 0;
   return packed ? p.packed_layer.bytes : p.protobuf_layer.bytes;
@@ -173,8 +177,9 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
-    if ((w.joining >> i & 1) == 0 && (p->flags & kRebased) == 0 && (w.healing >> i & 1) == 0 &&
-        takes_whole(w, i, *p)) {
+    const bool own = p->cell == scale_.cell_of({w.x, 0, w.z});
+    if (!own && (w.joining >> i & 1) == 0 && (p->flags & kRebased) == 0 &&
+        (w.healing >> i & 1) == 0 && takes_whole(w, i, *p)) {
       // This is not the time to take up a chain.
       w.state |= kCapped;
       set_level(w, i, kFullLevel - 1);
@@ -182,16 +187,16 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     needed = false;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     if (bytes == 0) continue;
-    const uint32_t rank = (needed ? kNeeded : 0) +
-                          (p->cell == scale_.cell_of({w.x, 0, w.z}) ? kOwnCell : 0) +
-                          w.wait[i] * kWaitUnit + level_of(w, i);
-    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i)};
+    const uint32_t rank =
+        (needed ? kNeeded : 0) + (own ? kOwnCell : 0) + w.wait[i] * kWaitUnit + level_of(w, i);
+    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), p->layer == 0};
   }
   std::sort(wanted, wanted + count,
             [](const Wanted& a, const Wanted& b) { return a.rank > b.rank; });
   uint64_t left_out = 0;
   const int64_t debt_max = w.budget.rate();
   const uint32_t anchor_share = w.budget.rate() / floor_anchors_;
+  const uint32_t tick_share = w.budget.rate() / second_ticks_;
   for (uint32_t n = 0; n < count; ++n) {
     const Wanted& f = wanted[n];
     needed = f.rank >= kNeeded;
@@ -210,7 +215,8 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     // of more than a second's bytes it waits for the end of the debt. In debt its own cell goes on
     // while that alone is within the rate: a keyframe would cost more.
     const bool begins = joins && ((w.stale >> f.cell & 1) == 0 || f.bytes <= w.budget.rate());
-    const bool goes_on = !joins && f.rank >= (kNeeded | kOwnCell) && f.bytes <= anchor_share;
+    const bool goes_on = !joins && f.rank >= (kNeeded | kOwnCell) &&
+                         f.bytes <= (f.anchor ? anchor_share : tick_share);
     const bool affordable =
         f.bytes <= tokens ||
         (needed && (begins || goes_on || tokens > 0 || tokens - f.bytes >= -debt_max));

@@ -26,7 +26,8 @@ CellEncoder::CellEncoder(const WorldConfig& config, const WorldScale& scale, Ent
       checksum_ticks_(std::max(1u, config.tick_rate / kChecksumsPerSecond)),
       members_(config.entities),
       leaves_(config.entities),
-      changes_(config.entities) {
+      changes_(config.entities),
+      due_(config.entities) {
   for (uint32_t yaw = 0; yaw < 256; ++yaw) {
     rotations_[yaw] = wire::from_yaw(static_cast<uint8_t>(yaw));
   }
@@ -78,6 +79,7 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
   } else if (rebased_) {
     cells_.lose_anchor(cell);
   }
+  p.members = cell.members;
   for (uint64_t readers = readers_of(cell, p, events); readers != 0; readers &= readers - 1) {
     sink.publish({static_cast<uint16_t>(__builtin_ctzll(readers))}, p);
     ++counters_.publications;
@@ -173,21 +175,29 @@ bool CellEncoder::encode_change(const Cell& cell, Publication& p) {
 // Watchers of the chain now stand where the entities are.
 void CellEncoder::commit_change(uint32_t c) {
   const Cell& cell = cells_.cell(c);
-  const auto commit = [&](EntitySlot s) {
+  const auto commit = [&](EntitySlot s, bool entered) {
     Image& image = entities_.image(s);
     const Steps3 shown = shown_position(cell.key, image);
-    if (shown != image.base) {
-      for (int i = 0; i < 3; ++i) image.predictor[i] = shown[i] - image.base[i];
+    const bool moved = shown != image.base;
+    for (int i = 0; moved && i < 3; ++i) {
+      const int32_t step = shown[i] - image.base[i];
+      wire::CellTrack track = image.track(i);
+      entered ? track.begin(step) : track.follow(step);
+      image.set_track(i, track);
+    }
+    if (entered || moved || image.yaw != image.base_yaw || (image.changed & kChangedFlags) != 0) {
+      image.told = tick_;
     }
     image.base = shown;
     image.base_yaw = image.yaw;
     image.changed = 0;
     if (entities_.has_custom()) entities_.custom(s).dirty = Custom::kClean;
   };
-  cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) { commit(s); });
+  cells_.for_each_changed(
+      cell, [&](uint16_t, EntitySlot s) { commit(s, entities_.membership(s).entered != 0); });
   for (uint32_t e = cell.first_event; e != kNone; e = cells_.event(e).next) {
     if (cells_.event(e).kind != CellEvent::kEnter) continue;
-    commit(cells_.event(e).member);
+    commit(cells_.event(e).member, true);
     Image& image = entities_.image(cells_.event(e).member);
     image.changed_anchor = image.changed_half = 0;  // who sees it was told all of it
   }
@@ -277,7 +287,7 @@ void CellEncoder::answer_requests(Cell& cell, Publication& p) {
 }
 
 size_t CellEncoder::bytes() const {
-  return members_.bytes() + leaves_.bytes() + changes_.bytes() +
+  return members_.bytes() + leaves_.bytes() + changes_.bytes() + due_.bytes() +
          ChunkBuilder::kChunksMax * sizeof(Chunk) + sizeof *this;
 }
 

@@ -87,6 +87,7 @@ class CellEncoder {
   }
   wire::CellFrameHeader header(const Cell& cell, uint32_t frame) const;
   wire::CellMember member_record(const Cell& cell, uint16_t slot, EntitySlot s) const;
+  wire::CellSchedule schedule(const Cell& cell, uint32_t changes);
   template <class Write>
   uint32_t write_cell_frame(const Write& write, uint32_t entities);
   // protobuf_encoder.cc
@@ -116,6 +117,7 @@ class CellEncoder {
   mem::MappedArray<wire::CellMember> members_;
   mem::MappedArray<wire::CellLeave> leaves_;
   mem::MappedArray<wire::CellChange> changes_;
+  mem::MappedArray<uint16_t> due_;
   uint32_t tick_ = 0;       // under way
   uint32_t frame_ = 0;      // number of the cell's image after it
   bool anchors_ = false;    // the cell's anchor moves in this tick

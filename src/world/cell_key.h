@@ -3,6 +3,7 @@
 // Thread: any. Owner: values. Limits: 65,536 cells on each axis.
 #pragma once
 
+#include <algorithm>
 #include <compare>
 #include <cstdint>
 
@@ -21,6 +22,17 @@ struct CellKey {
     return {static_cast<int16_t>(v >> 16), static_cast<int16_t>(v & 0xffff)};
   }
 };
+
+constexpr int64_t square(int64_t v) { return v * v; }
+
+// Squared distance from a point to the square of a cell, steps.
+constexpr int64_t distance_squared(CellKey key, int32_t cell_steps, int32_t x, int32_t z) {
+  const int64_t low_x = int64_t{key.x} * cell_steps;
+  const int64_t low_z = int64_t{key.z} * cell_steps;
+  const int64_t dx = std::max<int64_t>({0, low_x - x, x - (low_x + cell_steps - 1)});
+  const int64_t dz = std::max<int64_t>({0, low_z - z, z - (low_z + cell_steps - 1)});
+  return square(dx) + square(dz);
+}
 
 // Well mixed 32 bits (finaliser of MurmurHash3, Appleby, public domain).
 constexpr uint32_t mix32(uint32_t h) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/ids.h"
+#include "wire/cell_codec.h"
 #include "world/custom_state.h"
 #include "world/flat_map.h"
 #include "world/name_slab.h"
@@ -37,18 +38,26 @@ enum ChangedField : uint8_t {
 
 // What watchers see; read by every encode of the cell.
 struct Image {
-  Steps3 position;       // now
-  Steps3 base;           // as last encoded; watchers stand there
-  int32_t predictor[3];  // step of the last change, which the packed chain expects again
-  int32_t pace[3];       // motion between the last anchors that differ, which the layers expect
-  int16_t velocity[3];   // wire/quantise.h
-  uint8_t yaw;           // 256 steps about y
+  Steps3 position;      // now
+  Steps3 base;          // as last encoded; watchers stand there
+  int32_t speed[3];     // wire::CellTrack of each axis, what the packed chain expects
+  int32_t pace[3];      // motion between the last anchors that differ, which the layers expect
+  int16_t velocity[3];  // wire/quantise.h
+  uint8_t yaw;          // 256 steps about y
   uint8_t base_yaw;
   uint8_t changed;         // ChangedField bits since the last encode
   uint8_t changed_anchor;  // ... since the cell's last anchor
   uint8_t changed_half;    // ... since its last layer 1
   EntityKind kind;
-  uint32_t flags;  // movement flags of the client
+  uint32_t flags;    // movement flags of the client
+  uint32_t told;     // tick in which the packed chain last told of it
+  int8_t offset[3];  // wire::CellTrack
+
+  wire::CellTrack track(int axis) const { return {speed[axis], offset[axis]}; }
+  void set_track(int axis, const wire::CellTrack& t) {
+    speed[axis] = t.speed;
+    offset[axis] = t.offset;
+  }
 };
 
 inline void mark_changed(Image& image, uint8_t fields) {
@@ -179,6 +188,6 @@ constexpr size_t EntityTable::bytes_per_entity() {
   return sizeof(uint32_t) + sizeof(NameRef) + sizeof(Image) + sizeof(LayerBase) +
          sizeof(Membership) + sizeof(Control) + 4 * 8 /* two maps, half full */ + sizeof(Departure);
 }
-static_assert(EntityTable::bytes_per_entity() <= 224, "part of 1 KiB for a connection in all");
+static_assert(EntityTable::bytes_per_entity() <= 232, "part of 1 KiB for a connection in all");
 
 }  // namespace tidegate::world

@@ -14,6 +14,7 @@ void InterestTable::store(const Publication& publication) {
   }
   ++counters_.publications;
   publications_[i] = publication;
+  cells_[i].members = publication.members;
 }
 
 const Publication* InterestTable::published(uint32_t cell, uint32_t tick) const {
@@ -116,6 +117,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
                                ChunkList& world) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
+  if ((tick + watcher) % second_ticks_ == 0) watch_crowd(w);
   const bool packed = (w.state & kIsPacked) != 0;
   const uint8_t joined_by = packed ? kPackedKeyframe : kProtobufSpawns;
   const uint8_t dropped_by = packed ? kPackedDrop : kProtobufDespawns;

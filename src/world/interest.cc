@@ -13,17 +13,7 @@ namespace {
 constexpr int32_t kMarginDivisor = 4;       // of the cell's edge: 16 m
 constexpr int32_t kSlackDivisor = 64;       // 1 m
 constexpr int32_t kLevelMarginDivisor = 8;  // 8 m: before a level is lowered
-
-int64_t square(int64_t v) { return v * v; }
-
-// Squared distance from a point to the square of a cell.
-int64_t distance_squared(CellKey key, int32_t cell_steps, int32_t x, int32_t z) {
-  const int64_t low_x = int64_t{key.x} * cell_steps;
-  const int64_t low_z = int64_t{key.z} * cell_steps;
-  const int64_t dx = std::max<int64_t>({0, low_x - x, x - (low_x + cell_steps - 1)});
-  const int64_t dz = std::max<int64_t>({0, low_z - z, z - (low_z + cell_steps - 1)});
-  return square(dx) + square(dz);
-}
+constexpr int32_t kReachMarginDivisor = 8;  // ... before a cell joins a circle that is cut
 
 }  // namespace
 
@@ -31,6 +21,9 @@ InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint3
     : scale_(config),
       budget_(config.budget),
       floor_anchors_(std::max(1u, config.tick_rate / kLayerPeriod)),
+      second_ticks_(config.tick_rate),
+      crowd_entities_(config.crowd_entities),
+      crowd_steps_min_(to_steps(config.crowd_view_distance, config.position_step)),
       view_metres_(config.view_distance),
       rate_steps_{INT32_MAX, to_steps(config.quarter_rate_distance, config.position_step),
                   to_steps(config.half_rate_distance, config.position_step),
@@ -52,6 +45,7 @@ void InterestTable::add(uint32_t watcher, Encoding encoding, float view_distance
   w = Watcher{};
   w.budget.start(budget_, budget);
   w.cut_steps = kNoCut;
+  w.crowd_steps = kNoCrowd;
   w.state = encoding == Encoding::kPacked ? kInUse | kIsPacked : kInUse | kWorldDue;
   set_view(watcher, view_distance, position);
 }
@@ -62,6 +56,7 @@ void InterestTable::set_view(uint32_t watcher, float view_distance, const Steps3
   const bool asked = view_distance > 0.0F && view_distance < view_metres_;
   w.view_steps =
       static_cast<uint16_t>(to_steps(asked ? view_distance : view_metres_, scale_.metres_per_step));
+  w.told_steps = w.view_steps;
   decide(w, position);
 }
 
@@ -93,9 +88,11 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
   w.z = position[2];
   const int32_t step = scale_.cell_steps;
   const int32_t join_radius = w.view_steps + step / kSlackDivisor;
-  const int64_t reach = reach_squared(w);
-  const int64_t keep = std::min(square(int64_t{w.view_steps} + step / kMarginDivisor), reach);
-  const int64_t join = std::min(square(join_radius), reach);
+  const int32_t reach = reach_steps(w);
+  const int64_t keep =
+      std::min(square(int64_t{w.view_steps} + step / kMarginDivisor), square(reach));
+  const int64_t join =
+      std::min(square(join_radius), square(std::max(0, reach - step / kReachMarginDivisor)));
   const bool packed = (w.state & kIsPacked) != 0;
 
   for (uint32_t i = w.count; i-- > 0;) {
@@ -104,7 +101,7 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
     if (distance <= keep) {
       w.dropping &= ~bit;
       const uint8_t now = level_of(w, i);
-      const uint8_t level = std::min(level_at(distance, now), level_cap(w, now));
+      const uint8_t level = std::min(level_at(distance, now), level_cap(w, now, distance == 0));
       if (level == now) continue;
       ++(level > now ? counters_.levels_raised : counters_.levels_lowered);
       set_level(w, i, level);
@@ -141,7 +138,8 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
       w.cells[w.count] = static_cast<uint16_t>(cell);
       w.joining |= uint64_t{1} << w.count;
       use(cell, encoding_of(w), uses_of(w, w.count), 1);
-      set_level(w, w.count, std::min(level_at(distance, 0), level_cap(w, kFullLevel)));
+      set_level(w, w.count,
+                std::min(level_at(distance, 0), level_cap(w, kFullLevel, distance == 0)));
       ++w.count;
       request(cell, join_requests(w));
       ++counters_.joins;

@@ -89,10 +89,11 @@ struct InterestCounters {
   uint64_t cells_refused = 0;  // a join that found the table of watched cells full
   uint64_t publications = 0, publications_unwanted = 0;
   uint64_t levels_raised = 0, levels_lowered = 0;
-  uint64_t frames_left_out = 0;    // by budget: of cells that a watcher has
-  uint64_t keyframes_put_off = 0;  // by begin_flush()
-  uint64_t cells_stale = 0;        // layer 0 was left out
-  uint64_t cells_cut = 0;          // times that the farthest cells were dropped for want of budget
+  uint64_t frames_left_out = 0;                // by budget: of cells that a watcher has
+  uint64_t keyframes_put_off = 0;              // by begin_flush()
+  uint64_t cells_stale = 0;                    // layer 0 was left out
+  uint64_t views_shrunk = 0, views_grown = 0;  // because of a crowd
+  uint64_t cells_cut = 0;  // times that the farthest cells were dropped for want of budget
   uint64_t rungs[static_cast<uint32_t>(Rung::kCount)] = {};  // times that a watcher went down to it
 };
 
@@ -108,6 +109,8 @@ class InterestTable {
            uint32_t budget = 0);
   void remove(uint32_t watcher);
   bool watching(uint32_t watcher) const { return watchers_[watcher].state != 0; }
+  // Whether its chunks are cell frames, which need the head of a CELL_FRAME in front.
+  bool packed(uint32_t watcher) const { return (watchers_[watcher].state & kIsPacked) != 0; }
   // Whether the cell is on the watcher's list.
   bool has(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
@@ -139,6 +142,9 @@ class InterestTable {
   Rung rung(uint32_t watcher) const { return watchers_[watcher].budget.rung(); }
   // Bytes that were sent to the watcher besides its chunks.
   void spend(uint32_t watcher, uint32_t bytes) { watchers_[watcher].budget.spend(bytes); }
+  // True when the distance to which the watcher sees is another than it was told: view distance,
+  // less what budget or crowd cut off. It counts as told then.
+  bool take_view_change(uint32_t watcher, float* metres);
   // Watchers that are shown less than their distance allows. While there are some, gather() is to
   // be called also in ticks without publications.
   uint32_t limited_count() const { return limited_; }
@@ -158,7 +164,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 336;
+  static constexpr size_t kWatcherBytes = 344;
 
  private:
   struct Watcher {
@@ -172,9 +178,14 @@ class InterestTable {
     uint64_t healing;                 // bit i: a keyframe is due although the client has the cell
     uint8_t wait[kActiveCellsMax];    // priority that cells[i] has gained by waiting
     Budget budget;
-    int32_t x, z;         // steps, where the cells were last decided
-    int32_t cut_steps;    // cells further away are off for want of budget; kNoCut: none
-    uint16_t view_steps;  // radius, steps
+    int32_t x, z;          // steps, where the cells were last decided
+    int32_t cut_steps;     // cells further away are off for want of budget; kNoCut: none
+    uint16_t view_steps;   // radius, steps
+    uint16_t crowd_steps;  // cells further away are off because of the crowd; kNoCrowd: none
+    uint16_t told_steps;   // radius that the client knows
+    uint8_t crowd_wait;    // seconds until crowd_steps may grow
+    uint8_t cut_wait;      // ... until cut_steps may, with plenty of budget
+    uint8_t cut_patience;  // ... after the next cut
     uint8_t count;
     uint8_t state;  // WatcherBit
   };
@@ -195,10 +206,12 @@ class InterestTable {
     uint8_t queued;                 // 1: in changed_
     uint8_t posted[2];              // by Encoding: the levels the owner was told
     uint32_t next_free;             // index + 1; 0: none
+    uint32_t members;               // as last published
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;
   static constexpr int32_t kNoCut = INT32_MAX;
+  static constexpr uint16_t kNoCrowd = UINT16_MAX;
   uint32_t watch(CellKey key);  // kNoCell: the table is full
   void use(uint32_t cell, Encoding encoding, uint8_t levels, int32_t watchers);
   uint8_t levels_wanted(uint32_t cell, Encoding encoding) const;
@@ -221,14 +234,17 @@ class InterestTable {
   void lose(Watcher& w, uint32_t i);
   void cut_farthest(Watcher& w);
   int64_t distance_of(const Watcher& w, uint32_t i) const;
-  int64_t reach_squared(const Watcher& w) const;
-  uint8_t level_cap(const Watcher& w, uint8_t now) const;
+  uint8_t level_cap(const Watcher& w, uint8_t now, bool own) const;
   void note_limited(Watcher& w);
   void end_gather(Watcher& w);
   uint64_t choose(Watcher& w, uint32_t tick);
   uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
   bool keyframes_spent() const { return keyframe_bytes_ >= keyframe_bytes_max_; }
   void leave_out(Watcher& w, uint32_t i, const Publication& p);
+  // crowd_radius.cc
+  void watch_crowd(Watcher& w);
+  uint64_t known_within(const Watcher& w, int32_t steps) const;
+  int32_t reach_steps(const Watcher& w) const;
   // gather.cc
   bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
   void add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out, ChunkList& chunks);
@@ -241,6 +257,9 @@ class InterestTable {
   WorldScale scale_;
   BudgetConfig budget_;
   uint32_t floor_anchors_;  // in a second; a stale cell waits no longer
+  uint32_t second_ticks_;
+  uint32_t crowd_entities_;  // in view at the most, 0: any number
+  int32_t crowd_steps_min_;
   float view_metres_;
   int32_t rate_steps_[kLevels];  // a cell as near as that has the level; 0 has no end
   CellKey cell_min_, cell_max_;  // of the bounds

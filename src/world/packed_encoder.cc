@@ -2,8 +2,10 @@
 // The packed half of CellEncoder: CELL_FRAME chunks, of the chain (against the image before) and of
 // layers (against the anchor or the layer 1). A frame that would not fit one chunk is cut:
 // the parts behind the first are deltas that carry the same frame number and refer to it, so that
-// the chain goes on as if it were one.
+// the chain goes on as if it were one. Chunks hold frames with their lengths; the head of the
+// message is the flush's.
 #include <algorithm>
+#include <iterator>
 
 #include "world/cell_encoder.h"
 
@@ -38,10 +40,14 @@ wire::CellMember CellEncoder::member_record(const Cell& cell, uint16_t slot, Ent
   m.y = shown[1];
   m.z = shown[2] - cell.key.z * scale_.cell_steps;
   for (int i = 0; i < 3; ++i) {
-    m.predictor[i] = shown == image.base ? image.predictor[i] : shown[i] - image.base[i];
+    m.track[i] = image.track(i);
+    if (shown != image.base) m.track[i].begin(shown[i] - image.base[i]);
     m.pace[i] = image.pace[i];
   }
   m.flags = image.flags;
+  if (entities_.membership(s).entered == 0) {
+    m.age = static_cast<uint8_t>(std::min<uint32_t>(tick_ - image.told, wire::kCellAgeMax));
+  }
   m.name = entities_.player_id(s);
   return m;
 }
@@ -68,18 +74,15 @@ wire::CellRow CellEncoder::row(const Cell& cell, uint16_t slot, EntitySlot s,
           image.flags};
 }
 
-// Writes one CELL_FRAME as a chunk of its own; 0 when it does not fit.
+// Writes one frame with its length as a chunk of its own; 0 when it does not fit.
 template <class Write>
 uint32_t CellEncoder::write_cell_frame(const Write& write, uint32_t entities) {
   builder_.cut();
   const base::MutableBytes room = builder_.room();
-  wire::MessageWriter frame(
-      room, wire::EnvelopeHead{.type = wire::MessageType::kCellFrame, .timestamp = now_ms_});
-  if (frame.payload().overflow()) return 0;
-  const size_t payload = write(room.subspan(frame.payload().size()));
-  if (payload == 0) return 0;
-  frame.add_shared(static_cast<uint32_t>(payload));
-  const uint32_t bytes = frame.finish() + static_cast<uint32_t>(payload);
+  if (room.size() <= wire::kCellLengthRoom) return 0;
+  const size_t frame = write(room.subspan(wire::kCellLengthRoom));
+  if (frame == 0) return 0;
+  const auto bytes = static_cast<uint32_t>(wire::close_cell_frame(room, frame));
   builder_.add(bytes, entities);
   return bytes;
 }
@@ -111,7 +114,7 @@ CellEncoder::PackedLists CellEncoder::list_chain(const Cell& cell) {
     change.moved = shown != image.base;
     if (change.moved) {
       for (int i = 0; i < 3; ++i) {
-        change.residual[i] = shown[i] - image.base[i] - image.predictor[i];
+        change.residual[i] = shown[i] - image.base[i] - image.track(i).expected();
       }
     }
     change.yaw_delta = static_cast<uint8_t>(image.yaw - image.base_yaw);
@@ -181,6 +184,27 @@ wire::CellChange CellEncoder::change_since(const Cell& cell, uint16_t slot, Enti
   return change;
 }
 
+// Who is due when the period is that of most of the listed changes. Of few members it is not worth
+// looking at all of them.
+wire::CellSchedule CellEncoder::schedule(const Cell& cell, uint32_t changes) {
+  constexpr uint32_t kWorthIt = 8;
+  if (changes < kWorthIt) return {};
+  uint32_t aged[wire::kCellPeriodMax + 1] = {};
+  cells_.for_each_changed(cell, [&](uint16_t, EntitySlot s) {
+    const uint32_t age = tick_ - entities_.image(s).told;
+    if (age <= wire::kCellPeriodMax) ++aged[age];
+  });
+  const auto period =
+      static_cast<uint32_t>(std::max_element(aged + 1, std::end(aged)) - std::begin(aged));
+  if (aged[period] < changes / 2) return {};
+  uint32_t count = 0;
+  cells_.for_each_member(cell, [&](uint16_t slot, EntitySlot s) {
+    if (tick_ - entities_.image(s).told != period || entities_.membership(s).entered != 0) return;
+    due_[count++] = slot;
+  });
+  return {static_cast<uint8_t>(period), {due_.data(), count}};
+}
+
 ChunkSpan CellEncoder::packed_chain(const Cell& cell) {
   wire::CellFrameHeader h = header(cell, frame_);
   h.reference = cell.frame;
@@ -202,6 +226,8 @@ ChunkSpan CellEncoder::packed_layer(const Cell& cell, uint8_t layer) {
 ChunkSpan CellEncoder::packed_delta(const Cell& cell, const PackedLists& n,
                                     wire::CellFrameHeader h) {
   builder_.begin();
+  const wire::CellSchedule known =
+      h.layer == wire::kChainLayer ? schedule(cell, n.changes) : wire::CellSchedule{};
   const bool with_checksum = h.has_checksum;
   const bool anchor = h.anchor;
   if (with_checksum) {
@@ -224,7 +250,8 @@ ChunkSpan CellEncoder::packed_delta(const Cell& cell, const PackedLists& n,
         [&](base::MutableBytes out) {
           return wire::write_cell_delta(out, h, {leaves_.data() + at.leaves, leaves},
                                         {members_.data() + at.enters, enters},
-                                        {changes_.data() + at.changes, changes});
+                                        {changes_.data() + at.changes, changes},
+                                        changes == n.changes ? known : wire::CellSchedule{});
         },
         leaves + enters + changes);
     if (bytes == 0) {

@@ -17,7 +17,8 @@ namespace tidegate::world {
 
 inline constexpr uint32_t kChunkBytesMax = 48 * 1024;
 
-// Whole protocol frames, ready to stand in a message (world pieces: bare protobuf fields).
+// Whole protocol frames, ready to stand in a message (packed chunks: cell frames with their
+// lengths, world pieces: bare protobuf fields; both are to stand in a frame that the flush begins).
 struct Chunk {
   const uint8_t* data = nullptr;
   uint32_t bytes = 0;
@@ -68,6 +69,7 @@ struct Publication {
   uint8_t flags = 0;         // PublicationFlag
   uint8_t unused = 0;
   uint32_t crossing_count = 0;
+  uint32_t members = 0;         // of the cell, at the end of this tick
   ChunkSpan packed_chain;       // next frame of the chain
   ChunkSpan packed_layer;       // the tick's frame of a layer
   ChunkSpan packed_keyframe;    // the whole cell as of the end of this tick

@@ -41,8 +41,11 @@ struct WorldConfig {
   float full_rate_distance = 24.0F;      // metres
   float half_rate_distance = 40.0F;      // metres
   float quarter_rate_distance = 100.0F;  // metres
-  float max_speed = 12.0F;               // metres a second
-  float speed_tolerance = 1.15F;         // factor on max_speed: clocks drift, inputs bunch
+  // With more entities in view than that, far cells are left off, down to that distance. 0: never.
+  uint32_t crowd_entities = 0;
+  float crowd_view_distance = 16.0F;  // metres
+  float max_speed = 12.0F;            // metres a second
+  float speed_tolerance = 1.15F;      // factor on max_speed: clocks drift, inputs bunch
   float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres

@@ -114,6 +114,11 @@ int main(int argc, char** argv) {
   app.add_option("--slow-rate", o.slow_rate, "bytes a second")->capture_default_str();
   app.add_option("--mark-every", o.mark_every, "each n-th bot measures input to neighbour; 0: none")
       ->capture_default_str();
+  app.add_option("--observers", o.observers,
+                 "so many bots measure rate and age of the 20 nearest and of the others (packed)")
+      ->capture_default_str();
+  app.add_option("--cell-size", o.cell_size, "metres, world.cell_size of the server")
+      ->capture_default_str();
   app.add_option("--echo-bytes", o.echo_bytes, "payload in echo mode")->capture_default_str();
   app.add_option("--picture-every", o.picture_every,
                  "each n-th bot decodes and checks what it is shown; the others count bytes")

@@ -32,6 +32,8 @@ struct Options {
   uint32_t stalled = 0;         // the first so many bots read nothing once they are in the world
   uint32_t slow = 0;            // ... and the next so many read slow_rate bytes a second;
   uint32_t slow_rate = 16'000;  // neither of them counts in latencies and delivery
+  uint32_t observers = 0;       // so many bots measure what they see of the others
+  double cell_size = 64;        // metres, of the server; for the observers
   uint32_t mark_every = 10;     // each n-th bot carries its send time to its neighbours
   uint32_t echo_bytes = 64;
   uint32_t picture_every = 1;  // each n-th bot keeps a picture of the world; others count bytes

@@ -31,6 +31,10 @@ double ms(const metrics::Histogram& h, double q) {
   return static_cast<double>(h.percentile(q)) / 1000;
 }
 
+double share(uint64_t part, uint64_t whole) {
+  return whole != 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
 void latency_json(std::string& out, const char* name, const metrics::Histogram& h) {
   append(out,
          ",\n  \"%s\": {\"count\": %" PRIu64
@@ -81,6 +85,11 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->bytes_in += get(s.bytes_in);
     out->bytes_out += get(s.bytes_out);
     out->messages_in += get(s.messages_in);
+    out->near_seconds += get(s.near_seconds);
+    out->near_updates += get(s.near_updates);
+    out->far_seconds += get(s.far_seconds);
+    out->far_updates += get(s.far_updates);
+    out->far_unseen += get(s.far_unseen);
     if (get(s.wall_ns) != 0) {
       const double share = static_cast<double>(get(s.cpu_ns)) / static_cast<double>(get(s.wall_ns));
       if (share > out->worker_cpu_max) out->worker_cpu_max = share;
@@ -89,6 +98,8 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->ack_us.merge(s.ack_us);
     out->neighbour_us.merge(s.neighbour_us);
     out->heal_us.merge(s.heal_us);
+    out->near_age_us.merge(s.near_age_us);
+    out->far_age_us.merge(s.far_age_us);
     out->echo_us.merge(s.echo_us);
     out->lag_us.merge(s.lag_us);
     if (out->problem.empty()) out->problem = s.problem;
@@ -148,6 +159,11 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
   latency_json(out, "move_ack_ms", s.ack_us);
   latency_json(out, "neighbour_ms", s.neighbour_us);
   latency_json(out, "heal_ms", s.heal_us);
+  latency_json(out, "near_age_ms", s.near_age_us);
+  latency_json(out, "far_age_ms", s.far_age_us);
+  append(out, ",\n  \"near_hz\": %.3f, \"far_hz\": %.3f, \"far_unseen\": %.6f",
+         share(s.near_updates, s.near_seconds), share(s.far_updates, s.far_seconds),
+         share(s.far_unseen, s.far_unseen + s.far_seconds));
   latency_json(out, "echo_ms", s.echo_us);
   latency_json(out, "generator_lag_ms", s.lag_us);
   const std::string verdict = generator_verdict(s);
@@ -176,6 +192,12 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
   latency_text(out, "input to neighbour", s.neighbour_us);
   latency_text(out, "echo", s.echo_us);
   latency_text(out, "flipped bit to healed", s.heal_us);
+  latency_text(out, "age of the 20 nearest", s.near_age_us);
+  latency_text(out, "age of the others", s.far_age_us);
+  if (s.near_seconds != 0) {
+    append(out, "  told of                the 20 nearest %.1f times a second, the others %.1f\n",
+           share(s.near_updates, s.near_seconds), share(s.far_updates, s.far_seconds));
+  }
   if (s.flips != 0) {
     append(out,
            "  flipped bits           %" PRIu64 "; %" PRIu64 " detected, %" PRIu64

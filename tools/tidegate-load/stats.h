@@ -22,11 +22,15 @@ struct Stats {
   Count flips_late{0};  // not healed within kHealLimit
   Count errors{0};      // ERROR messages received
   Count bytes_in{0}, bytes_out{0}, messages_in{0};
+  // Of what observers (observer.h) see: entities times seconds, and updates in these.
+  Count near_seconds{0}, near_updates{0}, far_seconds{0}, far_updates{0}, far_unseen{0};
   Count cpu_ns{0}, wall_ns{0};      // of the worker while it measured
   Count ready{0}, done{0};          // all tried to connect; finished
   metrics::Histogram connect_us;    // intended connect to login accepted
   metrics::Histogram ack_us;        // intended send to MOVE_ACK
   metrics::Histogram neighbour_us;  // intended send to a neighbour's picture
+  metrics::Histogram near_age_us;   // of what is shown of the nearest, at any time
+  metrics::Histogram far_age_us;    // ... of the others
   metrics::Histogram heal_us;       // flip of a bit to a checksum that agrees again
   metrics::Histogram echo_us;
   metrics::Histogram lag_us;  // how late the generator itself was

@@ -56,6 +56,11 @@ bool Bot::open(base::Instant intended) {
     claims.expires_at = claims.issued_at + 24 * 3600;
     config.token = crypto::mint(o.secret, claims);
   }
+  const uint32_t pictures = std::max(1U, o.bots / o.picture_every);
+  if (o.observers != 0 && config.keeps_picture &&
+      number_ / o.picture_every % std::max(1U, pictures / o.observers) == 0) {
+    observer_ = std::make_unique<Observer>(o.user_prefix + std::to_string(number_));
+  }
   client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
   const bool v4 = IN6_IS_ADDR_V4MAPPED(&o.address.sin6_addr);
   fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -256,6 +261,15 @@ void Bot::on_entity_changed(base::Instant now, std::string_view, uint32_t flags)
   }
 }
 
+void Bot::on_member_seen(base::Instant now, const wire::CellImage::Member& member, int16_t cell_x,
+                         int16_t cell_z) {
+  if (!observer_) return;
+  constexpr double kStep = 0.02;
+  const double cell = worker_.options_.cell_size;
+  observer_->seen(now, member.name, cell_x * cell + member.x * kStep,
+                  cell_z * cell + member.z * kStep);
+}
+
 void Bot::on_cell_healed(base::Instant now, base::Instant flipped) {
   worker_.stats_.heal_us.record(micros(now - flipped));
   if (now - flipped > kHealLimit) bump(worker_.stats_.flips_late);
@@ -325,6 +339,10 @@ void Bot::move(base::Instant due) {
     // The first one only asks where the player stands.
     client_->send_move(m);
     client_->audit(due);
+    if (observer_) {
+      const base::Instant now = monotonic_now();
+      observer_->look_around(now, worker_.measuring(now - base::seconds(1)), s);
+    }
   }
   if (!limited()) bump(s.moves_sent);
   if (worker_.measuring(due)) s.lag_us.record(micros(monotonic_now() - due));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "observer.h"
 #include "options.h"
 #include "stats.h"
 #include "tls/client_stream.h"
@@ -42,6 +43,8 @@ class Bot final : public client::ClientEvents {
   void on_state(client::ClientState state) override;
   void on_move_ack(base::Instant now, const wire::MoveAck& ack) override;
   void on_entity_changed(base::Instant now, std::string_view name, uint32_t flags) override;
+  void on_member_seen(base::Instant now, const wire::CellImage::Member& member, int16_t cell_x,
+                      int16_t cell_z) override;
   void on_cell_healed(base::Instant now, base::Instant flipped) override;
   void on_error(const wire::ErrorNotification& error) override;
   void on_message(base::Instant now, base::Bytes message) override;
@@ -58,6 +61,7 @@ class Bot final : public client::ClientEvents {
   uint32_t number_;
   base::Prng prng_;
   std::unique_ptr<client::Client> client_;
+  std::unique_ptr<Observer> observer_;
   tls::ClientStream tls_;  // not started: ws
   base::Instant intended_connect_{};
   wire::Vector3 position_, target_;

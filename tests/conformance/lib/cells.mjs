@@ -4,7 +4,7 @@
 import { createXXHash3 } from 'hash-wasm';
 
 const hasher = await createXXHash3(0, 0);
-const FLAG = { keyframe: 1, drop: 2, checksum: 4, anchor: 32 };
+const FLAG = { keyframe: 1, drop: 2, checksum: 4, anchor: 32, epoch: 64, part: 128 };
 const CHAIN = 3;  // the layer of frames at full rate
 const signed = (v) => (v % 2 === 1 ? -(v + 1) / 2 : v / 2);
 
@@ -68,23 +68,27 @@ function eachSlot(count, gap, each) {
   }
 }
 
-function readMember(bits) {
+function readMember(bits, tick) {
   const member = { kind: bits.bits(2), id: bits.golomb(12) };
-  const name = Buffer.alloc(bits.bits(7));
+  const length = bits.bits(7);
+  const name = Buffer.alloc(length === 127 ? 16 : length);
   for (let i = 0; i < name.length; i += 1) name[i] = bits.bits(8);
-  member.name = name.toString();
+  member.name = length === 127 ? name.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') : name.toString();
   member.x = bits.signedGolomb(11);
   member.z = bits.signedGolomb(11);
   member.y = bits.signedGolomb(6);
   member.yaw = bits.bits(8);
   member.flags = bits.flags();
-  member.predictor = [bits.signedGolomb(2), bits.signedGolomb(2), bits.signedGolomb(2)];
+  member.told = tick - bits.bits(4);
+  member.speed = [bits.signedGolomb(6), bits.signedGolomb(6), bits.signedGolomb(6)];
+  const offset = () => { const v = bits.bits(5); return v < 16 ? v : v - 32; };
+  member.offset = bits.bits(1) === 1 ? [offset(), offset(), offset()] : [0, 0, 0];
   member.pace = bits.bits(1) === 1 ? [bits.signedGolomb(4), bits.signedGolomb(4), bits.signedGolomb(4)] : [0, 0, 0];
   return member;
 }
 
 const AXES = ['x', 'y', 'z'];
-const copy = (members) => new Map([...members].map(([slot, m]) => [slot, { ...m, predictor: [...m.predictor], pace: [...m.pace] }]));
+const copy = (members) => new Map([...members].map(([slot, m]) => [slot, { ...m, speed: [...m.speed], offset: [...m.offset], pace: [...m.pace] }]));
 
 // The image after a frame of layer 0, an anchor or a keyframe is what layers refer to from now on.
 // A member's pace is its motion since the anchor before, unless it stood still or is new.
@@ -97,6 +101,42 @@ function reachAnchor(cell, frame, fresh) {
     }
   }
   cell.kept = [{ frame, members: copy(cell.members) }, null];
+}
+
+// A member went `residual` further along an axis than the chain expects.
+function follow(member, i, residual) {
+  const sum = member.speed[i] + member.offset[i];
+  const step = ((sum + 8) >> 4) + residual;
+  member[AXES[i]] += step;
+  if (Math.abs(residual) > 1) {
+    member.speed[i] = step * 16;
+    member.offset[i] = 0;
+  } else {
+    const differs = step * 16 - sum;
+    const half = Math.floor(differs / 2);
+    member.speed[i] += half;
+    member.offset[i] = half - differs;
+  }
+}
+
+// The slots that change, ascending.
+function readSlots(bits, layer, members, tick, count) {
+  const list = (n) => {
+    const found = [];
+    if (n === 0) return found;
+    const order = bits.bits(3);
+    eachSlot(n, () => bits.golomb(order), (slot) => found.push(slot));
+    return found;
+  };
+  const period = layer === CHAIN ? bits.bits(3) : 0;
+  if (period === 0) return list(count);
+  const due = [...members].filter(([, m]) => m.told === tick - period).map(([slot]) => slot).sort((a, b) => a - b);
+  const missed = list(bits.golomb(0));
+  if (missed.some((i) => i >= due.length)) throw new Error('a member that is missed and was not due');
+  const found = due.filter((_, i) => !missed.includes(i));
+  const extra = list(count - found.length);
+  if (extra.some((slot) => found.includes(slot))) throw new Error('a slot that changes twice');
+  return [...found, ...extra].sort((a, b) => a - b);
 }
 
 function rowsOf(members) {
@@ -134,11 +174,19 @@ export class Cells {
     this.tick = 0;
   }
 
-  // The frames of one WebSocket message, which belong to one tick.
+  // The CELL_FRAMEs of one WebSocket message, which belong to one tick.
   take(payloads) {
     for (const payload of payloads) {
       try {
-        this.#frame(payload);
+        const head = new ByteReader(payload);
+        if (head.u8() !== 2) throw new Error('a layout that is not 2');
+        const tick = head.varint();
+        while (head.at < payload.length) {
+          const size = head.varint();
+          if (size > payload.length - head.at) throw new Error('a frame longer than its message');
+          head.at += size;
+          this.#frame(payload.subarray(head.at - size, head.at), tick);
+        }
       } catch (error) {
         this.#breach(error.message);
       }
@@ -172,17 +220,24 @@ export class Cells {
 
   #breach(text) { if (this.breaches.length < 50) this.breaches.push(text); }
 
-  #frame(payload) {
+  #frame(payload, tick) {
     const header = new ByteReader(payload);
     const flags = header.u8();
-    if (flags & ~(FLAG.keyframe | FLAG.drop | FLAG.checksum | FLAG.anchor | 24)) throw new Error(`flags ${flags}`);
+    const whole = flags & (FLAG.keyframe | FLAG.drop);
+    if (whole === 3 || (whole && flags & (FLAG.part | FLAG.anchor | 24))) throw new Error(`flags ${flags}`);
     const x = signed(header.varint());
     const z = signed(header.varint());
     const key = `${x},${z}`;
-    const epoch = header.varint();
-    const frame = header.varint();
-    const reference = frame - header.varint();
-    const tick = header.varint();
+    const epoch = flags & FLAG.epoch ? header.varint() : 0;
+    const layer = (flags >> 3) & 3;
+    let frame = whole ? header.varint() : header.u8();
+    let back = 0;
+    if (!whole && !(flags & FLAG.part)) back = layer === CHAIN ? 1 : header.varint();
+    if (!whole && this.cells.has(key)) {  // the number nearest to the last one
+      const last = this.cells.get(key).frame;
+      frame = last + (((frame - last) << 24) >> 24);
+    }
+    const reference = frame - back;
     if (tick < this.tick) throw new Error(`tick ${tick} after ${this.tick}`);
     this.tick = tick;
     const sum = flags & FLAG.checksum ? header.u64() : null;
@@ -192,13 +247,12 @@ export class Cells {
       return;
     }
     const bits = new BitReader(payload.subarray(header.at));
-    const layer = (flags >> 3) & 3;
     if (flags & FLAG.anchor && layer !== CHAIN) throw new Error('an anchor outside the chain');
     if (flags & FLAG.keyframe) {
       this.frames.keyframe += 1;
       if (sum === null) throw new Error('a keyframe without a checksum');
       const members = new Map();
-      eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits)));
+      eachSlot(bits.golomb(4), () => bits.golomb(3), (slot) => members.set(slot, readMember(bits, tick)));
       this.cells.set(key, { x, z, epoch, frame, tick, members, chained: true, layer: 0 });
       reachAnchor(this.cells.get(key), frame, true);
     } else {
@@ -206,7 +260,7 @@ export class Cells {
       const cell = this.cells.get(key);
       if (!cell) throw new Error(`delta of cell ${key}, which is not in view`);
       this.#refer(cell, { key, epoch, frame, reference, layer });
-      this.#delta(cell, bits, layer);
+      this.#delta(cell, bits, layer, tick);
       if (layer === 0 || flags & FLAG.anchor) reachAnchor(cell, frame, false);
       if (layer === 1) cell.kept[1] = { frame, members: copy(cell.members) };
       Object.assign(cell, { frame, layer });
@@ -247,7 +301,7 @@ export class Cells {
     return pace.map((p) => (layer === 0 ? p : (p + layer) >> layer));
   }
 
-  #delta(cell, bits, layer) {
+  #delta(cell, bits, layer, tick) {
     const { members } = cell;
     if (bits.bits(1) === 1) {
       eachSlot(bits.golomb(0), () => bits.golomb(3), (slot) => {
@@ -258,34 +312,36 @@ export class Cells {
         if (!members.delete(slot)) throw new Error(`slot ${slot} leaves and is empty`);
       });
       eachSlot(bits.golomb(0), () => bits.golomb(3), (slot) => {
-        const member = readMember(bits);
+        const member = readMember(bits, tick);
         if (members.has(slot)) throw new Error(`${member.name} enters slot ${slot}, which is taken`);
         members.set(slot, member);
       });
     }
     const count = bits.golomb(3);
-    const gapOrder = bits.bits(2);
+    if (count === 0) return;
+    const slots = readSlots(bits, layer, members, tick, count);
+    const alike = bits.bits(1) === 1;
+    const usual = bits.bits(4);
     const order = bits.bits(3);
-    eachSlot(count, () => bits.golomb(gapOrder), (slot) => {
+    const yawOrder = bits.bits(3);
+    for (const slot of slots) {
       const member = members.get(slot);
-      const changed = bits.bits(1) === 1 ? 1 : bits.bits(4);
+      const changed = alike || bits.bits(1) === 1 ? usual : bits.bits(4);
       if (changed & 1) {
         const residual = [bits.signedGolomb(order), 0, bits.signedGolomb(order)];
         if (changed & 2) residual[1] = bits.signedGolomb(order);
-        if (member) {
-          const expected = layer === CHAIN ? member.predictor : this.#expected(cell, slot, layer);
-          AXES.forEach((axis, i) => {
-            const step = expected[i] + residual[i];
-            if (layer === CHAIN) member.predictor[i] = step;
-            member[axis] += step;
-          });
+        if (member && layer === CHAIN) AXES.forEach((_, i) => follow(member, i, residual[i]));
+        else if (member) {
+          const expected = this.#expected(cell, slot, layer);
+          AXES.forEach((axis, i) => { member[axis] += expected[i] + residual[i]; });
         }
       }
-      const yaw = changed & 4 ? bits.signedGolomb(2) : 0;
+      const yaw = changed & 4 ? bits.signedGolomb(yawOrder) : 0;
       const flags = changed & 8 ? bits.flags() : null;
       if (!member) throw new Error(`change of slot ${slot}, which is empty`);
       member.yaw = (((member.yaw + yaw) % 256) + 256) % 256;
       if (flags !== null) member.flags = flags;
-    });
+      if (layer === CHAIN) member.told = tick;
+    }
   }
 }

@@ -134,13 +134,19 @@ describe('cell frames', () => {
     }
     list() { return [...this.members.values()].sort((a, b) => a[0] - b[0]); }
   }
+  // The one frame of a CELL_FRAME.
+  function only(hex) {
+    const frames = [];
+    sdk.readCellFrames(fromHex(hex), (data, tick) => frames.push({ data, header: sdk.readCellHeader(data, tick) }));
+    assert.equal(frames.length, 1);
+    return frames[0];
+  }
   function replay(rows, keep = () => true) {
     const follower = new Follower();
     let cell;
     let compared = 0;
     rows.forEach(([status, hex, image], i) => {
-      const data = fromHex(hex);
-      const header = sdk.readCellHeader(data);
+      const { data, header } = only(hex);
       if (!keep(header)) return;
       cell ??= new sdk.Cell(header.cellX, header.cellZ);
       assert.equal(cell.apply(header, data, follower), status, `row ${i}`);
@@ -168,15 +174,15 @@ describe('cell frames', () => {
   });
   test('a wrong checksum is reported with the members it was made of; a quiet cell without', () => {
     const frame = fromHex(vectors['cell chain'][0][1]);
-    const header = sdk.readCellHeader(frame);
+    const { data, header } = only(vectors['cell chain'][0][1]);
     const spoiled = frame.slice();
-    spoiled[header.size - 1] ^= 1;  // the highest byte of the checksum
+    spoiled[frame.length - data.length + header.size - 1] ^= 1;  // the highest byte of the checksum
     const world = new sdk.WorldPicture();
     const reports = [];
     world.on('report', (report) => reports.push(report));
-    world.applyCellFrame(frame);
+    world.applyCellFrames(frame);
     assert.deepEqual(reports, []);
-    world.applyCellFrame(spoiled);
+    world.applyCellFrames(spoiled);
     const [report] = reports;
     assert.deepEqual([report.cellX, report.cellZ, report.epoch, report.frame, report.tick],
       [header.cellX, header.cellZ, header.epoch, header.frame, header.tick]);
@@ -189,28 +195,28 @@ describe('cell frames', () => {
     assert.equal(world.quietReport(), undefined);
     const quiet = world.quietReport();
     assert.deepEqual([quiet.frame, quiet.checksum, quiet.members.length], [header.frame, header.checksum, 0]);
-    world.applyCellFrame(frame);
+    world.applyCellFrames(frame);
     assert.equal(world.quietReport(), undefined);
     assert.equal(reports.length, 1);
   });
   test('damaged frames are refused or apply within bounds, and a keyframe heals', () => {
-    const key = fromHex(vectors['cell chain'][0][1]);
-    const second = fromHex(vectors['cell chain'][1][1]);
+    const { data: key, header: keyHeader } = only(vectors['cell chain'][0][1]);
+    const { data: second, header: { tick } } = only(vectors['cell chain'][1][1]);
     const counts = {};
     for (let i = 0; i < second.length * 8; i += 1) {
       const cell = new sdk.Cell(0, 0);
       const follower = new Follower();
-      assert.equal(cell.apply(sdk.readCellHeader(key), key, follower), 'ok');
+      assert.equal(cell.apply(keyHeader, key, follower), 'ok');
       const damaged = second.slice();
       damaged[i >> 3] ^= 1 << (i & 7);
       let status = 'header';
       try {
-        status = cell.apply(sdk.readCellHeader(damaged), damaged, follower);
+        status = cell.apply(sdk.readCellHeader(damaged, tick), damaged, follower);
       } catch (error) {
         assert.ok(error instanceof sdk.WireError, String(error.stack));
       }
       counts[status] = (counts[status] ?? 0) + 1;
-      assert.equal(cell.apply(sdk.readCellHeader(key), key, follower), 'ok');
+      assert.equal(cell.apply(keyHeader, key, follower), 'ok');
     }
     assert.ok(counts.malformed > 10 && counts.checksumMismatch > 100, JSON.stringify(counts));
   });

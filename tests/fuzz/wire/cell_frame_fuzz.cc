@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     members[i].slot = static_cast<uint16_t>(i * 3);
     members[i].id = i + 1U;
     members[i].x = 100 * i;
-    members[i].predictor[0] = i;
+    members[i].track[0].speed = i;
     members[i].name = "walker";
   }
   wire::CellFrameHeader head;
@@ -23,16 +23,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   uint8_t buffer[512];
   const size_t bytes = wire::write_cell_keyframe(buffer, head, members);
   wire::CellImage image;
-  if (bytes == 0 || image.apply({buffer, bytes}) != wire::CellStatus::kOk) std::abort();
+  if (bytes == 0 || image.apply({buffer, bytes}, 0) != wire::CellStatus::kOk) std::abort();
   for (size_t at = 0; at < size;) {
     const size_t left = size - at - 1;
     const size_t piece = data[at] < left ? data[at] : left;
-    static_cast<void>(image.apply({data + at + 1, piece}));
+    static_cast<void>(image.apply({data + at + 1, piece}, static_cast<uint32_t>(at)));
     at += piece + 1;
     uint32_t live = 0;
     for (const auto& member : image.slots()) live += member.live ? 1 : 0;
     if (image.slots().size() > wire::kCellSlotsMax || live != image.count()) std::abort();
   }
-  if (image.apply({buffer, bytes}) != wire::CellStatus::kOk || image.count() != 8) std::abort();
+  if (image.apply({buffer, bytes}, 0) != wire::CellStatus::kOk || image.count() != 8) std::abort();
   return 0;
 }

@@ -83,6 +83,16 @@ inline wire::CellMember member(uint16_t slot, uint32_t id, std::string_view name
   return m;
 }
 
+// One cell frame as the payload of a CELL_FRAME.
+inline ByteString cell_message(base::Bytes frame) {
+  ByteString out(wire::kCellHeadBytesMax + wire::kCellLengthRoom + frame.size());
+  const size_t head = wire::write_cell_head(out, 0);
+  const base::MutableBytes rest = base::MutableBytes(out).subspan(head);
+  std::copy(frame.begin(), frame.end(), rest.begin() + wire::kCellLengthRoom);
+  out.resize(head + wire::close_cell_frame(rest, frame.size()));
+  return out;
+}
+
 // Payloads of CELL_FRAME for cell (x, 0).
 inline ByteString keyframe(int16_t x, uint32_t frame, const std::vector<wire::CellMember>& members,
                            uint64_t checksum_error = 0) {
@@ -97,7 +107,7 @@ inline ByteString keyframe(int16_t x, uint32_t frame, const std::vector<wire::Ce
   h.checksum = sum.value() ^ checksum_error;
   ByteString out(16 * 1024);
   out.resize(wire::write_cell_keyframe(out, h, members));
-  return out;
+  return cell_message(out);
 }
 inline ByteString delta(int16_t x, uint32_t frame, const std::vector<wire::CellLeave>& leaves,
                         const std::vector<wire::CellMember>& enters,
@@ -108,7 +118,7 @@ inline ByteString delta(int16_t x, uint32_t frame, const std::vector<wire::CellL
   h.reference = frame - 1;
   ByteString out(16 * 1024);
   out.resize(wire::write_cell_delta(out, h, leaves, enters, changes));
-  return out;
+  return cell_message(out);
 }
 inline ByteString drop(int16_t x, uint32_t frame) {
   wire::CellFrameHeader h;
@@ -117,7 +127,7 @@ inline ByteString drop(int16_t x, uint32_t frame) {
   h.frame = frame;
   ByteString out(64);
   out.resize(wire::write_cell_drop(out, h));
-  return out;
+  return cell_message(out);
 }
 
 // Payloads of the protobuf state.

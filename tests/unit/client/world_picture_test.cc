@@ -25,7 +25,7 @@ class Picture : public ::testing::Test {
  protected:
   // One WebSocket message of cell frames.
   void cells(const std::vector<ByteString>& frames) {
-    for (const ByteString& f : frames) picture_.apply_cell_frame(f);
+    for (const ByteString& f : frames) picture_.apply_cell_frames(f);
     picture_.end_message(100);
   }
   void zone(const std::vector<wire::PlayerStateUpdate>& spawns,
@@ -108,7 +108,7 @@ TEST_F(Picture, AFlippedBitIsToldFromAServersMistake) {
     h.checksum = sum.value();
     ByteString frame(256);
     frame.resize(wire::write_cell_delta(frame, h, {}, {}, {}));
-    cells({frame});
+    cells({cell_message(frame)});
   }
   EXPECT_EQ(counted().flips, 2u);
   EXPECT_EQ(counted().flips_detected, 2u);
@@ -161,12 +161,12 @@ TEST_F(Picture, AMemberMayChangeCellsInsideOneMessageOnly) {
 }
 
 TEST_F(Picture, AMessageThatATickMayGoOnBehindIsNotJudgedYet) {
-  picture_.apply_cell_frame(keyframe(0, 1, {member(0, 8, "a")}));
-  picture_.apply_cell_frame(keyframe(1, 1, {}));
+  picture_.apply_cell_frames(keyframe(0, 1, {member(0, 8, "a")}));
+  picture_.apply_cell_frames(keyframe(1, 1, {}));
   picture_.end_message(100);
-  picture_.apply_cell_frame(delta(1, 2, {}, {member(0, 8, "a")}, {}));
+  picture_.apply_cell_frames(delta(1, 2, {}, {member(0, 8, "a")}, {}));
   picture_.end_message(50'000);
-  picture_.apply_cell_frame(delta(0, 2, {wire::CellLeave{}}, {}, {}));
+  picture_.apply_cell_frames(delta(0, 2, {wire::CellLeave{}}, {}, {}));
   picture_.end_message(100);
   expect_clean();
 }

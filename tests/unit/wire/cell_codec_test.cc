@@ -23,7 +23,7 @@ struct Entity {
   uint8_t kind = 0, yaw = 0;
   uint32_t id = 0, flags = 0;
   int32_t place[3] = {};
-  int32_t step[3] = {};
+  CellTrack track[3];
   std::string name;
 };
 using Model = std::map<uint16_t, Entity>;  // by slot, ascending
@@ -39,7 +39,7 @@ CellMember view(uint16_t slot, const Entity& e) {
   m.x = e.place[0];
   m.y = e.place[1];
   m.z = e.place[2];
-  for (int a = 0; a < 3; ++a) m.predictor[a] = e.step[a];
+  for (int a = 0; a < 3; ++a) m.track[a] = e.track[a];
   return m;
 }
 
@@ -65,7 +65,7 @@ void expect_equal(const Model& model, const CellImage& image) {
     ASSERT_EQ(m.x, e.place[0]);
     ASSERT_EQ(m.y, e.place[1]);
     ASSERT_EQ(m.z, e.place[2]);
-    for (int a = 0; a < 3; ++a) ASSERT_EQ(m.predictor[a], e.step[a]);
+    for (int a = 0; a < 3; ++a) ASSERT_EQ(m.track[a], e.track[a]);
   }
 }
 
@@ -75,7 +75,10 @@ Entity random_entity(base::Prng& r, uint32_t id) {
   e.yaw = static_cast<uint8_t>(r.below(256));
   e.id = r.chance(0.1) ? UINT32_MAX - id : id;
   e.flags = r.chance(0.7) ? 0 : static_cast<uint32_t>(r.next());
-  for (int32_t& s : e.step) s = static_cast<int32_t>(r.between(-9, 9));
+  for (CellTrack& t : e.track) {
+    t.speed = static_cast<int32_t>(r.between(-150, 150));
+    t.offset = static_cast<int8_t>(r.chance(0.5) ? 0 : r.between(-16, 15));
+  }
   e.place[0] = static_cast<int32_t>(r.below(3200));
   e.place[1] = static_cast<int32_t>(r.between(-5000, 5000));
   e.place[2] = static_cast<int32_t>(r.below(3200));
@@ -108,10 +111,11 @@ std::vector<uint8_t> evolve(base::Prng& r, Model* model, const CellFrameHeader& 
     if (c.moved) {
       for (int a = 0; a < 3; ++a) {
         const int32_t wide = r.chance(0.02) ? 100'000 : 8;
+        const int32_t expected = e.track[a].expected();
         const int32_t step =
-            a == 1 && r.chance(0.8) ? e.step[1] : static_cast<int32_t>(r.between(-wide, wide));
-        c.residual[a] = step - e.step[a];
-        e.step[a] = step;
+            a == 1 && r.chance(0.8) ? expected : static_cast<int32_t>(r.between(-wide, wide));
+        c.residual[a] = step - expected;
+        e.track[a].follow(step);
         e.place[a] += step;
       }
     }
@@ -166,15 +170,16 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
       model[static_cast<uint16_t>(prng.below(200))] = random_entity(prng, next_id++);
     CellImage early;
     CellImage late;  // joins by keyframe in the middle and must predict like the first
-    ASSERT_EQ(early.apply(keyframe(model, head)), CellStatus::kOk);
+    ASSERT_EQ(early.apply(keyframe(model, head), head.tick), CellStatus::kOk);
     for (int i = 0; i < 150; ++i) {
       head.reference = head.frame++;
       head.tick += 3;
       const std::vector<uint8_t> delta = evolve(prng, &model, head, &next_id);
       ASSERT_FALSE(delta.empty());
-      ASSERT_EQ(early.apply(delta), CellStatus::kOk) << "frame " << i;
+      ASSERT_EQ(early.apply(delta, head.tick), CellStatus::kOk) << "frame " << i;
       if (i >= 60) {
-        ASSERT_EQ(late.apply(i == 60 ? keyframe(model, head) : delta), CellStatus::kOk) << i;
+        ASSERT_EQ(late.apply(i == 60 ? keyframe(model, head) : delta, head.tick), CellStatus::kOk)
+            << i;
       }
       ASSERT_EQ(early.header().tick, head.tick);
       expect_equal(model, early);
@@ -185,6 +190,128 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
   }
 }
 
+// Members told of at a steady rate are left out of the list of slots; exceptions are not.
+TEST(CellCodec, WhoIsDueIsTakenForGrantedAndExceptionsAreListed) {
+  base::Prng prng(12);
+  Model model;
+  std::map<uint16_t, uint32_t> told;
+  for (uint16_t i = 0; i < 120; ++i) {
+    model[static_cast<uint16_t>(i * 2)] = random_entity(prng, i);
+    told[static_cast<uint16_t>(i * 2)] = 0;
+  }
+  CellFrameHeader head;
+  CellImage image;
+  ASSERT_EQ(image.apply(keyframe(model, head), 0), CellStatus::kOk);
+  size_t with = 0;
+  size_t without = 0;
+  for (uint32_t tick = 1; tick < 90; ++tick) {
+    std::vector<CellChange> changes;
+    std::vector<uint16_t> due;
+    for (auto& [slot, e] : model) {
+      if (tick - told[slot] == 3) due.push_back(slot);
+      const bool steady = (tick + slot / 2) % 3 == 0;
+      if (!prng.chance(steady ? 0.9 : 0.05)) continue;
+      CellChange c{.slot = slot, .moved = true};
+      for (int a = 0; a < 3; ++a) {
+        c.residual[a] = a == 1 ? 0 : static_cast<int32_t>(prng.between(-1, 1));
+        const int32_t step = e.track[a].expected() + c.residual[a];
+        e.track[a].follow(step);
+        e.place[a] += step;
+      }
+      changes.push_back(c);
+    }
+    for (const CellChange& c : changes) told[c.slot] = tick;
+    head.reference = head.frame++;
+    std::vector<uint8_t> out(4096);
+    without += write_cell_delta(out, head, {}, {}, changes);
+    out.resize(write_cell_delta(out, head, {}, {}, changes, {3, due}));
+    with += out.size();
+    ASSERT_EQ(image.apply(out, tick), CellStatus::kOk) << tick;
+    expect_equal(model, image);
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_LT(with * 5, without * 4);  // a fifth and more
+}
+
+TEST(CellCodec, ALayerOrARateThatIsNotKnownListsAllSlots) {
+  Model model;
+  for (uint16_t i = 0; i < 20; ++i) model[i];
+  CellImage image;
+  ASSERT_EQ(image.apply(keyframe(model, {}), 0), CellStatus::kOk);
+  CellFrameHeader head;
+  head.layer = 2;
+  head.frame = 1;
+  const CellChange change{.slot = 7, .moved = true, .residual = {3, 0, 0}};
+  const uint16_t due[] = {7};
+  uint8_t bytes[64];
+  const size_t size = write_cell_delta(bytes, head, {}, {}, {&change, 1}, {1, due});
+  EXPECT_EQ(image.apply({bytes, size}, 1), CellStatus::kOk);
+  EXPECT_EQ(image.slots()[7].x, 3);
+}
+
+TEST(CellTrack, FollowsASteadyMotionAndStartsAnewAfterAJump) {
+  CellTrack track;
+  int32_t place = 0;
+  int32_t wrong = 0;
+  for (int i = 1; i < 200; ++i) {
+    const auto now = static_cast<int32_t>(std::lround(i * 3.3));
+    const int32_t step = now - place;
+    if (i > 20) wrong += step != track.expected();
+    track.follow(step);
+    place = now;
+    ASSERT_GE(track.offset, -16);
+    ASSERT_LE(track.offset, 15);
+  }
+  EXPECT_LT(wrong, 90);  // the last step alone would be wrong 107 times
+  track.follow(-50);
+  EXPECT_EQ(track, (CellTrack{-800, 0}));
+  EXPECT_EQ(track.expected(), -50);
+  track.begin(INT32_MIN);  // wraps like everything that garbage brings
+  track.follow(INT32_MAX);
+}
+
+TEST(CellCodec, NamesThatAreUuidsCostTheirSixteenBytes) {
+  for (const char* name :
+       {"8d7f1c52-0000-4000-8000-00c0ffee0001", "8D7f1c52-0000-4000-8000-00c0ffee0001",
+        "8d7f1c52-0000-4000-8000-00c0ffee000", "8d7f1c5200000-4000-8000-00c0ffee0001"}) {
+    Model model;
+    model[3].name = name;
+    const std::vector<uint8_t> frame = keyframe(model, {});
+    CellImage image;
+    ASSERT_EQ(image.apply(frame, 0), CellStatus::kOk);
+    EXPECT_EQ(image.slots()[3].name, name);
+    EXPECT_EQ(frame.size() < 50, std::string_view(name) == "8d7f1c52-0000-4000-8000-00c0ffee0001");
+  }
+}
+
+TEST(CellFrames, AreReadOneAfterTheOtherAndDamageIsSeen) {
+  std::vector<uint8_t> message(kCellHeadBytesMax);
+  message.resize(write_cell_head(message, 300'000));
+  for (const size_t size : {0u, 5u, 127u, 128u, 20'000u}) {
+    std::vector<uint8_t> room(kCellLengthRoom + size, static_cast<uint8_t>(size));
+    room.resize(close_cell_frame(room, size));
+    message.insert(message.end(), room.begin(), room.end());
+  }
+  CellFrames frames(message);
+  EXPECT_EQ(frames.tick(), 300'000u);
+  base::Bytes frame;
+  for (const size_t size : {0u, 5u, 127u, 128u, 20'000u}) {
+    ASSERT_TRUE(frames.next(&frame));
+    ASSERT_EQ(frame.size(), size);
+    for (const uint8_t b : frame) ASSERT_EQ(b, static_cast<uint8_t>(size));
+  }
+  EXPECT_FALSE(frames.next(&frame));
+  EXPECT_FALSE(frames.malformed());
+  message.pop_back();
+  CellFrames cut(message);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(cut.next(&frame));
+  EXPECT_FALSE(cut.next(&frame));
+  EXPECT_TRUE(cut.malformed());
+  message[0] = 1;
+  EXPECT_TRUE(CellFrames(message).malformed());
+  EXPECT_TRUE(CellFrames({}).malformed());
+}
+
 // One member in slot 4; deltas move it along x.
 class Layers : public ::testing::Test {
  protected:
@@ -192,7 +319,7 @@ class Layers : public ::testing::Test {
     model_[4].place[0] = 100;
     CellFrameHeader head;
     head.frame = 10;
-    ASSERT_EQ(image_.apply(keyframe(model_, head)), CellStatus::kOk);
+    ASSERT_EQ(image_.apply(keyframe(model_, head), 0), CellStatus::kOk);
   }
   CellStatus apply(uint8_t layer, uint32_t frame, uint32_t reference, int32_t residual,
                    bool anchor = false) {
@@ -203,7 +330,7 @@ class Layers : public ::testing::Test {
     head.anchor = anchor;
     const CellChange change{.slot = 4, .moved = true, .residual = {residual, 0, 0}};
     uint8_t bytes[64];
-    return image_.apply({bytes, write_cell_delta(bytes, head, {}, {}, {&change, 1})});
+    return image_.apply({bytes, write_cell_delta(bytes, head, {}, {}, {&change, 1})}, 0);
   }
   int32_t x() const { return image_.slots()[4].x; }
 
@@ -263,7 +390,6 @@ TEST(CellCodec, HeaderKeepsItsFields) {
     head.cell_z = static_cast<int16_t>(-1 - at);
     head.epoch = 0xfffffff0;
     head.frame = 77;
-    head.tick = UINT32_MAX;
     const std::vector<uint8_t> bytes = keyframe({}, head);
     CellFrameHeader read;
     ASSERT_TRUE(CellImage::read_header(bytes, &read));
@@ -272,7 +398,6 @@ TEST(CellCodec, HeaderKeepsItsFields) {
     EXPECT_EQ(read.cell_z, head.cell_z);
     EXPECT_EQ(read.epoch, head.epoch);
     EXPECT_EQ(read.frame, head.frame);
-    EXPECT_EQ(read.tick, head.tick);
   }
 }
 
@@ -285,17 +410,18 @@ TEST(CellCodec, AMissedFrameAnotherEpochAndAWrongChecksumAreSeen) {
   head.frame = 10;
   CellImage image;
   head.reference = 9;
-  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)), CellStatus::kMissingReference);
-  ASSERT_EQ(image.apply(keyframe(model, head)), CellStatus::kOk);
+  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id), 0), CellStatus::kMissingReference);
+  ASSERT_EQ(image.apply(keyframe(model, head), 0), CellStatus::kOk);
   const Model before = model;
   head.frame = 12;  // 11 was lost
   head.reference = 11;
   const std::vector<uint8_t> later = evolve(prng, &model, head, &next_id);
-  EXPECT_EQ(image.apply(later), CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(later, 0), CellStatus::kMissingReference);
   expect_equal(before, image);
   head.epoch = 1;
+  head.frame = 11;
   head.reference = 10;
-  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id)), CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(evolve(prng, &model, head, &next_id), 0), CellStatus::kMissingReference);
   expect_equal(before, image);
   model.begin()->second.place[0] += 1;
   std::vector<uint8_t> forged = keyframe(model, head);
@@ -308,7 +434,7 @@ TEST(CellCodec, AMissedFrameAnotherEpochAndAWrongChecksumAreSeen) {
   auto at = std::search(forged.begin(), forged.end(), sum, sum + 8);
   ASSERT_NE(at, forged.end());
   *at ^= 1;
-  EXPECT_EQ(image.apply(forged), CellStatus::kChecksumMismatch);
+  EXPECT_EQ(image.apply(forged, 0), CellStatus::kChecksumMismatch);
 }
 
 TEST(CellCodec, ADropEmptiesTheImage) {
@@ -316,13 +442,13 @@ TEST(CellCodec, ADropEmptiesTheImage) {
   Model model;
   for (uint16_t i = 0; i < 5; ++i) model[i] = random_entity(prng, i);
   CellImage image;
-  ASSERT_EQ(image.apply(keyframe(model, {})), CellStatus::kOk);
+  ASSERT_EQ(image.apply(keyframe(model, {}), 0), CellStatus::kOk);
   uint8_t buffer[64];
   CellFrameHeader head;
   head.drop = true;
   const size_t size = write_cell_drop(buffer, head);
   ASSERT_NE(size, 0U);
-  EXPECT_EQ(image.apply(base::Bytes(buffer, size)), CellStatus::kOk);
+  EXPECT_EQ(image.apply(base::Bytes(buffer, size), 0), CellStatus::kOk);
   EXPECT_EQ(image.count(), 0U);
   EXPECT_FALSE(image.has_frame());
 }
@@ -350,20 +476,20 @@ TEST(CellCodec, RefusesBytesAfterADropOtherCellsAndNamesThatAreNotUtf8) {
   head.drop = true;
   const size_t drop = write_cell_drop(buffer, head);
   buffer[drop] = 0;
-  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, drop + 1)), CellStatus::kMalformed);
+  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, drop + 1), 0), CellStatus::kMalformed);
   head = {};
   head.keyframe = true;
   CellMember member;
   member.name = "\xff\xfe";
   size_t size = write_cell_keyframe(buffer, head, std::span(&member, 1));
-  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, size)), CellStatus::kMalformed);
+  EXPECT_EQ(CellImage().apply(base::Bytes(buffer, size), 0), CellStatus::kMalformed);
   CellImage image;
-  ASSERT_EQ(image.apply(keyframe({}, {})), CellStatus::kOk);
+  ASSERT_EQ(image.apply(keyframe({}, {}), 0), CellStatus::kOk);
   head = {};
   head.frame = 1;
   head.cell_x = 5;
   size = write_cell_delta(buffer, head, {}, {}, {});
-  EXPECT_EQ(image.apply(base::Bytes(buffer, size)), CellStatus::kMissingReference);
+  EXPECT_EQ(image.apply(base::Bytes(buffer, size), 0), CellStatus::kMissingReference);
 }
 
 TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
@@ -378,17 +504,17 @@ TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
   int refused = 0;
   for (int i = 0; i < 4000; ++i) {
     CellImage image;
-    ASSERT_EQ(image.apply(key), CellStatus::kOk);
+    ASSERT_EQ(image.apply(key, 0), CellStatus::kOk);
     std::vector<uint8_t> bytes = prng.chance(0.5) ? key : delta;
     for (uint64_t n = 1 + prng.below(5); n > 0; --n) {
       if (bytes.empty()) break;
       if (prng.chance(0.2)) bytes.resize(prng.below(bytes.size()));
       if (!bytes.empty()) bytes[prng.below(bytes.size())] ^= static_cast<uint8_t>(prng.next());
     }
-    if (image.apply(bytes) != CellStatus::kOk) ++refused;
+    if (image.apply(bytes, 0) != CellStatus::kOk) ++refused;
     ASSERT_LE(image.slots().size(), 65'536U);
     // A keyframe heals whatever happened.
-    ASSERT_EQ(image.apply(key), CellStatus::kOk);
+    ASSERT_EQ(image.apply(key, 0), CellStatus::kOk);
   }
   // The checksum covers neither names nor the header's epoch, frame and tick:
   // some damage passes.
@@ -397,7 +523,7 @@ TEST(CellCodec, DamagedFramesAreRefusedOrApplyWithinBounds) {
     std::vector<uint8_t> noise(prng.below(60));
     for (uint8_t& b : noise) b = static_cast<uint8_t>(prng.next());
     CellImage image;
-    static_cast<void>(image.apply(noise));
+    static_cast<void>(image.apply(noise, 0));
   }
 }
 
@@ -420,7 +546,7 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
     }
     CellFrameHeader head;
     CellImage image;
-    ASSERT_EQ(image.apply(keyframe(model, head)), CellStatus::kOk);
+    ASSERT_EQ(image.apply(keyframe(model, head), 0), CellStatus::kOk);
     size_t bytes = 0;
     size_t updates = 0;
     for (int f = 0; f < kFrames; ++f) {
@@ -439,8 +565,8 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
         CellChange c{.slot = i, .moved = true, .yaw_delta = static_cast<uint8_t>(yaw - e.yaw)};
         for (int a = 0; a < 3; ++a) {
           const int32_t step = now[a] - e.place[a];
-          c.residual[a] = step - e.step[a];
-          e.step[a] = step;
+          c.residual[a] = step - e.track[a].expected();
+          e.track[a].follow(step);
           e.place[a] = now[a];
         }
         e.yaw = yaw;
@@ -450,7 +576,7 @@ TEST(CellCodec, BytesOfAWalkersUpdate) {
       std::vector<uint8_t> out(16 * 1024);
       out.resize(write_cell_delta(out, head, {}, {}, changes));
       ASSERT_FALSE(out.empty());
-      ASSERT_EQ(image.apply(out), CellStatus::kOk);
+      ASSERT_EQ(image.apply(out, 0), CellStatus::kOk);
       if (f > 20) {
         bytes += out.size();
         updates += changes.size();

@@ -250,14 +250,16 @@ struct Entity {
   uint8_t kind = 0, yaw = 0;
   uint32_t id = 0, flags = 0;
   int32_t place[3] = {};
-  int32_t step[3] = {};  // of the last change, as the reference knows it
+  CellTrack track[3];    // as the reference knows it
+  uint32_t told = 0;     // tick of the last frame that told of it
   int32_t pace[3] = {};  // between the last anchors that differ
   std::string name;
 };
 using Model = std::map<uint16_t, Entity>;
 
-CellMember view(uint16_t slot, const Entity& e) {
+CellMember view(uint16_t slot, const Entity& e, uint32_t tick) {
   CellMember m;
+  m.age = static_cast<uint8_t>(std::min<uint32_t>(tick - e.told, kCellAgeMax));
   m.slot = slot;
   m.kind = e.kind;
   m.yaw = e.yaw;
@@ -267,7 +269,7 @@ CellMember view(uint16_t slot, const Entity& e) {
   m.x = e.place[0];
   m.y = e.place[1];
   m.z = e.place[2];
-  for (int a = 0; a < 3; ++a) m.predictor[a] = e.step[a];
+  for (int a = 0; a < 3; ++a) m.track[a] = e.track[a];
   for (int a = 0; a < 3; ++a) m.pace[a] = e.pace[a];
   return m;
 }
@@ -294,7 +296,7 @@ using Frame = std::vector<uint8_t>;
 
 Frame keyframe(const Model& model, CellFrameHeader head) {
   std::vector<CellMember> members;
-  for (const auto& [slot, e] : model) members.push_back(view(slot, e));
+  for (const auto& [slot, e] : model) members.push_back(view(slot, e, head.tick));
   head.keyframe = true;
   head.has_checksum = true;
   head.checksum = checksum_of(model);
@@ -319,15 +321,19 @@ Frame delta(const Model& before, Model* now, CellFrameHeader head) {
   for (auto& [slot, e] : *now) {
     const auto it = before.find(slot);
     if (it == before.end() || it->second.id != e.id) {
-      enters.push_back(view(slot, e));
+      e.told = head.tick;
+      enters.push_back(view(slot, e, head.tick));
       continue;
     }
     const Entity& was = it->second;
     CellChange c{.slot = slot};
     for (int a = 0; a < 3; ++a) c.moved |= e.place[a] != was.place[a];
     for (int a = 0; a < 3; ++a) {
-      e.step[a] = c.moved ? e.place[a] - was.place[a] : was.step[a];
-      c.residual[a] = c.moved ? e.step[a] - was.step[a] : 0;
+      e.track[a] = was.track[a];
+      if (!c.moved) continue;
+      const int32_t step = e.place[a] - was.place[a];
+      c.residual[a] = step - was.track[a].expected();
+      e.track[a].follow(step);
     }
     c.yaw_delta = static_cast<uint8_t>(e.yaw - was.yaw);
     c.flags_changed = e.flags != was.flags;
@@ -336,8 +342,15 @@ Frame delta(const Model& before, Model* now, CellFrameHeader head) {
   }
   head.has_checksum = true;
   head.checksum = checksum_of(*now);
+  // Of whom the chain told two ticks ago.
+  std::vector<uint16_t> due;
+  for (const auto& [slot, e] : before) {
+    const auto it = now->find(slot);
+    if (it != now->end() && it->second.id == e.id && head.tick - e.told == 2) due.push_back(slot);
+  }
+  for (const CellChange& c : changes) (*now)[c.slot].told = head.tick;
   Frame out(64 * 1024);
-  out.resize(write_cell_delta(out, head, leaves, enters, changes));
+  out.resize(write_cell_delta(out, head, leaves, enters, changes, {2, due}));
   return out;
 }
 
@@ -353,7 +366,7 @@ Frame layer_delta(const Model& reference, const Model* anchor, const Model& now,
   for (const auto& [slot, e] : now) {
     const auto it = reference.find(slot);
     if (it == reference.end()) {
-      enters.push_back(view(slot, e));
+      enters.push_back(view(slot, e, head.tick));
       continue;
     }
     const Entity& was = it->second;
@@ -382,11 +395,16 @@ Entity some_entity(base::Prng& r, uint32_t id) {
   e.yaw = static_cast<uint8_t>(r.below(256));
   e.id = r.chance(0.1) ? UINT32_MAX - id : id;
   e.flags = r.chance(0.7) ? 0 : static_cast<uint32_t>(r.next());
-  for (int32_t& s : e.step) s = static_cast<int32_t>(r.between(-9, 9));
+  for (CellTrack& t : e.track) {
+    t.speed = static_cast<int32_t>(r.between(-150, 150));
+    t.offset = static_cast<int8_t>(r.chance(0.5) ? 0 : r.between(-16, 15));
+  }
   e.place[0] = static_cast<int32_t>(r.below(3200));
   e.place[1] = static_cast<int32_t>(r.between(-5000, 5000));
   e.place[2] = static_cast<int32_t>(r.below(3200));
   e.name = "player-" + std::to_string(id);
+  if (r.chance(0.2))
+    e.name = "0123abcd-" + std::to_string(1000 + id % 9000) + "-4fed-8000-cba987654321";
   if (r.chance(0.2)) e.name += "\xc3\xa9\xf0\x9f\x8c\x8a";
   return e;
 }
@@ -426,13 +444,23 @@ const char* name_of(CellStatus status) {
   }
   return "?";
 }
-std::string row(const char* status, const Frame& frame, const Model& model, bool whole) {
-  return "[" + quoted(status) + ", " + quoted(hex(frame)) + ", " +
+// The frame alone in a CELL_FRAME.
+Frame message_of(const Frame& frame, uint32_t tick) {
+  Frame out(kCellHeadBytesMax + kCellLengthRoom + frame.size());
+  const size_t head = write_cell_head(out, tick);
+  const base::MutableBytes rest = base::MutableBytes(out).subspan(head);
+  std::copy(frame.begin(), frame.end(), rest.begin() + kCellLengthRoom);
+  out.resize(head + close_cell_frame(rest, frame.size()));
+  return out;
+}
+std::string row(const char* status, const Frame& frame, uint32_t tick, const Model& model,
+                bool whole) {
+  return "[" + quoted(status) + ", " + quoted(hex(message_of(frame, tick))) + ", " +
          (whole ? image_of(model) : std::string("null")) + "]";
 }
 
 // Each frame refers to the one before; the statuses are CellImage's own. Rows: what applying the
-// frame answers, the frame, the image afterwards (or null).
+// frame answers, a CELL_FRAME with it alone, the image afterwards (or null).
 std::string chain_vectors() {
   Rows rows;
   base::Prng prng(2);
@@ -446,7 +474,7 @@ std::string chain_vectors() {
   head.frame = UINT32_MAX - 9;  // crosses the wrap
   head.tick = 1000;
   const auto add = [&](const Frame& frame, bool whole) {
-    rows.add(row(name_of(image.apply(frame)), frame, model, whole));
+    rows.add(row(name_of(image.apply(frame, head.tick)), frame, head.tick, model, whole));
   };
   evolve(prng, &model, &next_id);
   add(keyframe(model, head), true);
@@ -458,17 +486,18 @@ std::string chain_vectors() {
     const Frame frame = delta(before, &model, head);
     if (i == 5) {  // a frame whose reference is not there changes nothing
       CellFrameHeader lost = head;
-      lost.reference = head.reference - 3;
+      lost.frame += 3;
+      lost.reference += 3;
       Model copy = model;
-      rows.add(row(name_of(image.apply(delta(before, &copy, lost))), delta(before, &copy, lost),
-                   before, true));
+      const Frame ahead = delta(before, &copy, lost);
+      rows.add(row(name_of(image.apply(ahead, head.tick)), ahead, head.tick, before, true));
     }
     if (i == 9) {  // another epoch too
       CellFrameHeader other = head;
       other.epoch += 1;
       Model copy = model;
-      rows.add(row(name_of(image.apply(delta(before, &copy, other))), delta(before, &copy, other),
-                   before, true));
+      const Frame elsewhere = delta(before, &copy, other);
+      rows.add(row(name_of(image.apply(elsewhere, head.tick)), elsewhere, head.tick, before, true));
     }
     add(frame, i % 6 == 5 || i == 9);
   }
@@ -486,7 +515,7 @@ std::string chain_vectors() {
   add(delta(half, &model, head), true);
   Frame damaged = keyframe(model, head);
   damaged.pop_back();
-  rows.add(row(name_of(image.apply(damaged)), damaged, model, false));
+  rows.add(row(name_of(image.apply(damaged, head.tick)), damaged, head.tick, model, false));
   CellFrameHeader forged = head;
   forged.has_checksum = true;
   const std::vector<CellMember> nobody;
@@ -494,7 +523,7 @@ std::string chain_vectors() {
   forged.checksum = 1;
   Frame wrong(64);
   wrong.resize(write_cell_keyframe(wrong, forged, nobody));
-  rows.add(row(name_of(image.apply(wrong)), wrong, {}, true));
+  rows.add(row(name_of(image.apply(wrong, head.tick)), wrong, head.tick, {}, true));
   add(keyframe(model, head), true);
   return rows.list();
 }
@@ -519,12 +548,12 @@ std::string layer_vectors() {
   uint32_t anchor_frame = 0;
   uint32_t half_frame = 0;
   const Frame whole = keyframe(model, head);
-  rows.add(row(name_of(image.apply(whole)), whole, model, true));
+  rows.add(row(name_of(image.apply(whole, head.tick)), whole, head.tick, model, true));
   for (uint32_t i = 2; i <= 32; i += 2) {
     for (auto& [slot, e] : model) {
       if (prng.chance(0.2)) continue;
       for (int a = 0; a < 3; ++a) {
-        e.place[a] += e.step[a] + static_cast<int32_t>(prng.between(-2, 2));
+        e.place[a] += e.track[a].expected() + static_cast<int32_t>(prng.between(-2, 2));
       }
       if (prng.chance(0.3)) e.yaw = static_cast<uint8_t>(prng.below(256));
       if (prng.chance(0.1)) e.flags = static_cast<uint32_t>(prng.next());
@@ -541,8 +570,8 @@ std::string layer_vectors() {
     head.reference = from_half ? half_frame : anchor_frame;
     const Frame frame =
         layer_delta(from_half ? half : anchor, from_half ? &anchor : nullptr, model, head);
-    EXPECT_EQ(image.apply(frame), CellStatus::kOk) << i;
-    rows.add(row("ok", frame, model, true));
+    EXPECT_EQ(image.apply(frame, head.tick), CellStatus::kOk) << i;
+    rows.add(row("ok", frame, head.tick, model, true));
     if (head.layer == 1) {
       half = model;
       half_frame = head.frame;

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "wire/cell_codec.h"
 #include "wire/envelope.h"
@@ -29,10 +30,14 @@ class ClientModel {
  public:
   explicit ClientModel(bool packed, bool strict) : packed_(packed), strict_(strict) {}
 
-  void take(const ChunkList& chunks) {
+  void take(const ChunkList& chunks, uint32_t tick) {
     for (uint32_t i = 0; i < chunks.count; ++i) {
       const Chunk& chunk = chunks.items[i];
       ASSERT_LE(chunk.bytes, kChunkBytesMax);
+      if (packed_) {
+        take_cells(chunk, tick);
+        continue;
+      }
       wire::FrameReader reader({chunk.data, chunk.bytes});
       base::Bytes payload;
       wire::FrameStatus status;
@@ -73,9 +78,6 @@ class ClientModel {
     wire::Envelope envelope;
     ASSERT_TRUE(wire::decode_envelope(bytes, &envelope));
     switch (static_cast<wire::MessageType>(envelope.type)) {
-      case wire::MessageType::kCellFrame:
-        take_cell(envelope.payload);
-        break;
       case wire::MessageType::kZoneUpdate:
         take_zone(envelope.payload);
         break;
@@ -87,13 +89,24 @@ class ClientModel {
     }
   }
 
-  void take_cell(base::Bytes payload) {
-    ASSERT_TRUE(packed_);
+  // A chunk behind the head that the flush writes.
+  void take_cells(const Chunk& chunk, uint32_t tick) {
+    std::vector<uint8_t> payload(wire::kCellHeadBytesMax);
+    payload.resize(wire::write_cell_head(payload, tick));
+    payload.insert(payload.end(), chunk.data, chunk.data + chunk.bytes);
+    wire::CellFrames cells(payload);
+    base::Bytes frame;
+    while (cells.next(&frame)) take_cell(frame, cells.tick());
+    ASSERT_FALSE(cells.malformed());
+    ASSERT_EQ(cells.tick(), tick);
+  }
+
+  void take_cell(base::Bytes payload, uint32_t tick) {
     ++frames;
     wire::CellFrameHeader h;
     ASSERT_TRUE(wire::CellImage::read_header(payload, &h));
     const CellKey key{h.cell_x, h.cell_z};
-    const auto status = images[key].apply(payload);
+    const auto status = images[key].apply(payload, tick);
     ASSERT_EQ(static_cast<int>(status), static_cast<int>(wire::CellStatus::kOk))
         << "cell " << key.x << "," << key.z << " frame " << h.frame;
     if (h.has_checksum) ++checksums;

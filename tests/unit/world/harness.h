@@ -193,7 +193,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       ASSERT_FALSE(world.overflowed);
       ASSERT_LE(world.bytes, kChunkBytesMax);
       if (gathered == Gathered::kWorld) w.client->take_world(world);
-      w.client->take(chunks);
+      w.client->take(chunks, tick);
       w.waiting += chunks.bytes + world.bytes;
       w.waiting_most = std::max(w.waiting_most, w.waiting);
       if (w.waiting <= w.link) {  // all of it leaves at once

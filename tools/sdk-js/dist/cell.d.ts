@@ -9,15 +9,20 @@ export declare const Col: {
     readonly X: 4;
     readonly Y: 5;
     readonly Z: 6;
-    readonly PX: 7;
-    readonly PY: 8;
-    readonly PZ: 9;
-    readonly FLAGS: 10;
+    readonly FLAGS: 7;
+    /** What the chain expects, in sixteenths of a step, and the tick in which it last told of the member. */
+    readonly SPEED_X: 8;
+    readonly SPEED_Y: 9;
+    readonly SPEED_Z: 10;
+    readonly OFFSET_X: 11;
+    readonly OFFSET_Y: 12;
+    readonly OFFSET_Z: 13;
+    readonly TOLD: 14;
     /** Motion between the last two anchors that differ. */
-    readonly PACE_X: 11;
-    readonly PACE_Y: 12;
-    readonly PACE_Z: 13;
-    readonly WIDTH: 14;
+    readonly PACE_X: 15;
+    readonly PACE_Y: 16;
+    readonly PACE_Z: 17;
+    readonly WIDTH: 18;
 };
 export interface CellHeader {
     keyframe: boolean;
@@ -28,8 +33,9 @@ export interface CellHeader {
     cellX: number;
     cellZ: number;
     epoch: number;
+    /** Of a delta the last 8 bits; how far back the image lies that it refers to. */
     frame: number;
-    reference: number;
+    back: number;
     tick: number;
     checksum: bigint | undefined;
     /** Bytes of the header. */
@@ -49,8 +55,10 @@ export interface CellListener {
     onLeave(cell: Cell, image: CellImage, slot: number, toX?: number, toZ?: number): void;
     onChange(cell: Cell, image: CellImage, slot: number): void;
 }
-/** Reads the header only. Throws WireError. */
-export declare function readCellHeader(data: Uint8Array): CellHeader;
+/** The frames of a CELL_FRAME. Throws WireError; `each` got those in front of what is wrong. */
+export declare function readCellFrames(payload: Uint8Array, each: (frame: Uint8Array, tick: number) => void): void;
+/** Reads the header of a frame only. Throws WireError. */
+export declare function readCellHeader(data: Uint8Array, tick: number): CellHeader;
 /** What a checksum is made of: 24 bytes for each member in ascending slots. */
 export declare function rowsOf(image: CellImage): Uint8Array;
 /** XXH3-64 of an image, as the server computes it. */

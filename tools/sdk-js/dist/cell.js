@@ -4,14 +4,18 @@ import { xxh3 } from './xxh3.js';
 const CHAIN = 3;
 const SLOTS_MAX = 65536;
 const NAME_BYTES_MAX = 64;
+const UUID_NAME = 127;
+const LAYOUT = 2;
 const ROW_BYTES = 24;
 const REPORT_MEMBERS_MOST = 512;
 const NOTHING = new Uint8Array(0);
 /** Columns of a member's row in CellImage.rows. */
 export const Col = {
-    LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, PX: 7, PY: 8, PZ: 9, FLAGS: 10,
+    LIVE: 0, KIND: 1, YAW: 2, ID: 3, X: 4, Y: 5, Z: 6, FLAGS: 7,
+    /** What the chain expects, in sixteenths of a step, and the tick in which it last told of the member. */
+    SPEED_X: 8, SPEED_Y: 9, SPEED_Z: 10, OFFSET_X: 11, OFFSET_Y: 12, OFFSET_Z: 13, TOLD: 14,
     /** Motion between the last two anchors that differ. */
-    PACE_X: 11, PACE_Y: 12, PACE_Z: 13, WIDTH: 14,
+    PACE_X: 15, PACE_Y: 16, PACE_Z: 17, WIDTH: 18,
 };
 const W = Col.WIDTH;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -64,8 +68,39 @@ class BitReader {
         }
     }
 }
-/** Reads the header only. Throws WireError. */
-export function readCellHeader(data) {
+/** The frames of a CELL_FRAME. Throws WireError; `each` got those in front of what is wrong. */
+export function readCellFrames(payload, each) {
+    let at = 0;
+    const u32 = () => {
+        let value = 0;
+        for (let i = 0; i < 5; i += 1) {
+            if (at >= payload.length)
+                throw new WireError('cell frames cut off');
+            const b = payload[at];
+            at += 1;
+            value += (b & 0x7f) * 2 ** (7 * i);
+            if (b < 0x80) {
+                if (value > 0xffffffff)
+                    break;
+                return value;
+            }
+        }
+        throw new WireError('a number above 32 bits');
+    };
+    if (payload.length === 0 || payload[0] !== LAYOUT)
+        throw new WireError(`cell frames of layout ${payload[0]}`);
+    at = 1;
+    const tick = u32();
+    while (at < payload.length) {
+        const size = u32();
+        if (size > payload.length - at)
+            throw new WireError('a cell frame longer than its message');
+        at += size;
+        each(payload.subarray(at - size, at), tick);
+    }
+}
+/** Reads the header of a frame only. Throws WireError. */
+export function readCellHeader(data, tick) {
     let at = 0;
     const byte = () => {
         if (at >= data.length)
@@ -91,11 +126,14 @@ export function readCellHeader(data) {
     const z = u32();
     const header = {
         keyframe: (first & 1) !== 0, drop: (first & 2) !== 0, anchor: (first & 32) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
-        epoch: u32(), frame: u32(), reference: 0, tick: 0, checksum: undefined, size: 0,
+        epoch: (first & 64) !== 0 ? u32() : 0, frame: 0, back: 0, tick, checksum: undefined, size: 0,
     };
-    header.reference = (header.frame - u32()) >>> 0;
-    header.tick = u32();
-    if ((first & 0xc0) !== 0 || (first & 3) === 3 || (header.anchor && header.layer !== CHAIN) || x > 0xffff || z > 0xffff) {
+    const delta = (first & 3) === 0;
+    const part = (first & 128) !== 0;
+    header.frame = delta ? byte() : u32();
+    if (delta && !part)
+        header.back = header.layer === CHAIN ? 1 : u32();
+    if ((first & 3) === 3 || (part && !delta) || (header.anchor && header.layer !== CHAIN) || x > 0xffff || z > 0xffff) {
         throw new WireError('a cell header out of range');
     }
     if ((first & 4) !== 0) {
@@ -107,7 +145,25 @@ export function readCellHeader(data) {
     header.size = at;
     return header;
 }
-function readMember(bits, draft, slot) {
+function readName(bits) {
+    const length = bits.bits(7);
+    const name = new Uint8Array(length === UUID_NAME ? 16 : length);
+    if (name.length > NAME_BYTES_MAX)
+        throw new WireError('a name that is too long');
+    for (let i = 0; i < name.length; i += 1)
+        name[i] = bits.bits(8);
+    if (length === UUID_NAME) {
+        const digits = Array.from(name, (b) => b.toString(16).padStart(2, '0')).join('');
+        return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join('-');
+    }
+    try {
+        return utf8.decode(name);
+    }
+    catch {
+        throw new WireError('a name that is not UTF-8');
+    }
+}
+function readMember(bits, draft, slot, tick) {
     if ((slot + 1) * W > draft.rows.length) {
         const more = new Int32Array(Math.max((slot + 1) * W, Math.min(SLOTS_MAX * W, draft.rows.length * 2)));
         more.set(draft.rows);
@@ -119,24 +175,18 @@ function readMember(bits, draft, slot) {
         throw new WireError(`slot ${slot} is taken`);
     rows[at + Col.KIND] = bits.bits(2);
     rows[at + Col.ID] = bits.golomb(12);
-    const name = new Uint8Array(bits.bits(7));
-    if (name.length > NAME_BYTES_MAX)
-        throw new WireError('a name that is too long');
-    for (let i = 0; i < name.length; i += 1)
-        name[i] = bits.bits(8);
-    try {
-        draft.names[slot] = utf8.decode(name);
-    }
-    catch {
-        throw new WireError('a name that is not UTF-8');
-    }
+    draft.names[slot] = readName(bits);
     rows[at + Col.X] = bits.signed(11);
     rows[at + Col.Z] = bits.signed(11);
     rows[at + Col.Y] = bits.signed(6);
     rows[at + Col.YAW] = bits.bits(8);
     rows[at + Col.FLAGS] = bits.flags();
+    rows[at + Col.TOLD] = tick - bits.bits(4);
     for (let i = 0; i < 3; i += 1)
-        rows[at + Col.PX + i] = bits.signed(2);
+        rows[at + Col.SPEED_X + i] = bits.signed(6);
+    const hasOffsets = bits.bits(1) === 1;
+    for (let i = 0; i < 3; i += 1)
+        rows[at + Col.OFFSET_X + i] = hasOffsets ? (bits.bits(5) << 27) >> 27 : 0;
     const hasPace = bits.bits(1) === 1;
     for (let i = 0; i < 3; i += 1)
         rows[at + Col.PACE_X + i] = hasPace ? bits.signed(4) : 0;
@@ -153,6 +203,65 @@ function slots(count, gap, each) {
         each(slot);
     }
 }
+// Slots of members of which the chain told `period` ticks ago.
+function due(draft, tick, period) {
+    const { rows } = draft;
+    const found = [];
+    for (let at = 0; at < rows.length; at += W) {
+        if (rows[at] !== 0 && rows[at + Col.TOLD] === ((tick - period) | 0))
+            found.push(at / W);
+    }
+    return found;
+}
+// The slots that change, ascending.
+function readSlots(bits, draft, header, count) {
+    const found = [];
+    const list = (n, each) => {
+        if (n === 0)
+            return;
+        const order = bits.bits(3);
+        slots(n, () => bits.golomb(order), each);
+    };
+    const period = header.layer === CHAIN ? bits.bits(3) : 0;
+    if (period === 0) {
+        list(count, (slot) => found.push(slot));
+        return found;
+    }
+    const expected = due(draft, header.tick, period);
+    const missed = new Set();
+    list(bits.golomb(0), (index) => {
+        if (index >= expected.length)
+            throw new WireError('nobody so late is due');
+        missed.add(index);
+    });
+    expected.forEach((slot, index) => { if (!missed.has(index))
+        found.push(slot); });
+    if (found.length > count)
+        throw new WireError('more are due than change');
+    list(count - found.length, (slot) => found.push(slot));
+    found.sort((a, b) => a - b);
+    for (let i = 1; i < found.length; i += 1)
+        if (found[i] === found[i - 1])
+            throw new WireError('a slot changes twice');
+    return found;
+}
+// A member went `residual` further along an axis than the chain expects.
+function follow(rows, at, axis, residual) {
+    const speed = at + Col.SPEED_X + axis;
+    const offset = at + Col.OFFSET_X + axis;
+    const sum = (rows[speed] + rows[offset]) | 0;
+    const expected = ((sum + 8) | 0) >> 4;
+    const step = (expected + residual) | 0;
+    rows[at + Col.X + axis] += step;
+    if (residual < -1 || residual > 1) {
+        rows[speed] = step << 4;
+        rows[offset] = 0;
+        return;
+    }
+    const differs = ((step << 4) - sum) | 0;
+    rows[speed] += differs >> 1;
+    rows[offset] = (differs >> 1) - differs;
+}
 // Motion of a member that a layer expects, along one axis.
 const share = (pace, layer) => (layer === 0 ? pace : ((pace + layer) | 0) >> layer);
 // `motion`: of a slot along an axis from the anchor to the half, when the frame refers to the half.
@@ -167,17 +276,24 @@ function readDelta(bits, draft, header, motion) {
             draft.rows[slot * W] = 0;
             draft.left.push(slot);
         });
-        slots(bits.golomb(0), () => bits.golomb(3), (slot) => readMember(bits, draft, slot));
+        slots(bits.golomb(0), () => bits.golomb(3), (slot) => readMember(bits, draft, slot, header.tick));
     }
     const count = bits.golomb(3);
-    const gapOrder = bits.bits(2);
-    const order = bits.bits(3);
+    if (count === 0)
+        return;
+    if (count > SLOTS_MAX)
+        throw new WireError('more changes than slots');
     const { rows } = draft;
-    slots(count, () => bits.golomb(gapOrder), (slot) => {
+    const changing = readSlots(bits, draft, header, count);
+    const alike = bits.bits(1) === 1;
+    const usual = bits.bits(4);
+    const order = bits.bits(3);
+    const yawOrder = bits.bits(3);
+    for (const slot of changing) {
         if (!isLive(slot))
             throw new WireError(`slot ${slot} changes and is empty`);
         const at = slot * W;
-        const parts = bits.bits(1) === 1 ? 1 : bits.bits(4);
+        const parts = alike || bits.bits(1) === 1 ? usual : bits.bits(4);
         if ((parts & 1) !== 0) {
             const x = bits.signed(order);
             const z = bits.signed(order);
@@ -186,8 +302,7 @@ function readDelta(bits, draft, header, motion) {
             for (let i = 0; i < 3; i += 1) {
                 // Int32Array wraps, as the other side does.
                 if (header.layer === CHAIN) {
-                    rows[at + Col.PX + i] += residual[i];
-                    rows[at + Col.X + i] += rows[at + Col.PX + i];
+                    follow(rows, at, i, residual[i]);
                 }
                 else {
                     const moved = motion(slot, i);
@@ -197,11 +312,13 @@ function readDelta(bits, draft, header, motion) {
             }
         }
         if ((parts & 4) !== 0)
-            rows[at + Col.YAW] = (rows[at + Col.YAW] + bits.signed(2)) & 0xff;
+            rows[at + Col.YAW] = (rows[at + Col.YAW] + bits.signed(yawOrder)) & 0xff;
         if ((parts & 8) !== 0)
             rows[at + Col.FLAGS] = bits.flags();
+        if (header.layer === CHAIN)
+            rows[at + Col.TOLD] = header.tick;
         draft.changed.push(slot);
-    });
+    }
 }
 /** What a checksum is made of: 24 bytes for each member in ascending slots. */
 export function rowsOf(image) {
@@ -255,7 +372,9 @@ export class Cell {
     get intact() { return this.anchor !== undefined; }
     /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
     apply(header, data, listener) {
-        const reference = header.keyframe ? EMPTY : this.find(header);
+        // The number nearest to that of the image.
+        const number = header.keyframe ? header.frame : (this.image.frame + (((header.frame - this.image.frame) << 24) >> 24)) >>> 0;
+        const reference = header.keyframe ? EMPTY : this.find(header, number, (number - header.back) >>> 0);
         if (!reference)
             return 'missingReference';
         const draft = {
@@ -264,7 +383,7 @@ export class Cell {
         try {
             const bits = new BitReader(data, header.size);
             if (header.keyframe)
-                slots(bits.golomb(4), () => bits.golomb(3), (slot) => readMember(bits, draft, slot));
+                slots(bits.golomb(4), () => bits.golomb(3), (slot) => readMember(bits, draft, slot, header.tick));
             else
                 readDelta(bits, draft, header, (slot, axis) => this.motion(slot, axis));
             bits.finish();
@@ -276,7 +395,7 @@ export class Cell {
             return 'malformed';
         }
         const before = this.image;
-        const image = { frame: header.frame, rows: draft.rows, names: draft.names };
+        const image = { frame: number, rows: draft.rows, names: draft.names };
         const layer = header.keyframe ? 0 : header.layer;
         if (header.keyframe)
             this.chained = true;
@@ -326,19 +445,19 @@ export class Cell {
                 listener.onLeave(this, before, slot);
         }
     }
-    find(header) {
+    find(header, frame, to) {
         if (!this.anchor || header.epoch !== this.epoch)
             return undefined;
-        const current = header.reference === this.image.frame;
+        const current = to === this.image.frame;
         if (header.layer === CHAIN)
             return current && this.chained ? this.image : undefined;
         // A further part of the frame before.
-        if (current && header.frame === header.reference && header.layer === this.layer)
+        if (current && frame === to && header.layer === this.layer)
             return this.image;
         this.fromHalf = false;
-        if (header.reference === this.anchor.frame)
+        if (to === this.anchor.frame)
             return this.anchor;
-        if (header.layer !== 2 || header.reference !== this.half?.frame)
+        if (header.layer !== 2 || to !== this.half?.frame)
             return undefined;
         this.fromHalf = true;
         return this.half;
@@ -384,9 +503,7 @@ export class Cell {
             const was = at < a.length && a[at] !== 0;
             const is = at < b.length && b[at] !== 0;
             if (was && is && a[at + Col.ID] === b[at + Col.ID]) {
-                for (let i = 1; i < W; i += 1) {
-                    if ((i >= Col.PX && i <= Col.PZ) || i >= Col.PACE_X)
-                        continue;
+                for (let i = 1; i < Col.SPEED_X; i += 1) {
                     if (a[at + i] === b[at + i])
                         continue;
                     listener.onChange(this, image, slot);

@@ -168,7 +168,7 @@ export class TidegateClient extends Emitter {
                 break;
             case MessageType.CELL_FRAME:
                 this.beginState();
-                this.world.applyCellFrame(payload);
+                this.world.applyCellFrames(payload);
                 break;
             case MessageType.INTEREST_UPDATE:
                 this.world.applyInterestUpdate(payload);

@@ -78,7 +78,9 @@ export declare class WorldPicture extends Emitter<WorldEvents> implements CellLi
     private setEnvironment;
     private spawn;
     private update;
-    applyCellFrame(payload: Uint8Array): void;
+    /** The payload of a CELL_FRAME. */
+    applyCellFrames(payload: Uint8Array): void;
+    private applyCellFrame;
     /**
      * Of the cells that got no frame since the call before, the next one in turn: the server tells of no
      * checksum where nothing moves, so the client tells it its own.

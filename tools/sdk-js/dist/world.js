@@ -2,7 +2,7 @@
 // The client's picture of the world, from either encoding: WORLD_STATE with ZONE_UPDATEs, or
 // CELL_FRAMEs. Entities are known by name (player id) in both. Changes are told once for each
 // WebSocket message, at its end, because an entity may leave one cell and enter another within it.
-import { Cell, Col, readCellHeader } from './cell.js';
+import { Cell, Col, readCellFrames, readCellHeader } from './cell.js';
 import { Emitter } from './emitter.js';
 import { Changed, InterestUpdate, WorldStateSnapshot, ZoneUpdate, } from './messages.js';
 import { WireError } from './pb.js';
@@ -138,11 +138,22 @@ export class WorldPicture extends Emitter {
         this.touched.add(entity);
     }
     // ---- packed
-    applyCellFrame(payload) {
+    /** The payload of a CELL_FRAME. */
+    applyCellFrames(payload) {
+        try {
+            readCellFrames(payload, (frame, tick) => this.applyCellFrame(frame, tick));
+        }
+        catch (error) {
+            if (!(error instanceof WireError))
+                throw error;
+            this.counters.malformed += 1;
+        }
+    }
+    applyCellFrame(payload, tick) {
         this.counters.frames += 1;
         let header;
         try {
-            header = readCellHeader(payload);
+            header = readCellHeader(payload, tick);
         }
         catch (error) {
             if (!(error instanceof WireError))

@@ -241,7 +241,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
         break;
       case MessageType.CELL_FRAME:
         this.beginState();
-        this.world.applyCellFrame(payload);
+        this.world.applyCellFrames(payload);
         break;
       case MessageType.INTEREST_UPDATE: this.world.applyInterestUpdate(payload); break;
       case MessageType.MOVE_ACK: {

@@ -2,7 +2,7 @@
 // The client's picture of the world, from either encoding: WORLD_STATE with ZONE_UPDATEs, or
 // CELL_FRAMEs. Entities are known by name (player id) in both. Changes are told once for each
 // WebSocket message, at its end, because an entity may leave one cell and enter another within it.
-import { Cell, Col, readCellHeader, type CellImage, type CellListener } from './cell.js';
+import { Cell, Col, readCellFrames, readCellHeader, type CellImage, type CellListener } from './cell.js';
 import { Emitter } from './emitter.js';
 import {
   Changed, InterestUpdate, WorldStateSnapshot, ZoneUpdate, type CellReport, type EnvironmentState, type PlayerStateDelta,
@@ -192,11 +192,21 @@ export class WorldPicture extends Emitter<WorldEvents> implements CellListener {
 
   // ---- packed
 
-  applyCellFrame(payload: Uint8Array): void {
+  /** The payload of a CELL_FRAME. */
+  applyCellFrames(payload: Uint8Array): void {
+    try {
+      readCellFrames(payload, (frame, tick) => this.applyCellFrame(frame, tick));
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.counters.malformed += 1;
+    }
+  }
+
+  private applyCellFrame(payload: Uint8Array, tick: number): void {
     this.counters.frames += 1;
     let header;
     try {
-      header = readCellHeader(payload);
+      header = readCellHeader(payload, tick);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.counters.malformed += 1;
