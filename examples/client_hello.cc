@@ -12,9 +12,8 @@ int main(int argc, char** argv) {
   if (!client) return 2;
   auto added = client.on(TIDEGATE_EVENT_ENTITY_ADDED, on_added);
   client.connect();
-  for (int frame = 1; frame <= 300 && client.run(16); ++frame) {
-    client.move({2, 0, 0}, 0.016F);
-    if (frame % 60 != 0) continue;
+  for (int frame = 0; frame < 300 && client.run(16);) {
+    if (client.move({2, 0, 0}, 0.016F) != TIDEGATE_CLIENT_OK || ++frame % 60 != 0) continue;
     for (const auto& e : client.entities())
       std::printf("%.*s at %.1f %.1f\n", static_cast<int>(e.id.size), e.id.data, e.shown.x,
                   e.shown.z);

@@ -116,8 +116,9 @@ typedef struct tidegate_client_config {
   void* step_user;
   const tidegate_client_transport* transport; /* null: TCP, and TLS for wss://; copied */
   const char*
-      tls_authorities;  /* PEM text of whom to trust; null: the system's; without `transport` */
-  int32_t tls_insecure; /* 1: any certificate is good; for tests */
+      tls_authorities;      /* PEM text of whom to trust; null: the system's; without `transport` */
+  int32_t tls_insecure;     /* 1: any certificate is good; for tests */
+  int32_t spread_endpoints; /* 1: begin with a random one; a crowd is spread over them */
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */

@@ -89,6 +89,7 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
   }
   if (c.token != nullptr) options.token = c.token;
   options.ask_token = c.ask_token != 0;
+  options.spread_endpoints = c.spread_endpoints != 0;
   if (c.backoff_first_ms != 0) options.backoff.first_ms = c.backoff_first_ms;
   if (c.backoff_most_ms != 0) options.backoff.most_ms = c.backoff_most_ms;
   options.login_timeout = ms_or(c.login_timeout_ms, 10'000);

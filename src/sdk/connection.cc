@@ -58,6 +58,9 @@ Connection::Connection(ConnectionOptions options, const tidegate_client_transpor
             options_.send_buffer_bytes),
       scratch_(std::min<size_t>(options_.send_buffer_bytes, wire::kMessageBytesIn)) {
   changes_.reserve(16);
+  if (options_.spread_endpoints) {
+    endpoint_ = static_cast<uint32_t>(transport.random(transport.user) % options_.endpoints.size());
+  }
 }
 
 void Connection::move(State to) {

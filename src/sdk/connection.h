@@ -30,6 +30,7 @@ struct ConnectionOptions {
   std::vector<Endpoint> endpoints;
   std::string token;
   bool ask_token = false;
+  bool spread_endpoints = false;
   BackoffOptions backoff;
   base::Duration login_timeout = base::seconds(10);
   base::Duration heartbeat = base::seconds(5);

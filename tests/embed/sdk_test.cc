@@ -81,7 +81,7 @@ class Sdk : public LiveServer {
     tidegate_client_connect(client);
   }
   bool until(const std::function<bool()>& done) {
-    const base::Instant end = now() + base::seconds(60);
+    const base::Instant end = now() + base::seconds(150);
     while (!done()) {
       if (tidegate_client_run(client, 5) != TIDEGATE_CLIENT_OK || now() > end) return false;
     }

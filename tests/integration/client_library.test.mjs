@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Authority } from '../conformance/lib/certificates.mjs';
 import { Client } from '../conformance/lib/client.mjs';
-import { Process, programs, root, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
+import { Process, metrics, programs, root, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
 import { tokenFor } from '../conformance/lib/tokens.mjs';
-import { within } from '../conformance/lib/wait.mjs';
+import { until, within } from '../conformance/lib/wait.mjs';
 
 const folder = temporaryFolder();
 const tree = join(folder, 'tree');
@@ -100,7 +100,15 @@ describe('pkg-config', () => {
     const hello = build('cc', 'client_hello.c', '-std=c99');
     const url = `wss://127.0.0.1:${server.tlsPort}/ws`;
     assert.match(await runs(hello, await player(url), { SSL_CERT_FILE: authority.file }), /^neighbour at /m);
-    assert.equal(await runs(hello, await player(url)), '');
+    const before = await metrics(server);
+    const child = new Process(hello, await player(url), { env: where() });
+    const after = await until(async () => {
+      const m = await metrics(server);
+      return m.sum('tidegate_tls_failures_total') > before.sum('tidegate_tls_failures_total') && m;
+    }, 'a handshake that the client ends');
+    child.child.kill('SIGKILL');
+    await child.exited;
+    assert.equal(after.sum('tidegate_tls_handshakes_total'), before.sum('tidegate_tls_handshakes_total'), 'it trusted a stranger');
   });
   test('the prediction example: refused, corrected, broken and back', async () => {
     const output = await runs(build('c++', 'client_prediction.cc', '-std=c++17'), await player());

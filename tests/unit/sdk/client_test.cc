@@ -17,6 +17,14 @@ thread_local bool counting = false;
 thread_local uint64_t taken = 0;
 }  // namespace
 
+#ifdef __SANITIZE_ADDRESS__
+// Of sanitizer/allocator_interface.h, which not every compiler brings along.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void*,
+                                                                             size_t),
+                                                         void (*free_hook)(const volatile void*));
+static const int hooked = __sanitizer_install_malloc_and_free_hooks(
+    [](const volatile void*, size_t) { taken += counting; }, [](const volatile void*) {});
+#else
 // Not inlined: compilers take malloc and free in these for a mismatch otherwise.
 [[gnu::noinline]] void* operator new(size_t size) {
   if (counting) ++taken;
@@ -25,6 +33,7 @@ thread_local uint64_t taken = 0;
 }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+#endif
 
 namespace tidegate::sdk {
 namespace {
@@ -411,6 +420,9 @@ TEST(SdkClient, TheOverlayShowsWhatTheNetworkDoes) {
 }
 
 TEST(SdkClient, ASteadyClientTakesNoMemory) {
+#ifdef __SANITIZE_ADDRESS__
+  ASSERT_GT(hooked, 0);
+#endif
   for (const bool packed : {false, true}) {
     Game game;
     game.create([&](auto& c) {

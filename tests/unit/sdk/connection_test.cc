@@ -101,6 +101,22 @@ TEST(SdkConnection, AServerThatCannotBeReachedIsFollowedByTheNext) {
   EXPECT_EQ(game.net.wire()->host, "two");
 }
 
+TEST(SdkConnection, ACrowdIsSpreadOverTheEndpoints) {
+  int first = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    Game game(seed);
+    game.create([](auto& c) {
+      c.endpoint_count = 2;
+      c.spread_endpoints = 1;
+    });
+    tidegate_client_connect(game.client);
+    game.step();
+    first += game.net.wire()->host == "one";
+  }
+  EXPECT_GT(first, 8);
+  EXPECT_LT(first, 32);
+}
+
 TEST(SdkConnection, TheWaitDoublesUntilAStableTime) {
   Game game;
   game.create();
