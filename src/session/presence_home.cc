@@ -56,6 +56,11 @@ bool PresenceHome::differs(const User& u) const {
   return status != u.sent || (status != Status::kOffline && u.version != u.sent_version);
 }
 
+bool PresenceHome::waits(User& u, base::Instant now) const {
+  if (u.gone_ns == 0) u.gone_ns = now.ns;
+  return now.ns - u.gone_ns < limits_.offline_delay.ns;
+}
+
 void PresenceHome::mark_sent(User& u, base::Instant now) {
   u.sent = status_of(u);
   u.sent_version = u.version;
@@ -104,6 +109,7 @@ uint32_t PresenceHome::come(std::string_view user, Place place, base::UnixMs now
   const Status before = status_of(u);
   begin_change(u);
   if (u.connections == 0 && u.chosen != Status::kInvisible) u.chosen = Status::kOnline;
+  u.gone_ns = 0;
   ++u.connections;
   if (u.place_count < kUserConnectionsMax) u.places[u.place_count++] = place;
   end_change(row, before, now);

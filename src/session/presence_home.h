@@ -2,7 +2,8 @@
 // The presence of the users whose ids hash to this shard: how many connections a user has and
 // where, the status it chose, what others are shown of it, and which shards have watchers. Changes
 // are coalesced: what is shown of a user goes out at once after a quiet second, else at the end of
-// it, and not at all when it is what was sent last.
+// it, and not at all when it is what was sent last. That the last connection ended is told
+// offline_delay later: who comes back meanwhile was never gone.
 //
 //   shown    online, away, busy: as chosen while there is a connection
 //            offline: no connection, or invisible was chosen; with the time it was last seen so
@@ -42,7 +43,8 @@ struct PresenceLimits {
   uint32_t watched = 200;            // by one connection
   uint32_t watches = 100'000;        // of a shard's connections together
   uint32_t bytes_per_second = 1000;  // of updates to one connection
-  base::Duration interval = base::seconds(1);  // between two updates about one user
+  base::Duration offline_delay = base::seconds(2);  // without a connection before others are told
+  base::Duration interval = base::seconds(1);       // between two updates about one user
 };
 
 class PresenceHome {
@@ -99,6 +101,10 @@ class PresenceHome {
         ++i;
         continue;
       }
+      if (u.connections == 0 && differs(u) && waits(u, now)) {
+        ++i;
+        continue;
+      }
       changed_[i] = changed_[--changed_count_];
       u.queued = 0;
       if (!differs(u)) continue;
@@ -124,6 +130,7 @@ class PresenceHome {
     uint64_t watchers;   // bit for each shard
     base::UnixMs seen;   // shown while offline
     int64_t sent_at_ns;  // 0: never
+    int64_t gone_ns;     // noticed without a connection; 0: not yet
     uint32_t version;    // of the text
     uint32_t sent_version;
     uint32_t older, newer;  // in the list of those that may make room
@@ -141,6 +148,7 @@ class PresenceHome {
   uint32_t open(std::string_view user);
   Status status_of(const User& u) const;
   bool differs(const User& u) const;
+  bool waits(User& u, base::Instant now) const;  // the connection may come back
   void mark_sent(User& u, base::Instant now);
   // Around each change: takes the user out of the counts, and puts it back and queues it.
   void begin_change(const User& u);
