@@ -78,7 +78,7 @@ class PresenceHome {
   Status set(uint32_t user, Status status, const std::string_view* text, base::UnixMs now);
   Status chosen(uint32_t user) const { return users_[user].chosen; }
   std::string_view text(uint32_t user) const {
-    return {users_[user].text, users_[user].text_bytes};
+    return {texts_.data() + size_t{user} * kStatusTextBytesMax, users_[user].text_bytes};
   }
 
   // A shard has watchers, or none any more. kNone: no room.
@@ -89,7 +89,10 @@ class PresenceHome {
   uint64_t watchers(uint32_t user) const { return users_[user].watchers; }
   uint32_t connection_count(uint32_t user) const { return users_[user].connections; }
   // Those that are known, at most kUserConnectionsMax.
-  uint32_t places(uint32_t user, const Place** out) const;
+  uint32_t place_count(uint32_t user) const { return users_[user].place_count; }
+  const Place& place(uint32_t user, uint32_t i) const {
+    return places_[size_t{i} * limits_.users + user];
+  }
 
   // Calls send(user) for users whose shown state is to go to its watchers' shards, at most `most`.
   template <class Send>
@@ -122,7 +125,8 @@ class PresenceHome {
   const Population& population() const { return population_; }
   uint32_t count() const { return names_.count(); }
   uint64_t memory_bytes() const {
-    return names_.memory_bytes() + users_.bytes() + changed_.bytes();
+    return names_.memory_bytes() + users_.bytes() + places_.bytes() + texts_.bytes() +
+           changed_.bytes();
   }
 
  private:
@@ -141,10 +145,10 @@ class PresenceHome {
     Status sent;
     uint8_t queued;  // 1: in changed_
     uint8_t listed;
-    Place places[kUserConnectionsMax];
-    char text[kStatusTextBytesMax];
   };
+  static_assert(sizeof(User) <= 64, "a row for each user, beside its name");
 
+  Place& at(uint32_t user, uint32_t i) { return places_[size_t{i} * limits_.users + user]; }
   uint32_t open(std::string_view user);
   Status status_of(const User& u) const;
   bool differs(const User& u) const;
@@ -158,6 +162,10 @@ class PresenceHome {
   PresenceLimits limits_;
   NameTable names_;
   mem::MappedArray<User> users_;
+  // Apart from the rows, so that most users touch no page for them: the first place of all users,
+  // then the second of all, ...; a text for each.
+  mem::MappedArray<Place> places_;
+  mem::MappedArray<char> texts_;
   mem::MappedArray<uint32_t> changed_;
   uint32_t changed_count_ = 0;
   uint32_t oldest_ = kNone, newest_ = kNone;

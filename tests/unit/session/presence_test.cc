@@ -222,8 +222,11 @@ TEST(PresenceHome, AgainstAModelUnderRandomUse) {
       ASSERT_EQ(shown.status, m.shown());
       ASSERT_EQ(shown.text, m.shown() == Status::kOffline ? "" : m.text);
       ASSERT_EQ(home.watchers(user), m.watchers);
-      const PresenceHome::Place* places = nullptr;
-      ASSERT_EQ(home.places(user, &places), m.places.size());
+      ASSERT_EQ(home.place_count(user), m.places.size());
+      for (uint32_t i = 0; i < home.place_count(user); ++i) {
+        const PresenceHome::Place& p = home.place(user, i);
+        ASSERT_EQ(m.places.count({p.shard, p.connection.slot}), 1u);
+      }
       PresenceHome::Population want;
       for (const auto& [who, u] : model) {
         if (u.places.empty()) continue;
