@@ -173,6 +173,7 @@ struct Config {
     uint32_t watched = 200;      // by one connection
     uint32_t watches = 100'000;  // of each shard
     uint32_t bytes_per_second = 1000;
+    base::Duration offline_delay = base::seconds(2);
     std::string region;
   } presence;
   struct Desync {

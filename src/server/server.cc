@@ -268,6 +268,7 @@ bool Server::set_up(std::string* error) {
   shard.presence.users = config_.presence.users;
   shard.presence.watched = config_.presence.watched;
   shard.presence.watches = config_.presence.watches;
+  shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
   shard.session = session_config(config_, shards);

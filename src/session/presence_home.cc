@@ -10,6 +10,8 @@ PresenceHome::PresenceHome(const PresenceLimits& limits)
     : limits_(limits),
       names_(limits.users, kUserIdBytesMax),
       users_(limits.users),
+      places_(size_t{limits.users} * kUserConnectionsMax),
+      texts_(size_t{limits.users} * kStatusTextBytesMax),
       changed_(limits.users) {}
 
 uint32_t PresenceHome::open(std::string_view user) {
@@ -47,13 +49,18 @@ PresenceHome::Shown PresenceHome::shown(uint32_t user) const {
   Shown s;
   s.status = status_of(u);
   s.last_seen = u.seen;
-  if (s.status != Status::kOffline) s.text = {u.text, u.text_bytes};
+  if (s.status != Status::kOffline) s.text = text(user);
   return s;
 }
 
 bool PresenceHome::differs(const User& u) const {
   const Status status = status_of(u);
   return status != u.sent || (status != Status::kOffline && u.version != u.sent_version);
+}
+
+bool PresenceHome::waits(User& u, base::Instant now) const {
+  if (u.gone_ns == 0) u.gone_ns = now.ns;
+  return now.ns - u.gone_ns < limits_.offline_delay.ns;
 }
 
 void PresenceHome::mark_sent(User& u, base::Instant now) {
@@ -104,8 +111,9 @@ uint32_t PresenceHome::come(std::string_view user, Place place, base::UnixMs now
   const Status before = status_of(u);
   begin_change(u);
   if (u.connections == 0 && u.chosen != Status::kInvisible) u.chosen = Status::kOnline;
+  u.gone_ns = 0;
   ++u.connections;
-  if (u.place_count < kUserConnectionsMax) u.places[u.place_count++] = place;
+  if (u.place_count < kUserConnectionsMax) at(row, u.place_count++) = place;
   end_change(row, before, now);
   return row;
 }
@@ -118,8 +126,9 @@ void PresenceHome::go(std::string_view user, Place place, base::UnixMs now) {
   begin_change(u);
   --u.connections;
   for (uint32_t i = 0; i < u.place_count; ++i) {
-    if (u.places[i].shard != place.shard || u.places[i].connection != place.connection) continue;
-    u.places[i] = u.places[--u.place_count];
+    Place& known = at(row, i);
+    if (known.shard != place.shard || known.connection != place.connection) continue;
+    known = at(row, --u.place_count);
     break;
   }
   end_change(row, before, now);
@@ -132,10 +141,12 @@ Status PresenceHome::set(uint32_t user, Status status, const std::string_view* t
   const Status chosen = u.chosen;
   begin_change(u);
   if (status != Status::kUnknown) u.chosen = status;
-  if (text != nullptr && *text != std::string_view{u.text, u.text_bytes}) {
+  if (text != nullptr && *text != this->text(user)) {
     TG_ASSERT(text->size() <= kStatusTextBytesMax);
     u.text_bytes = static_cast<uint8_t>(text->size());
-    std::memcpy(u.text, text->data(), text->size());
+    if (!text->empty()) {
+      std::memcpy(texts_.data() + size_t{user} * kStatusTextBytesMax, text->data(), text->size());
+    }
     ++u.version;
   }
   end_change(user, before, now);
@@ -155,11 +166,6 @@ void PresenceHome::unwatch(std::string_view user, uint32_t shard) {
   if (row == kNone) return;
   users_[row].watchers &= ~(uint64_t{1} << shard);
   relist(row);
-}
-
-uint32_t PresenceHome::places(uint32_t user, const Place** out) const {
-  *out = users_[user].places;
-  return users_[user].place_count;
 }
 
 // In the list, at its new end, when it may make room; else out of it.

@@ -2,7 +2,8 @@
 // The presence of the users whose ids hash to this shard: how many connections a user has and
 // where, the status it chose, what others are shown of it, and which shards have watchers. Changes
 // are coalesced: what is shown of a user goes out at once after a quiet second, else at the end of
-// it, and not at all when it is what was sent last.
+// it, and not at all when it is what was sent last. That the last connection ended is told
+// offline_delay later: who comes back meanwhile was never gone.
 //
 //   shown    online, away, busy: as chosen while there is a connection
 //            offline: no connection, or invisible was chosen; with the time it was last seen so
@@ -42,7 +43,8 @@ struct PresenceLimits {
   uint32_t watched = 200;            // by one connection
   uint32_t watches = 100'000;        // of a shard's connections together
   uint32_t bytes_per_second = 1000;  // of updates to one connection
-  base::Duration interval = base::seconds(1);  // between two updates about one user
+  base::Duration offline_delay = base::seconds(2);  // without a connection before others are told
+  base::Duration interval = base::seconds(1);       // between two updates about one user
 };
 
 class PresenceHome {
@@ -76,7 +78,7 @@ class PresenceHome {
   Status set(uint32_t user, Status status, const std::string_view* text, base::UnixMs now);
   Status chosen(uint32_t user) const { return users_[user].chosen; }
   std::string_view text(uint32_t user) const {
-    return {users_[user].text, users_[user].text_bytes};
+    return {texts_.data() + size_t{user} * kStatusTextBytesMax, users_[user].text_bytes};
   }
 
   // A shard has watchers, or none any more. kNone: no room.
@@ -87,7 +89,10 @@ class PresenceHome {
   uint64_t watchers(uint32_t user) const { return users_[user].watchers; }
   uint32_t connection_count(uint32_t user) const { return users_[user].connections; }
   // Those that are known, at most kUserConnectionsMax.
-  uint32_t places(uint32_t user, const Place** out) const;
+  uint32_t place_count(uint32_t user) const { return users_[user].place_count; }
+  const Place& place(uint32_t user, uint32_t i) const {
+    return places_[size_t{i} * limits_.users + user];
+  }
 
   // Calls send(user) for users whose shown state is to go to its watchers' shards, at most `most`.
   template <class Send>
@@ -96,6 +101,10 @@ class PresenceHome {
       const uint32_t user = changed_[i];
       User& u = users_[user];
       if (u.sent_at_ns != 0 && now.ns - u.sent_at_ns < limits_.interval.ns) {
+        ++i;
+        continue;
+      }
+      if (u.connections == 0 && differs(u) && waits(u, now)) {
         ++i;
         continue;
       }
@@ -116,7 +125,8 @@ class PresenceHome {
   const Population& population() const { return population_; }
   uint32_t count() const { return names_.count(); }
   uint64_t memory_bytes() const {
-    return names_.memory_bytes() + users_.bytes() + changed_.bytes();
+    return names_.memory_bytes() + users_.bytes() + places_.bytes() + texts_.bytes() +
+           changed_.bytes();
   }
 
  private:
@@ -124,6 +134,7 @@ class PresenceHome {
     uint64_t watchers;   // bit for each shard
     base::UnixMs seen;   // shown while offline
     int64_t sent_at_ns;  // 0: never
+    int64_t gone_ns;     // noticed without a connection; 0: not yet
     uint32_t version;    // of the text
     uint32_t sent_version;
     uint32_t older, newer;  // in the list of those that may make room
@@ -134,13 +145,14 @@ class PresenceHome {
     Status sent;
     uint8_t queued;  // 1: in changed_
     uint8_t listed;
-    Place places[kUserConnectionsMax];
-    char text[kStatusTextBytesMax];
   };
+  static_assert(sizeof(User) <= 64, "a row for each user, beside its name");
 
+  Place& at(uint32_t user, uint32_t i) { return places_[size_t{i} * limits_.users + user]; }
   uint32_t open(std::string_view user);
   Status status_of(const User& u) const;
   bool differs(const User& u) const;
+  bool waits(User& u, base::Instant now) const;  // the connection may come back
   void mark_sent(User& u, base::Instant now);
   // Around each change: takes the user out of the counts, and puts it back and queues it.
   void begin_change(const User& u);
@@ -150,6 +162,10 @@ class PresenceHome {
   PresenceLimits limits_;
   NameTable names_;
   mem::MappedArray<User> users_;
+  // Apart from the rows, so that most users touch no page for them: the first place of all users,
+  // then the second of all, ...; a text for each.
+  mem::MappedArray<Place> places_;
+  mem::MappedArray<char> texts_;
   mem::MappedArray<uint32_t> changed_;
   uint32_t changed_count_ = 0;
   uint32_t oldest_ = kNone, newest_ = kNone;

@@ -120,11 +120,10 @@ void Presence::on_send_to_user(base::Bytes bytes) {
   TG_ASSERT(send.user_bytes <= tail.size());
   const uint32_t user = home_.find(base::as_text(tail.first(send.user_bytes)));
   if (user == PresenceHome::kNone) return;  // not online
-  const PresenceHome::Place* places = nullptr;
-  const uint32_t count = home_.places(user, &places);
-  for (uint32_t i = 0; i < count; ++i) {
-    const mailbox::Deliver deliver{places[i].connection, send.message_type};
-    if (!shard_.mailbox_.post(places[i].shard, deliver, tail.subspan(send.user_bytes))) {
+  for (uint32_t i = 0; i < home_.place_count(user); ++i) {
+    const PresenceHome::Place& place = home_.place(user, i);
+    const mailbox::Deliver deliver{place.connection, send.message_type};
+    if (!shard_.mailbox_.post(place.shard, deliver, tail.subspan(send.user_bytes))) {
       shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
     }
   }

@@ -161,6 +161,29 @@ describe('what is shown', () => {
     await leave(watcher);
   });
 
+  test('a connection that is lost and soon back is not seen as going', async () => {
+    const calm = await startServer({ presence: { offline_delay: '60s' } });
+    try {
+      const connect = async (user) => {
+        const client = await Client.connect(calm, user);
+        await client.next(Type.AUTHENTICATION_RESULT);
+        return client;
+      };
+      const watcher = await connect('calm-watcher');
+      const friend = await connect('calm-friend');
+      await until(async () => (await watch(watcher, 'calm-friend')).get('calm-friend').status === Status.ONLINE, 'online');
+      friend.drop();
+      await friend.ended;
+      const again = await connect('calm-friend');
+      setStatus(again, Status.BUSY);
+      await shows(watcher, 'calm-friend', (p) => p.status === Status.BUSY);
+      assert.ok(updates(watcher, 'calm-friend').every((p) => p.status !== Status.OFFLINE));
+      await leave(watcher, again);
+    } finally {
+      await calm.stop();
+    }
+  });
+
   test('population by status is in the metrics and the admin API', async () => {
     const friend = await open(name('counted'));
     setStatus(friend, Status.INVISIBLE);

@@ -15,9 +15,10 @@ namespace {
 
 using base::Instant;
 
-PresenceLimits small_limits(uint32_t users) {
+PresenceLimits small_limits(uint32_t users, base::Duration offline_delay = {}) {
   PresenceLimits limits;
   limits.users = users;
+  limits.offline_delay = offline_delay;
   return limits;
 }
 
@@ -64,6 +65,30 @@ TEST(PresenceHome, WhatIsAsItWasSentIsNotSentAgain) {
   EXPECT_EQ(home.shown(ann).last_seen, 4);
   EXPECT_EQ(home.shown(ann).text, "");
   EXPECT_EQ(home.chosen(ann), Status::kInvisible);
+}
+
+TEST(PresenceHome, WhoComesBackSoonWasNotGone) {
+  PresenceHome home(small_limits(10, base::seconds(5)));
+  Instant now{base::seconds(100).ns};
+  home.watch("ann", 1);
+  home.come("ann", at(0, 1), 1);
+  EXPECT_EQ(sent(home, now).size(), 1u);
+  home.go("ann", at(0, 1), 2);
+  now = now + base::seconds(2);
+  EXPECT_TRUE(sent(home, now).empty());
+  home.come("ann", at(1, 7), 3);
+  now = now + base::seconds(10);
+  EXPECT_TRUE(sent(home, now).empty());
+  EXPECT_FALSE(home.changes_waiting());
+  home.go("ann", at(1, 7), 4);  // the delay begins anew
+  EXPECT_TRUE(sent(home, now).empty());
+  EXPECT_TRUE(sent(home, now + base::seconds(4)).empty());
+  EXPECT_EQ(sent(home, now + base::seconds(5)), std::vector<std::string>{"ann"});
+  // Invisible is told like any other choice.
+  const uint32_t ann = home.come("ann", at(1, 8), 5);
+  EXPECT_EQ(sent(home, now + base::seconds(10)).size(), 1u);
+  home.set(ann, Status::kInvisible, nullptr, 6);
+  EXPECT_EQ(sent(home, now + base::seconds(12)).size(), 1u);
 }
 
 TEST(PresenceHome, NoMoreAtATimeThanAskedForAndAgainWhenAskedFor) {
@@ -197,8 +222,11 @@ TEST(PresenceHome, AgainstAModelUnderRandomUse) {
       ASSERT_EQ(shown.status, m.shown());
       ASSERT_EQ(shown.text, m.shown() == Status::kOffline ? "" : m.text);
       ASSERT_EQ(home.watchers(user), m.watchers);
-      const PresenceHome::Place* places = nullptr;
-      ASSERT_EQ(home.places(user, &places), m.places.size());
+      ASSERT_EQ(home.place_count(user), m.places.size());
+      for (uint32_t i = 0; i < home.place_count(user); ++i) {
+        const PresenceHome::Place& p = home.place(user, i);
+        ASSERT_EQ(m.places.count({p.shard, p.connection.slot}), 1u);
+      }
       PresenceHome::Population want;
       for (const auto& [who, u] : model) {
         if (u.places.empty()) continue;
