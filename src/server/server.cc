@@ -13,6 +13,7 @@
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
+#include "wire/limits.h"
 
 namespace tidegate::server {
 namespace {
@@ -21,7 +22,6 @@ constexpr uint32_t kShardRingBytes = 256 << 10;
 constexpr uint32_t kControlRingBytes = 64 << 10;
 // In the kernel for one slow reader; what waits behind it is ours to choose from.
 constexpr uint32_t kUnsentBytes = 8 << 10;
-constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 base::Instant monotonic_now() {
   timespec t;
@@ -213,7 +213,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.extra_frames_per_second = config_.limits.extra_frames_per_second;
   shard.endpoint.heartbeat_interval = config_.heartbeat.interval;
   shard.endpoint.heartbeat_timeout = config_.heartbeat.timeout;
-  shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
   shard.messages_per_second = config_.limits.messages_per_second;
   shard.messages_burst = config_.limits.messages_burst;

@@ -76,6 +76,7 @@ void Shard::on_auth_result(base::Bytes bytes) {
 }
 
 void Shard::on_open(uint32_t slot) {
+  if (speaks_json(slot)) endpoint_.speak_text(slot);
   write_welcome(slot);
   if (hello_count_ == hello_waits_.size()) pop_hello();  // a churn of logins: the oldest goes early
   const uint32_t at = (hello_head_ + hello_count_++) % hello_waits_.size();
@@ -85,6 +86,7 @@ void Shard::on_open(uint32_t slot) {
 void Shard::run_timers() {
   endpoint_.run_timers();
   send_due_acks();
+  expire_calls();
   while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
 }
 
