@@ -71,14 +71,21 @@ void Shard::run_flush() {
   uint64_t keyframe_bytes = 0;
   if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
-    // What sockets do not take must find room in the backlogs.
-    const uint64_t room = endpoint_.backlog_room();
-    interest_.begin_flush(std::clamp<uint64_t>(room / 2, 1, governor_.keyframe_bytes()), room / 4,
+    // What sockets do not take must find room in the backlogs. How much they take shows when it is
+    // sent, so many keyframes are sent in portions.
+    constexpr uint64_t kPortion = 4 << 20;
+    uint64_t sent = 0;
+    interest_.begin_flush(governor_.keyframe_bytes(), endpoint_.backlog_room() / 4,
                           governor_.ceiling());
+    interest_.limit_keyframes(std::max<uint64_t>(1, endpoint_.backlog_room() / 2));
     const auto flush_from = [&](uint32_t from, uint32_t to) {
       for (uint32_t slot = from; slot < to; ++slot) {
         if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
         flush_player(slot, tick, unix_ms);
+        if (interest_.keyframe_bytes() < sent + kPortion) continue;
+        sent = interest_.keyframe_bytes();
+        endpoint_.flush();
+        interest_.limit_keyframes(sent + endpoint_.backlog_room() / 2);
       }
     };
     const uint32_t first = std::min(flush_from_, players_end_);
@@ -96,10 +103,10 @@ void Shard::run_flush() {
     endpoint_.flush();
   }
   counters_.record(metrics::Timing::kTick, io_.now() - simulate_started_);
-  const uint64_t slips = barrier_.slips();
+  const uint64_t late = barrier_.late();
   barrier_.flushed();
   counters_.add(Counter::kTicks, 1);
-  counters_.add(Counter::kTickOverruns, barrier_.slips() - slips);
+  counters_.add(Counter::kTickOverruns, barrier_.late() - late);
   published_tick_.store(tick, std::memory_order_relaxed);
   const base::Duration took = io_.now() - started;
   governor_.note(work_ + took, keyframe_bytes);

@@ -24,6 +24,7 @@ namespace tidegate::shard {
 class TickBarrier {
  public:
   enum class Phase : uint8_t { kIdle, kSimulated, kEncoded };
+  static constexpr int kCatchUpTicks = 6;  // 100 ms at 60 ticks a second
 
   TickBarrier(uint32_t shard_count, base::Duration period, base::Instant first_due)
       : shard_count_(shard_count), period_(period), due_(first_due) {}
@@ -32,8 +33,8 @@ class TickBarrier {
   uint32_t tick() const { return tick_; }
   Phase phase() const { return phase_; }
   base::Instant due() const { return due_; }
-  // Ticks whose start came more than a period late on some shard, so that the schedule moved.
-  uint64_t slips() const { return slips_; }
+  // Ticks whose start came more than a period late on some shard.
+  uint64_t late() const { return late_; }
 
   // When this shard has to be awake for the barrier's sake; the other phases begin by a wake.
   base::Instant deadline() const { return phase_ == Phase::kIdle ? due_ : base::Instant::never(); }
@@ -55,16 +56,15 @@ class TickBarrier {
   bool flush_due() const {
     return phase_ == Phase::kEncoded && marks_[tick_ & 1].encoded == shard_count_;
   }
-  // Ends the tick and sets the next due time: one period on, or, when a shard began more than a
-  // period late, one period after that beginning. All shards compute the same value.
+  // Ends the tick and sets the next due time: one period on, so that ticks behind a long one follow
+  // each other at once, or, when a shard began later than those could catch up, one period after
+  // that beginning. All shards compute the same value.
   void flushed() {
     TG_ASSERT(flush_due());
     Marks& marks = marks_[tick_ & 1];
     base::Instant next = due_ + period_;
-    if (marks.started > next) {
-      next = marks.started + period_;
-      ++slips_;
-    }
+    if (marks.started > next) ++late_;
+    if (marks.started > due_ + period_ * kCatchUpTicks) next = marks.started + period_;
     marks = Marks{};
     due_ = next;
     ++tick_;
@@ -95,7 +95,7 @@ class TickBarrier {
   base::Duration period_;
   base::Instant due_;
   Marks marks_[2];
-  uint64_t slips_ = 0;
+  uint64_t late_ = 0;
 };
 
 }  // namespace tidegate::shard

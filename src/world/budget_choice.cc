@@ -83,6 +83,7 @@ void InterestTable::end_gather(Watcher& w) {
 void InterestTable::begin_flush(uint64_t keyframe_bytes, uint64_t queued_bytes, uint8_t ceiling) {
   keyframe_bytes_ = 0;
   keyframe_bytes_max_ = keyframe_bytes;
+  keyframe_room_ = UINT64_MAX;
   queued_room_ = static_cast<int64_t>(queued_bytes);
   first_put_off_ = kNoWatcher;
   ceiling_changed_ = ceiling != ceiling_;

@@ -21,6 +21,7 @@
 // construction, kActiveCellsMax cells a watcher, kWatcherBytes a watcher.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "mem/mapped_array.h"
@@ -126,6 +127,8 @@ class InterestTable {
   // may be added in all to queues that are not empty. `ceiling`: the highest level of any watcher,
   // as in load_governor.h.
   void begin_flush(uint64_t keyframe_bytes, uint64_t queued_bytes, uint8_t ceiling);
+  // From now on, in the same flush: less than that may be allowed in all, not more.
+  void limit_keyframes(uint64_t bytes) { keyframe_room_ = bytes; }
   // Since begin_flush(): bytes of keyframes of those who joined, and the first watcher that was put
   // off, kNoWatcher: none.
   uint64_t keyframe_bytes() const { return keyframe_bytes_; }
@@ -225,7 +228,9 @@ class InterestTable {
   void end_gather(Watcher& w);
   uint64_t choose(Watcher& w, uint32_t tick);
   uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
-  bool keyframes_spent() const { return keyframe_bytes_ >= keyframe_bytes_max_; }
+  bool keyframes_spent() const {
+    return keyframe_bytes_ >= std::min(keyframe_bytes_max_, keyframe_room_);
+  }
   void leave_out(Watcher& w, uint32_t i, const Publication& p);
   // gather.cc
   bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
@@ -252,6 +257,7 @@ class InterestTable {
   uint32_t limited_ = 0;
   uint64_t keyframe_bytes_ = 0;               // of this flush
   uint64_t keyframe_bytes_max_ = UINT64_MAX;  // ... may be
+  uint64_t keyframe_room_ = UINT64_MAX;       // ... by limit_keyframes()
   int64_t queued_room_ = INT64_MAX;           // left of queued_bytes
   uint32_t first_put_off_ = kNoWatcher;
   uint8_t ceiling_ = kFullLevel;

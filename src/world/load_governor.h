@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a shard does when its ticks take too long, in two answers for each tick: how many bytes of
 // keyframes may go to clients that join a cell (others wait for a later anchor), and the highest
-// level (layers.h) that any client has. The first follows each tick that sent keyframes and keeps
-// the tick below three quarters of its period. The second follows the mean of a second: above four
-// fifths all clients go down a level, which halves the frames that are sent; below three tenths,
-// for two seconds, they come up again, one level at a time.
+// level (layers.h) that any client has. Both follow the mean share of its period that a tick took
+// over half a second. Keyframes are fewer while that is above three quarters, or one tick took four
+// periods. Above nine tenths all clients go down a level, which halves the frames that are sent;
+// below three tenths, for two seconds, they come up again, one level at a time.
 // docs/decisions/0010-load-governor.md.
 // Thread: shard. Owner: Shard. Limits: none.
 #pragma once

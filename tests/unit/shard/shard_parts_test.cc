@@ -54,20 +54,33 @@ TEST(TickBarrier, WaitsForTheOthersAlsoWhenTheyAreAPhaseAhead) {
   EXPECT_TRUE(b.encode_due());
 }
 
-TEST(TickBarrier, ALateStartMovesTheScheduleForAll) {
+TEST(TickBarrier, TicksBehindALateOneCatchUpOrTheScheduleMovesForAll) {
   TickBarrier a(2, milliseconds(10), Instant{0});
   TickBarrier b(2, milliseconds(10), Instant{0});
-  const Instant late = Instant{0} + milliseconds(25);
   for (TickBarrier* t : {&a, &b}) {
-    t->simulated();
-    t->on_simulation_done(1, Instant{0});
-    t->on_simulation_done(1, late);
-    t->encoded();
-    t->on_frame_done(1);
-    t->on_frame_done(1);
-    t->flushed();
-    EXPECT_EQ(t->due(), late + milliseconds(10));
-    EXPECT_EQ(t->slips(), 1u);
+    const auto run = [&](Instant mine, Instant others) {
+      const uint32_t tick = t->tick();
+      t->simulated();
+      t->on_simulation_done(tick, mine);
+      t->on_simulation_done(tick, others);
+      t->encoded();
+      t->on_frame_done(tick);
+      t->on_frame_done(tick);
+      t->flushed();
+    };
+    run(Instant{0}, Instant{0} + milliseconds(25));
+    EXPECT_EQ(t->due(), Instant{0} + milliseconds(10));
+    EXPECT_EQ(t->late(), 1u);
+    run(Instant{0} + milliseconds(26), Instant{0} + milliseconds(18));
+    EXPECT_EQ(t->due(), Instant{0} + milliseconds(20));
+    EXPECT_EQ(t->late(), 2u);
+    run(Instant{0} + milliseconds(27), Instant{0} + milliseconds(27));
+    EXPECT_EQ(t->due(), Instant{0} + milliseconds(30));
+    EXPECT_EQ(t->late(), 2u);
+    const Instant much = Instant{0} + milliseconds(30 + 10 * TickBarrier::kCatchUpTicks + 1);
+    run(Instant{0} + milliseconds(30), much);
+    EXPECT_EQ(t->due(), much + milliseconds(10));
+    EXPECT_EQ(t->late(), 3u);
   }
 }
 
