@@ -18,6 +18,8 @@
     "Connections ended by a WebSocket error")                                                      \
   X(kHandshakeTimeouts, "tidegate_handshake_timeouts_total", "Upgrades that took too long")        \
   X(kHeartbeatTimeouts, "tidegate_heartbeat_timeouts_total", "Connections ended as silent")        \
+  X(kJsonSent, "tidegate_json_messages_total", "Text messages to JSON-RPC clients")                \
+  X(kJsonBytesSent, "tidegate_json_bytes_total", "Bytes of text to JSON-RPC clients")              \
   X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                    \
   X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                              \
   X(kTicks, "tidegate_ticks_total", "World ticks run")                                             \

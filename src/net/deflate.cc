@@ -119,6 +119,8 @@ void Endpoint::park_rest(uint32_t slot) {
 // --- sending ---
 
 bool Endpoint::send_deflated(uint32_t slot, Opcode opcode, Bytes payload) {
+  if (translated(slot, opcode, payload)) return true;
+  if (!speaks_deflate(slot)) return false;
   const uint32_t size = static_cast<uint32_t>(payload.size());
   if (is_control(opcode) || size < compression_->config().min_bytes) return false;
   uint8_t* const at = reserve(size + protocol::kHeaderMax);
@@ -143,6 +145,8 @@ void Endpoint::commit_deflated(uint32_t slot, uint32_t size, uint64_t saved) {
 // The payload lies in the arena at `at` + `header`; the compressed form takes its place.
 bool Endpoint::commit_message_deflated(uint32_t slot, Opcode opcode, uint8_t* at, uint32_t header,
                                        uint32_t size) {
+  if (translated(slot, opcode, {at + header, size})) return true;
+  if (!speaks_deflate(slot)) return false;
   const MutableBytes scratch = compression_->scratch();
   if (is_control(opcode) || size < compression_->config().min_bytes || size > scratch.size()) {
     return false;
@@ -160,6 +164,8 @@ bool Endpoint::commit_message_deflated(uint32_t slot, Opcode opcode, uint8_t* at
 
 bool Endpoint::send_gathered_deflated(uint32_t slot, Opcode opcode, Bytes own, const iovec* parts,
                                       uint32_t count, uint32_t total) {
+  if (translated(slot, opcode, own, parts, count)) return true;
+  if (!speaks_deflate(slot)) return false;
   if (is_control(opcode) || total < compression_->config().min_bytes) return false;
   if (count == 0) return send_deflated(slot, opcode, own);
   if (cold_[slot].deflate.server_no_context_takeover && count < kSharedPartsMax) {
@@ -261,7 +267,10 @@ bool Endpoint::send_pieces(uint32_t slot, Opcode opcode, Bytes own, const iovec*
 }
 
 // One whole frame that others get as it is: its payload is a shared part.
-bool Endpoint::send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size) {
+bool Endpoint::send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size,
+                                    uint32_t messages) {
+  if (translated_frames(slot, data, size)) return true;
+  if (!speaks_deflate(slot) || messages != 1) return false;
   const uint32_t header = (data[1] & 0x7f) < 126 ? 2 : (data[1] & 0x7f) == 126 ? 4 : 10;
   if (header > size) return false;
   const iovec payload{const_cast<uint8_t*>(data + header), size - header};

@@ -80,6 +80,9 @@ class ConnectionHandler {
   virtual void on_open(uint32_t slot) = 0;
   // One whole message, unmasked, borrowed and writable for the call.
   virtual void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) = 0;
+  // A binary message for a connection of text (Endpoint::speak_text), whole or in parts, borrowed
+  // for the call: send_message() it as text.
+  virtual void on_translate(uint32_t, base::Bytes, const iovec*, uint32_t) {}
   // Last call for this connection; only after on_upgrade was called for it.
   virtual void on_closed(uint32_t slot, CloseCause cause, uint16_t code) = 0;
 };
@@ -100,6 +103,9 @@ class Endpoint {
   base::Instant next_deadline() const;
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
+  // From now on binary output of this connection goes to the handler's on_translate() instead,
+  // whichever of the functions below it came by. For on_open().
+  void speak_text(uint32_t slot) { rows_[slot].receiver.take_text_only(); }
   void accept_upgrade(uint32_t slot);
   void refuse_upgrade(uint32_t slot, int status, std::string_view code, std::string_view message,
                       uint32_t retry_after_s = 0);
@@ -179,7 +185,8 @@ class Endpoint {
   void leave_admission(uint32_t slot);
   bool check_edge(uint32_t slot, const protocol::UpgradeRequest& request);
 
-  // deflate.cc; the senders answer false when the message is to go as it is
+  // deflate.cc; the senders answer false when the message is to go as it is; they are asked for
+  // every connection whose output is special, and also look after those that take text only
   std::string_view open_deflate(uint32_t slot, char (&text)[protocol::kExtensionAnswerChars]);
   void close_deflate(uint32_t slot);
   void deliver_compressed(uint32_t slot, base::Bytes message);
@@ -193,9 +200,13 @@ class Endpoint {
                               const iovec* parts, uint32_t count, uint32_t total);
   bool send_pieces(uint32_t slot, protocol::Opcode opcode, base::Bytes own, const iovec* parts,
                    uint32_t count, uint32_t total);
-  bool send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size);
+  bool send_framed_deflated(uint32_t slot, const uint8_t* data, uint32_t size, uint32_t messages);
   void commit_deflated(uint32_t slot, uint32_t size, uint64_t saved);
   bool speaks_deflate(uint32_t slot) const { return rows_[slot].receiver.speaks_deflate(); }
+  bool has_special_output(uint32_t slot) const { return rows_[slot].receiver.has_special_output(); }
+  bool translated(uint32_t slot, protocol::Opcode opcode, base::Bytes own,
+                  const iovec* parts = nullptr, uint32_t count = 0);
+  bool translated_frames(uint32_t slot, const uint8_t* data, uint32_t size);
 
   // tls.cc
   void open_tls(uint32_t slot);

@@ -141,7 +141,7 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
   if (request.offered_subprotocols && request.subprotocol == protocol::kNoSubprotocol &&
       !config_.rules.subprotocols.empty()) {
     refuse_upgrade(slot, 400, "malformed_upgrade",
-                   "none of the offered subprotocols is spoken here; offer tidegate.v1.proto");
+                   "none of the offered subprotocols is spoken here; see docs/protocol.md");
     return 0;
   }
   if (!check_edge(slot, request)) return 0;

@@ -162,6 +162,11 @@ class WsReceiver {
   // for whoever inflates it.
   void speak_deflate() { flags_ |= kDeflate; }
   bool speaks_deflate() const { return (flags_ & kDeflate) != 0; }
+  // The other side takes text only: whoever has binary output must make text of it first. Kept here
+  // because senders look at one byte for this and for compression.
+  void take_text_only() { flags_ |= kTextOnly; }
+  bool takes_text_only() const { return (flags_ & kTextOnly) != 0; }
+  bool has_special_output() const { return (flags_ & (kDeflate | kTextOnly)) != 0; }
   // Of the message that the last fragment event belongs to.
   bool message_compressed() const { return (flags_ & kCompressed) != 0; }
 
@@ -181,6 +186,7 @@ class WsReceiver {
   static constexpr uint8_t kEnded = 2;       // close frame seen, or failed
   static constexpr uint8_t kDeflate = 4;     // the extension is spoken
   static constexpr uint8_t kCompressed = 8;  // the message in progress, or the last one
+  static constexpr uint8_t kTextOnly = 16;
 
   Received on_other_frame(const FrameView& frame);
   Received on_data(const FrameView& frame);

@@ -14,6 +14,7 @@
 #include "io/event_waker.h"
 #include "server/agent.h"
 #include "server/live_settings.h"
+#include "wire/limits.h"
 
 namespace tidegate::server {
 namespace {
@@ -22,7 +23,6 @@ constexpr uint32_t kShardRingBytes = 256 << 10;
 constexpr uint32_t kControlRingBytes = 64 << 10;
 // In the kernel for one slow reader; what waits behind it is ours to choose from.
 constexpr uint32_t kUnsentBytes = 8 << 10;
-constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 base::Instant monotonic_now() {
   timespec t;
@@ -255,7 +255,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
   shard.endpoint.big_inputs = config_.limits.big_messages;
   put_live_settings(live_settings(config_), &shard);
-  shard.endpoint.rules.subprotocols = kSubprotocols;
+  shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
   if (!set_up_tls(&shard.endpoint.tls, error)) return false;
   shard.server_version = TIDEGATE_VERSION;

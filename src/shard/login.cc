@@ -88,6 +88,7 @@ void Shard::on_auth_result(base::Bytes bytes) {
 }
 
 void Shard::on_open(uint32_t slot) {
+  if (speaks_json(slot)) endpoint_.speak_text(slot);
   write_welcome(slot, opened_, opened_token_);
   presence_.on_open(slot);
   if (opened_.resume == static_cast<uint8_t>(session::Resume::kResumed)) topics_.on_resumed(slot);
@@ -101,6 +102,7 @@ void Shard::run_timers() {
   send_due_acks();
   if (draining_) run_drain();
   end_expired();
+  expire_calls();
   while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
 }
 

@@ -146,7 +146,11 @@ void Shard::add_routes() {
 
 void Shard::on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) {
   if (opcode != protocol::Opcode::kBinary) {
-    endpoint_.close(slot, 1003, "this subprotocol takes binary messages only",
+    on_text_message(slot, payload);
+    return;
+  }
+  if (speaks_json(slot)) {
+    endpoint_.close(slot, 1003, "this subprotocol takes text messages only",
                     net::CloseCause::kProtocolError);
     return;
   }

@@ -32,6 +32,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
       players_(endpoint_.slots()),
+      json_(config.endpoint.message_bytes),
       barrier_(config.count, base::nanoseconds(1'000'000'000 / config.world.tick_rate),
                config.first_tick),
       bridge_({config.hooks, config.index, config.count, config.world.position_step,
@@ -350,7 +351,7 @@ uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
-         topics_.memory_bytes() + presence_.memory_bytes();
+         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -15,8 +15,8 @@
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums; targets.cc messages of the game to many. Topics and presence are
-// parts of their own.
+// desync.cc clients' checksums; targets.cc messages of the game to many. json.cc clients of the
+// JSON-RPC subprotocol. Topics and presence are parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -35,6 +35,7 @@
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
+#include "shard/json_clients.h"
 #include "shard/outbox.h"
 #include "shard/player.h"
 #include "shard/presence.h"
@@ -141,6 +142,7 @@ class Shard final : net::ConnectionHandler,
   void on_open(uint32_t slot) override;
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
   void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+  void on_translate(uint32_t slot, base::Bytes own, const iovec* parts, uint32_t count) override;
 
   // world (tick.cc)
   bool moved(base::ShardId shard, base::ConnectionRef connection,
@@ -283,6 +285,24 @@ class Shard final : net::ConnectionHandler,
   void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
   void on_cell_disputed(base::Bytes bytes);
 
+  // json.cc
+  bool speaks_json(uint32_t slot) const;
+  void on_text_message(uint32_t slot, base::Bytes text);
+  void run_call(uint32_t slot, const protocol::RpcCall& call, uint32_t batch);
+  void refuse_call(uint32_t slot, const protocol::RpcCall& call, uint32_t batch);
+  static bool asks_for_packed(base::Bytes frame);
+  void translate_frame(uint32_t slot, base::Bytes frame);
+  void answer_with(uint32_t slot, uint32_t batch, std::string_view id, protocol::Naming naming,
+                   const wire::Envelope& message);
+  void answer_waiting(uint32_t slot, JsonClients::Waiting& waiting, const wire::Envelope& message);
+  template <class Write>
+  void answer(uint32_t slot, uint32_t batch, bool last, Write&& write);
+  void send_batch(JsonClients::Batch& batch);
+  void end_batch(uint32_t batch);
+  void send_text(uint32_t slot, const wire::JsonText& out);
+  void notify(uint32_t slot, const wire::Envelope& message);
+  void expire_calls();
+
   // snapshot.cc
   void on_snapshot_at(base::Bytes bytes);
   void cut_snapshot();
@@ -319,6 +339,7 @@ class Shard final : net::ConnectionHandler,
   uint64_t cause_session_ = 0;
   uint32_t effects_ = 0;
   Router router_;
+  JsonClients json_;
   TickBarrier barrier_;
   WorldBridge bridge_;
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState

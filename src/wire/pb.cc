@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/pb.h"
 
+#include "wire/json_text.h"
+
 namespace tidegate::wire {
 
 bool PbReader::read_varint(uint64_t* out) {
@@ -74,6 +76,19 @@ void PbWriter::slow_varint(uint64_t v) {
   }
   buffer[n++] = static_cast<uint8_t>(v);
   raw(buffer, n);
+}
+
+bool PbWriter::base64(std::string_view text) {
+  size_t bytes = 0;
+  // What is decoded may be three bytes shorter than the room that decoding asks for.
+  if (text.size() / 4 * 3 + 3 > static_cast<size_t>(end_ - at_)) {
+    overflow_ = true;
+    at_ = end_;
+    return true;
+  }
+  if (!decode_base64(text, at_, &bytes)) return false;
+  at_ += bytes;
+  return true;
 }
 
 void PbWriter::end(size_t mark) {

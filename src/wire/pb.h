@@ -33,6 +33,10 @@ class PbReader {
   base::Bytes bytes() const { return bytes_; }
   std::string_view text() const { return base::as_text(bytes_); }
   bool is(WireType type) const { return type_ == type; }
+  // What follows the current field.
+  base::Bytes rest() const { return {at_, static_cast<size_t>(end_ - at_)}; }
+  // Instead of next(), when the bytes are a packed list of varints: its next value.
+  bool next_packed(uint64_t* out) { return at_ != end_ && !failed_ && read_varint(out); }
 
  private:
   bool fail() {
@@ -96,6 +100,9 @@ class PbWriter {
     return at;
   }
   void end(size_t mark);
+
+  // Bytes that come as base64, without a length; false: it is none.
+  bool base64(std::string_view text);
 
   void raw(const void* data, size_t n) {
     if (n > static_cast<size_t>(end_ - at_)) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client of the protocol over npm `ws`. It keeps every message in order and a picture of the
+// A client of the protocol over npm `ws`, of either subprotocol. It keeps every message in order and a picture of the
 // world, and notes whatever the document forbids (`breaches`).
 import WebSocket from 'ws';
 import { Cells } from './cells.mjs';
+import { SUBPROTOCOL, parseText, toText } from './jsonrpc.mjs';
 import { Type, frame, nameOf, parseFrames } from './proto.mjs';
 import { tokenFor } from './tokens.mjs';
 import { until, within } from './wait.mjs';
@@ -11,6 +12,8 @@ export class Client {
   constructor(socket) {
     this.socket = socket;
     this.messages = [];
+    this.responses = [];  // of the JSON subprotocol
+    this.texts = [];
     this.sizes = [];
     this.breaches = [];
     this.closed = null;
@@ -35,6 +38,7 @@ export class Client {
     const credential = token ?? await tokenFor(user);
     const socket = new WebSocket(`${server.url}?token=${credential}${query}`, protocols, { perMessageDeflate: deflate, localAddress, ...server.socketOptions });
     const client = new Client(socket);
+    client.text = protocols[0] === SUBPROTOCOL;
     client.user = user;
     client.deflate = deflate;
     await within(new Promise((done, fail) => {
@@ -55,7 +59,9 @@ export class Client {
   }
 
   hello(changes = {}) { this.send(Type.CLIENT_HELLO, { client_version: 'conformance', state_encoding: 0, ...changes }); }
-  send(type, payload, envelope) { this.socket.send(frame(type, payload, envelope)); }
+  send(type, payload, envelope) {
+    this.socket.send(this.text ? toText(type, payload, envelope) : frame(type, payload, envelope));
+  }
   sendBytes(bytes) { this.socket.send(bytes); }
 
   #clientTick = 0;
@@ -80,6 +86,22 @@ export class Client {
         await new Promise((done) => setTimeout(done, 5));
       }
     })(), `${nameOf(type)}; there came ${this.#summary()}`, ms);
+  }
+
+  #calls = 0;
+  // A request of the JSON subprotocol; resolves with its response.
+  async call(method, params, more = {}) {
+    this.#calls += 1;
+    const id = `call-${this.#calls}`;
+    this.socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }), ...more }));
+    return this.response(id);
+  }
+  response(id, ms) {
+    return until(() => {
+      const found = this.responses.find((r) => r.id === id);
+      if (!found && this.closed) throw new Error(`closed with ${JSON.stringify(this.closed)}`);
+      return found;
+    }, `the response to ${JSON.stringify(id)}`, ms);
   }
 
   #summary() {
@@ -109,13 +131,20 @@ export class Client {
   #breach(text) { if (this.breaches.length < 50) this.breaches.push(text); }
 
   #take(data, isBinary) {
-    if (!isBinary) return this.#breach('a text message');
+    if (isBinary === Boolean(this.text)) return this.#breach(`a ${isBinary ? 'binary' : 'text'} message`);
     this.messageCount += 1;
     this.sizes.push(data.length);
     if (data.length > 60 * 1024) this.#breach(`a message of ${data.length} bytes`);
     let messages;
     try {
-      messages = parseFrames(data);
+      if (this.text) {
+        this.texts.push(data.toString());
+        const parsed = parseText(data.toString());
+        messages = parsed.messages;
+        this.responses.push(...parsed.responses);
+      } else {
+        messages = parseFrames(data);
+      }
     } catch (error) {
       return this.#breach(error.message);
     }

@@ -16,6 +16,16 @@ export const Type = {
 export const nameOf = (type) => Object.keys(Type).find((key) => Type[key] === type) ?? `type ${type}`;
 
 const payloadOf = {
+  [Type.SUBSCRIBE]: 'Subscribe',
+  [Type.UNSUBSCRIBE]: 'Unsubscribe',
+  [Type.PUBLISH]: 'Publish',
+  [Type.EVENT]: 'Event',
+  [Type.REPLY]: 'Reply',
+  [Type.PLAYER_STATE]: 'PlayerStateUpdate',
+  [Type.PLAYER_STATUS_CHANGE]: 'PlayerStatusChange',
+  [Type.PRESENCE_UPDATE]: 'PresenceUpdate',
+  [Type.FRIEND_STATUS]: 'FriendStatus',
+  [Type.PRESENCE_SUBSCRIBE]: 'PresenceSubscribe',
   [Type.ERROR]: 'ErrorNotification',
   [Type.CONNECTION_ESTABLISHED]: 'ConnectionEstablished',
   [Type.AUTHENTICATION_RESULT]: 'AuthenticationResult',
@@ -40,6 +50,9 @@ const payloadOf = {
   [Type.INTEREST_UPDATE]: 'InterestUpdate',
   [Type.CELL_REPORT]: 'CellReport',
 };
+
+// The name of a type's payload message; undefined: opaque bytes.
+export const payloadKind = (type) => payloadOf[type];
 
 const folder = join(root, 'proto/tidegate/v1');
 export const schema = new protobuf.Root();
