@@ -25,7 +25,7 @@ using wire::MessageType;
 
 namespace {
 
-// Bytes of entities in the first try of a piece; text is three to four times as long.
+// Bytes of entities in the first try of a piece; text is two to four times as long.
 constexpr uint32_t kPieceBytes = 14 * 1024;
 // A state of more is not tried whole.
 constexpr uint32_t kWholeBytes = 32 * 1024;

@@ -379,7 +379,9 @@ describe('both subprotocols do the same', () => {
   async function verdict(client, type, payload) {
     const from = client.messages.length;
     client.send(type, payload);
-    return until(() => client.messages.slice(from).find((m) => [Type.REPLY, Type.ERROR].includes(m.type)), `an answer to ${nameOf(type)}`);
+    const answer = await until(() => client.messages.slice(from).find((m) => [Type.REPLY, Type.ERROR].includes(m.type)), `an answer to ${nameOf(type)}`);
+    await replies(client, Type.ACK);  // an ERROR that follows a REPLY has come
+    return answer;
   }
   const shown = (messages) => messages.map((m) => [m.name, m.payload instanceof Uint8Array ? m.raw.toString('hex') : still(m.payload)]);
 
