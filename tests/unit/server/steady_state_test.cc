@@ -156,7 +156,6 @@ class Walker final : public client::ClientEvents {
     events_ += type == 13;
     presence_ += type == 300 || type == 301;
   }
-  void on_custom(base::Instant, uint32_t, base::Bytes) override { ++customs_; }
   void on_envelope(base::Instant, const wire::Envelope& m) override {
     if (!m.requires_ack) return;
     EXPECT_EQ(m.sequence, acked_ + 1);
