@@ -18,7 +18,7 @@ constexpr uint8_t kWaitMax = 255;
 // Seconds with plenty of budget until cells that were cut come back: each time twice as long,
 // because each return costs their keyframes.
 constexpr uint8_t kPatienceMin = 2;
-constexpr uint8_t kPatienceMax = 16;
+constexpr uint8_t kPatienceMax = 4;
 
 struct Wanted {
   uint32_t bytes, rank;

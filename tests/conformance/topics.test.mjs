@@ -80,7 +80,7 @@ describe('publish and subscribe', () => {
     }
     assert.deepEqual((await client.eventsOf(a, 5)).map((e) => e.offset), [1, 2, 3, 4, 5]);
     assert.deepEqual((await client.eventsOf(b, 5)).map((e) => e.offset), [1, 2, 3, 4, 5]);
-    assert.deepEqual(client.texts(b), ['b0', 'b1', 'b2', 'b3', 'b4']);
+    assert.deepEqual(client.spoken(b), ['b0', 'b1', 'b2', 'b3', 'b4']);
     await leave(client);
   });
 
@@ -107,7 +107,7 @@ describe('publish and subscribe', () => {
     await ok(client.subscribe(topic));
     await ok(client.publish(topic, 'three'));
     await client.eventsOf(topic, 2);
-    assert.deepEqual(client.texts(topic), ['one', 'three']);
+    assert.deepEqual(client.spoken(topic), ['one', 'three']);
     assert.deepEqual((await other.eventsOf(topic, 3)).map((e) => e.offset), [1, 2, 3]);
     await leave(client, other);
   });
@@ -120,7 +120,7 @@ describe('publish and subscribe', () => {
     await ok(client.publish(topic, 'x'));
     await ok(client.publish(topic, 'y'));
     await client.eventsOf(topic, 2);
-    assert.deepEqual(client.texts(topic), ['x', 'y']);
+    assert.deepEqual(client.spoken(topic), ['x', 'y']);
     await leave(client);
   });
 
@@ -266,7 +266,7 @@ describe('on two shards', () => {
       }
       // What one connection published keeps its order.
       for (const number of clients.keys()) {
-        const own = clients[0].texts(topic).filter((t) => t.startsWith(`${number}:`)).map((t) => Number(t.split(':')[1]));
+        const own = clients[0].spoken(topic).filter((t) => t.startsWith(`${number}:`)).map((t) => Number(t.split(':')[1]));
         assert.deepEqual(own, [...own].sort((x, y) => x - y));
       }
     }
@@ -283,7 +283,7 @@ describe('on two shards', () => {
     const wanted = Array.from({ length: 1000 }, (_, i) => String(i));
     for (const client of [a, b]) {
       await client.eventsOf(topic, 1000);
-      assert.deepEqual(client.texts(topic), wanted);
+      assert.deepEqual(client.spoken(topic), wanted);
     }
     await until(() => a.all(Type.REPLY).filter((m) => m.payload.request_sequence === 0).length === 1000, 'a reply to each');
     await leave(a, b);
@@ -331,7 +331,7 @@ describe('replay', () => {
     for (const client of clients) {
       const events = await client.eventsOf(topic, 26);
       assert.deepEqual(events.map((e) => e.offset), Array.from({ length: 26 }, (_, i) => i + 5));
-      assert.deepEqual(client.texts(topic), events.map((e) => `m${e.offset}`));
+      assert.deepEqual(client.spoken(topic), events.map((e) => `m${e.offset}`));
     }
     await leave(publisher, ...clients);
   });
@@ -381,7 +381,7 @@ describe('replay', () => {
     await Promise.all(readers.map((reader) => ok(reader.subscribe(topic, 1))));
     for (const reader of readers) {
       await reader.eventsOf(topic, 45);
-      assert.deepEqual(reader.texts(topic), Array.from({ length: 45 }, (_, i) => text(i + 1)));
+      assert.deepEqual(reader.spoken(topic), Array.from({ length: 45 }, (_, i) => text(i + 1)));
     }
     await leave(publisher, ...readers);
   });
@@ -406,7 +406,7 @@ describe('replay', () => {
     await client.eventsOf(topic, 5);
     await ok(client.publish(topic, 'd'));
     await client.eventsOf(topic, 6);
-    assert.deepEqual(client.texts(topic), ['a', 'b', 'c', 'b', 'c', 'd']);
+    assert.deepEqual(client.spoken(topic), ['a', 'b', 'c', 'b', 'c', 'd']);
     await leave(client);
   });
 });

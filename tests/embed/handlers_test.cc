@@ -72,6 +72,7 @@ TEST_F(Handlers, AHandlerSeesThePlayerAndReplies) {
     return c.answer(7, "done") == SendResult::kOk ? Outcome::kOk : Outcome::kFailed;
   });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann", {"chat", "gm"});
   ASSERT_TRUE(client.enter());
   client.send(1000, "hello");
@@ -102,6 +103,7 @@ TEST_F(Handlers, TheLargestReplyArrives) {
     return c.reply(1000, bytes_of(large)) == SendResult::kOk ? Outcome::kOk : Outcome::kFailed;
   });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   client.send(1000, "");
@@ -120,6 +122,7 @@ TEST_F(Handlers, FailuresAreAnsweredAndTheOthersGoOn) {
   add(1004, "invalid", [](Context&, const Message&) { return Outcome::kInvalid; });
   add(1005, "forbidden", [](Context&, const Message&) { return Outcome::kNotPermitted; });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   const std::pair<uint32_t, uint32_t> cases[] = {
@@ -152,6 +155,7 @@ TEST_F(Handlers, ASlowHandlerIsAnsweredAndCounted) {
     return Outcome::kOk;
   });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   client.send(1000, "long");
@@ -183,6 +187,7 @@ TEST_F(Handlers, MessagesReachPlayersOnEveryShard) {
                                                                     : Outcome::kFailed;
   });
   start();
+  const auto stop = stop_at_end();
   std::vector<std::unique_ptr<LiveClient>> clients;
   for (int i = 0; i < 8; ++i) {
     clients.push_back(std::make_unique<LiveClient>(server->port(), "p" + std::to_string(i)));
@@ -219,6 +224,7 @@ TEST_F(Handlers, AHandlerDisconnects) {
     return Outcome::kFailed;  // too late for an ERROR
   });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   client.send(1000, "");

@@ -45,6 +45,7 @@ TEST_F(Hooks, RegistrationRefusesWhatIsWrongOrLate) {
   }
   EXPECT_EQ(server->state_provider({.name = "more", .write = write}).code(), Code::kFull);
   start();
+  const auto stop = stop_at_end();
   EXPECT_EQ(server->hooks({}).code(), Code::kAlreadyStarted);
   EXPECT_EQ(server->state_provider({.name = "late", .write = write}).code(), Code::kAlreadyStarted);
 }
@@ -72,6 +73,7 @@ TEST_F(Hooks, InputIsRefusedChangedAndSeen) {
   };
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   const std::pair<float, uint32_t> refused[] = {
@@ -106,6 +108,7 @@ TEST_F(Hooks, AViolationIsForgivenCorrectedOrTheEnd) {
         {"world.bounds_max", "[60000, 1000, 60000]"}});
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   ASSERT_TRUE(client.move_to(2'000, 0, 0));  // forgiven
@@ -145,6 +148,7 @@ TEST_F(Hooks, ActionsAreValidatedBeforeTheirHandler) {
   };
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   client.send(kPlayerActionType, action("hit", "sword"));
@@ -197,6 +201,7 @@ TEST_F(Hooks, InterestRadiusDecidesHowFarAPlayerSees) {
     return c.set_view_distance(200) == SendResult::kOk ? Outcome::kOk : Outcome::kFailed;
   });
   start();
+  const auto stop = stop_at_end();
   for (const char* name : {"far", "odd", "throws"}) {
     LiveClient client(server->port(), name);
     ASSERT_TRUE(client.enter());
@@ -273,6 +278,7 @@ TEST_F(Hooks, TheTickHookMakesMovesAndRemovesEntities) {
   make({{"world.cell_size", "32"}});
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   EXPECT_TRUE(client.until([&] { return sees(client, "npc0") && sees(client, "npc1"); }));
@@ -311,6 +317,7 @@ TEST_F(Hooks, ATickHookThatThrowsOrIsSlowIsCounted) {
   };
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   EXPECT_TRUE(client.until([&] { return ticks > 40; }));
@@ -336,6 +343,7 @@ TEST_F(Hooks, RoomForNpcsIsBounded) {
   };
   hook(std::move(hooks));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   client.until([&] { return made + refused == 40; });
   EXPECT_EQ(made, 7u);

@@ -36,6 +36,10 @@ class LiveServer : public ::testing::Test {
     const Status status = server->start();
     ASSERT_TRUE(status) << status.text();
   }
+  // Ends the server when the test's body ends, before the variables that its callbacks refer to.
+  std::shared_ptr<void> stop_at_end() {
+    return {nullptr, [this](void*) { server.reset(); }};
+  }
   uint64_t count(std::string_view name, std::string_view label = {}) {
     return metric(server->metrics(), name, label);
   }

@@ -44,6 +44,7 @@ TEST_F(State, StateProvidersWriteWholesAndChangesByPriority) {
     return c.mark_state() == SendResult::kOk ? Outcome::kOk : Outcome::kFailed;
   });
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   // Fields: title has number 1, health 2; health stands first.
@@ -77,6 +78,7 @@ TEST_F(State, StateThatDoesNotFitIsLeftOutByPriority) {
   ASSERT_TRUE(server->state_provider({.name = "middle", .priority = 5, .write = filled('m', 30)}));
   ASSERT_TRUE(server->state_provider({.name = "wrong", .write = filled('w', 1000)}));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   const std::string bytes = "\x22\x64" + std::string(100, 'h') + "\x12\x0a" + std::string(10, 'l');
@@ -101,6 +103,7 @@ TEST_F(State, TheEnvironmentReachesWhoIsThereAndWhoComes) {
   dusk.weather = "fog";
   ASSERT_TRUE(server->set_environment(dusk));
   start();
+  const auto stop = stop_at_end();
   const std::string encoded =
       std::string("\x0d\x00\x00\x94\x41\x12\x03", 7) + "fog\x1a\x0c\x0a\x04moon\x12\x04" + "full";
   LiveClient early(server->port(), "early");
@@ -133,6 +136,7 @@ TEST_F(State, ATickHookMaySetTheEnvironmentFromItsFirstTick) {
   };
   ASSERT_TRUE(server->hooks(std::move(hooks)));
   start();
+  const auto stop = stop_at_end();
   LiveClient client(server->port(), "ann");
   ASSERT_TRUE(client.enter());
   EXPECT_TRUE(client.until([&] { return !client.environments.empty(); }));

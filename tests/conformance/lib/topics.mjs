@@ -54,7 +54,7 @@ export class TopicClient extends Client {
   publishPlain(topic, text) { this.send(Type.PUBLISH, { topic, data: Buffer.from(text) }); }
 
   events(topic) { return this.all(Type.EVENT).map((m) => m.payload).filter((e) => e.topic === topic); }
-  texts(topic) { return this.events(topic).map((e) => Buffer.from(e.data).toString()); }
+  spoken(topic) { return this.events(topic).map((e) => Buffer.from(e.data).toString()); }
   // Once so many events of the topic are there.
   async eventsOf(topic, count) {
     await until(() => this.events(topic).length >= count, `${count} events of ${topic}`).catch(() => {});

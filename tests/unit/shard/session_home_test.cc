@@ -41,7 +41,9 @@ class Home : public ::testing::Test, mailbox::WakeSink {
   std::vector<uint8_t> bytes_of(const M& message, std::string_view tail) {
     std::vector<uint8_t> bytes(sizeof message + tail.size());
     std::memcpy(bytes.data(), &message, sizeof message);
-    std::memcpy(bytes.data() + sizeof message, tail.data(), tail.size());
+    if (!tail.empty()) {
+      std::memcpy(bytes.data() + sizeof message, tail.data(), tail.size());
+    }
     return bytes;
   }
 
