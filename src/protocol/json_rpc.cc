@@ -214,6 +214,7 @@ bool JsonRpcReader::next(uint64_t request_sequence, RpcCall* out) {
 }
 
 bool JsonRpcReader::State::read_id(element value, std::string_view* out) {
+  *out = {};  // of a second id in one call the first is overwritten
   JsonText writer({reinterpret_cast<uint8_t*>(id), kRpcIdBytesMax});
   switch (value.type()) {
     case element_type::STRING:

@@ -431,8 +431,7 @@ bool CellImage::read_slots(BitReader& in, uint8_t layer, uint32_t changes) {
     if (!read_gaps(in, changes - static_cast<uint32_t>(kept), order, kCellSlotsMax, add)) {
       return false;
     }
-    const auto middle = changed_.begin() + static_cast<std::ptrdiff_t>(kept);
-    std::inplace_merge(changed_.begin(), middle, changed_.end());
+    std::sort(changed_.begin(), changed_.end());  // a merge in place would allocate
     // Who was due cannot be told as if it was not.
     if (std::adjacent_find(changed_.begin(), changed_.end()) != changed_.end()) return false;
   }

@@ -156,6 +156,8 @@ TEST_F(JsonRpc, IdsAreEchoedAsTheyAre) {
                                    '"' + std::string(63, 'x') + '"'}) {
     EXPECT_EQ(id(wrong).error, kRpcRequest) << wrong;
     EXPECT_EQ(id(wrong).id, "null");
+    // A good one before it is gone: its place was written over.
+    EXPECT_EQ(id("\"12345678\",\"id\":" + wrong).id, "null") << wrong;
   }
 }
 
