@@ -24,6 +24,7 @@ struct Wanted {
   uint32_t bytes, rank;
   uint8_t cell;
   bool anchor;
+  bool whole;  // a keyframe
 };
 
 }  // namespace
@@ -165,7 +166,7 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     if (p == nullptr) continue;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     total += bytes;
-    if ((w.joining >> i & 1) != 0) joining += bytes;
+    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) joining += bytes;
   }
   if (total <= room && total <= tokens && (joining == 0 || !keyframes_spent())) {
     keyframe_bytes_ += joining;
@@ -179,10 +180,11 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
     const bool own = p->cell == scale_.cell_of({w.x, 0, w.z});
-    if (!own && (w.joining >> i & 1) == 0 && (p->flags & kRebased) == 0 &&
+    const bool joins = (w.joining >> i & 1) != 0;
+    if ((!own || keyframes_spent()) && !joins && (p->flags & kRebased) == 0 &&
         (w.healing >> i & 1) == 0 && takes_whole(w, i, *p)) {
-      // This is not the time to take up a chain.
-      w.state |= kCapped;
+      // This is not the time to take up a chain; its own cell tries again at the next anchor.
+      w.state |= own ? kDecide : kCapped;
       set_level(w, i, kFullLevel - 1);
     }
     needed = false;
@@ -190,7 +192,8 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     if (bytes == 0) continue;
     const uint32_t rank =
         (needed ? kNeeded : 0) + (own ? kOwnCell : 0) + w.wait[i] * kWaitUnit + level_of(w, i);
-    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), p->layer == 0};
+    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), p->layer == 0,
+                       joins || takes_whole(w, i, *p)};
   }
   std::sort(wanted, wanted + count,
             [](const Wanted& a, const Wanted& b) { return a.rank > b.rank; });
@@ -232,7 +235,7 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     if (has_room && (affordable || must)) {
       tokens -= f.bytes;
       room = std::max<int64_t>(0, room - f.bytes);
-      if (joins) keyframe_bytes_ += f.bytes;
+      if (f.whole) keyframe_bytes_ += f.bytes;
       if (queued) queued_room_ -= f.bytes;
     } else {
       left_out |= uint64_t{1} << f.cell;
