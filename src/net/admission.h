@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many connections an address, a network and a user have, and how fast they come, over all
-// shards of the process (docs/limits.md, docs/decisions/0012-admission.md).
+// shards of the process (docs/limits.md, docs/decisions/0011-admission.md).
 //
 // Tables of a fixed size that never evict: a key is hashed, keyed by a seed nobody outside knows,
 // to one cell in each of kRows rows, and the smallest of them counts. A collision can make a count
