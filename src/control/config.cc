@@ -287,7 +287,7 @@ class Loader {
         if (value == a) return;
         list += (list.empty() ? "" : ", ") + std::string(a);
       }
-      error({}, std::string(key) + " must be one of: " + list, key);
+      error({}, std::string(key).append(" must be one of: ").append(list), key);
     };
     one_of("listen.proxy_protocol", c.listen.proxy_protocol, {"off", "required"});
     one_of("listen.forwarded", c.listen.forwarded, {"x-forwarded-for", "forwarded", "off"});

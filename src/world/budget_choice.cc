@@ -159,17 +159,17 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
   int64_t room = w.budget.room();
   if (queued) room = std::min(room, queued_room_);
   int64_t total = 0;
-  uint64_t joining = 0;
+  uint64_t whole = 0;  // keyframes, of the total
   bool needed = false;
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     total += bytes;
-    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) joining += bytes;
+    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) whole += bytes;
   }
-  if (total <= room && total <= tokens && (joining == 0 || !keyframes_spent())) {
-    keyframe_bytes_ += joining;
+  if (total <= room && total <= tokens && (whole == 0 || !keyframes_spent())) {
+    keyframe_bytes_ += whole;
     if (queued) queued_room_ -= total;
     return 0;
   }

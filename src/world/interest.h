@@ -125,14 +125,14 @@ class InterestTable {
   // a packed watcher does not have the cell (any more).
   bool heal(uint32_t watcher, CellKey cell);
 
-  // Before the gathers of a tick. `keyframe_bytes`: what keyframes of those who join a cell may
-  // take in all; as soon as that is passed the others wait for a later anchor. `queued_bytes`: what
-  // may be added in all to queues that are not empty. `ceiling`: the highest level of any watcher,
-  // as in load_governor.h.
+  // Before the gathers of a tick. `keyframe_bytes`: what keyframes of those who join a cell or take
+  // up a chain may take in all; as soon as that is passed the others wait for a later anchor.
+  // `queued_bytes`: what may be added in all to queues that are not empty. `ceiling`: the highest
+  // level of any watcher, as in load_governor.h.
   void begin_flush(uint64_t keyframe_bytes, uint64_t queued_bytes, uint8_t ceiling);
   // From now on, in the same flush: less than that may be allowed in all, not more.
   void limit_keyframes(uint64_t bytes) { keyframe_room_ = bytes; }
-  // Since begin_flush(): bytes of keyframes of those who joined, and the first watcher that was put
+  // Since begin_flush(): bytes of such keyframes, and the first watcher that was put
   // off, kNoWatcher: none.
   uint64_t keyframe_bytes() const { return keyframe_bytes_; }
   uint32_t first_put_off() const { return first_put_off_; }

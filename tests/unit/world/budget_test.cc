@@ -255,6 +255,42 @@ TEST_F(Crowd, KeyframesOfManyWhoJoinArePaced) {
   h.check();
 }
 
+// When rates come up again after load, everybody's own cell goes back to its chain, which begins
+// with a keyframe: those are paced too, and in the end all have it.
+TEST_F(Crowd, KeyframesForTheChainAfterLoadArePaced) {
+  Options options = options_for(crowded());
+  options.config.budget.bytes_per_second = options.config.budget.bytes_per_second_max = 100'000'000;
+  options.config.budget.queue_bytes = 100'000'000;
+  Harness h(options);
+  for (uint32_t i = 0; i < 100; ++i) h.add({100, 0, 100}, true, Encoding::kPacked);
+  const auto step = [&] {
+    h.send(h.walkers[0], {100, 0, 100}, 0, h.tick);  // flags: told in every tick
+    h.step();
+  };
+  for (int i = 0; i < 60; ++i) step();
+  h.options().ceiling = 0;
+  for (int i = 0; i < 60; ++i) step();
+  h.options().ceiling = kFullLevel;
+  h.options().keyframe_bytes = 8 * 1024;
+  uint64_t sent = h.bytes_sent, most = 0;
+  for (int i = 0; i < 300; ++i) {
+    step();
+    most = std::max(most, h.bytes_sent - sent);
+    sent = h.bytes_sent;
+  }
+  // Two shards, each with its allowance and one keyframe, and a small frame for everybody.
+  EXPECT_LE(most, 2 * (8 * 1024 + 4096) + 100 * 64u);
+  // All are in the chain again: a change is told to all of them in its tick.
+  uint32_t told = 0;
+  for (int i = 0; i < 8; ++i) {
+    step();
+    for (const Walker& w : h.walkers) {
+      for (const auto& [key, image] : w.client->images) told += image.header().tick + 1 == h.tick;
+    }
+  }
+  EXPECT_EQ(told, 8u * 100u);
+}
+
 // The first image of a cell is larger than a second's budget: the client is in debt, and its own
 // cell goes on all the same instead of beginning again each second.
 TEST_F(Crowd, AFirstImageLargerThanTheBudgetIsNotSentAgainAndAgain) {

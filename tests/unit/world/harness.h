@@ -170,8 +170,9 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     for (uint32_t s = 0; s < shards(); ++s) {
       for (const Publication& p : published_[s]) interests_[s]->store(p);
     }
-    for (auto& interest : interests_) {
-      interest->begin_flush(options_.keyframe_bytes, INT64_MAX, options_.ceiling);
+    for (uint32_t s = 0; s < shards(); ++s) {  // as a shard does: not when nobody is gathered
+      if (published_[s].empty() && interests_[s]->limited_count() == 0) continue;
+      interests_[s]->begin_flush(options_.keyframe_bytes, INT64_MAX, options_.ceiling);
     }
     for (Walker& w : walkers) {
       if (w.client == nullptr || w.ended) continue;
