@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
+#include "control/list_keeper.h"
 #include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
@@ -121,6 +122,7 @@ class ControlAgent {
   void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
   void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
+  void set_list_keeper(ListKeeper* keeper) { list_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -215,6 +217,7 @@ class ControlAgent {
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
   const SessionTokens* session_tokens_ = nullptr;
   SessionKeeper* session_keeper_ = nullptr;
+  ListKeeper* list_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 

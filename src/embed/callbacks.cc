@@ -47,6 +47,11 @@ bool PolicyBox::invoke(void* self, const TopicRequest& request) noexcept {
   return guard(box.report, false, [&] { return box.policy(request); });
 }
 
+GroupVerdict GroupPolicyBox::invoke(void* self, const GroupQuestion& question) noexcept {
+  auto& box = *static_cast<GroupPolicyBox*>(self);
+  return guard(box.report, GroupVerdict::kRefuse, [&] { return box.policy(question); });
+}
+
 HooksBox::HooksBox(const Log& log, WorldHooks h)
     : hooks(std::move(h)),
       before_input(log, "hook before_input"),

@@ -151,6 +151,22 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kGroupAsk:
+      return "group_ask";
+    case MessageType::kSocialAnswer:
+      return "social_answer";
+    case MessageType::kGroupMembership:
+      return "group_membership";
+    case MessageType::kUserEntries:
+      return "user_entries";
+    case MessageType::kSocialSet:
+      return "social_set";
+    case MessageType::kDeliverGroup:
+      return "deliver_group";
+    case MessageType::kFocusMoves:
+      return "focus_moves";
+    case MessageType::kUserRecord:
+      return "user_record";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

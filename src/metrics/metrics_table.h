@@ -135,6 +135,13 @@
   X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
     "Requests of topics refused because the way to another shard was full")                        \
   X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kGroupChanges, "tidegate_group_changes_total", "Requests that changed a group")                \
+  X(kListStoreFailures, "tidegate_list_store_failures_total",                                      \
+    "Writes of users' lists that failed and are tried again")                                      \
+  X(kFocusUpdates, "tidegate_focus_updates_total",                                                 \
+    "PLAYER_STATEs sent to members of focus groups")                                               \
+  X(kMessagesBlocked, "tidegate_messages_blocked_total",                                           \
+    "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
@@ -190,6 +197,10 @@
   X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
   X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
+  X(kGroups, "tidegate_groups", "Groups, by home shard")                                    \
+  X(kGroupMembers, "tidegate_group_members", "Members of groups, and invitations")          \
+  X(kUserEntries, "tidegate_user_entries",                                                  \
+    "Memberships, friends, blocked users and others of users' lists")                       \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \

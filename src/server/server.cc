@@ -141,6 +141,25 @@ session::TopicLimits topic_limits(const control::Config& config, uint32_t shards
   return l;
 }
 
+session::GroupLimits group_limits(const control::Config& config) {
+  const control::Config::Groups& g = config.groups;
+  session::GroupLimits l;
+  l.groups = g.count;
+  l.members = l.local = g.members;
+  l.per_user = g.per_user;
+  const auto prefix = static_cast<uint32_t>(session::kGroupTopicPrefix.size());
+  l.name_bytes = std::min(session::kGroupNameBytesMax, config.topics.name_bytes - prefix);
+  l.kinds = g.kinds;
+  l.create = g.create;
+  l.focus = g.focus;
+  return l;
+}
+
+session::UserLimits user_limits(const control::Config& config) {
+  const control::Config::Social& s = config.social;
+  return {s.users, s.entries, s.friends, s.blocked, s.shared, config.groups.per_user};
+}
+
 }  // namespace
 
 std::unique_ptr<Server> Server::make(const control::Config& config, std::string* error,
@@ -197,7 +216,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  if (!open_sessions(shards, error)) return false;
+  if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
 
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
@@ -271,6 +290,15 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  if (!session::check_group_kinds(config_.groups.kinds)) {
+    *error =
+        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "guild:200\"";
+    return false;
+  }
+  shard.groups = group_limits(config_);
+  shard.users = user_limits(config_);
+  shard.keep_lists = list_keeper_ != nullptr;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;
   shard.first_tick = monotonic_now() + base::milliseconds(50);
@@ -291,7 +319,7 @@ bool Server::set_up(std::string* error) {
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return restore_sessions(error);
+  return restore_sessions(error) && restore_lists(error);
 }
 
 bool Server::start(std::string* error) {
@@ -317,6 +345,7 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
+  if (list_keeper_) list_keeper_->start();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });

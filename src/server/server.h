@@ -109,6 +109,7 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
@@ -118,6 +119,9 @@ class Server final : control::AdminSource {
   bool open_sessions(uint32_t shards, std::string* error);
   bool restore_sessions(std::string* error);
   void settle_sessions();
+  // social.cc
+  bool open_list_keeper(std::string* error);
+  bool restore_lists(std::string* error);
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
@@ -157,6 +161,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
+  std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
   std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard

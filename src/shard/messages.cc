@@ -95,6 +95,13 @@ struct ClientMessages {
     return s.presence_.on_subscribe(slot, m);
   }
 
+  static Handled group_request(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_group_request(slot, m);
+  }
+  static Handled social_update(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_social_update(slot, m);
+  }
+
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
     if (!wire::decode(m.payload, &state)) return Handled::kInvalid;
@@ -132,6 +139,8 @@ void Shard::add_routes() {
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
+  add(MessageType::kSocialUpdate, ClientMessages::social_update);
+  add(MessageType::kGroupRequest, ClientMessages::group_request);
   // A known number that only an embedder serves.
   if (config_.handlers == nullptr || config_.handlers->find(static_cast<uint32_t>(
                                          MessageType::kPlayerAction)) == HandlerTable::kNone) {

@@ -42,6 +42,7 @@
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/social.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
 #include "shard/world_bridge.h"
@@ -77,6 +78,9 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  session::GroupLimits groups;
+  session::UserLimits users;
+  bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
@@ -120,6 +124,7 @@ class Shard final : net::ConnectionHandler,
     return sessions_.restore_message(player, type, payload);
   }
   void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
+  Social& social() { return social_; }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
@@ -136,6 +141,7 @@ class Shard final : net::ConnectionHandler,
   friend class HandlerContext;   // handlers.cc: what a handler may do
   friend class Topics;
   friend class Presence;
+  friend class Social;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -216,7 +222,8 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
-  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  // `source`: hash of the user it comes from, 0: the server (targets.cc)
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -347,6 +354,7 @@ class Shard final : net::ConnectionHandler,
   SnapshotCapture snapshot_;
   Topics topics_;
   Presence presence_;
+  Social social_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -87,7 +87,7 @@ bool Topics::check(uint32_t slot, uint64_t sequence, std::string_view topic,
   }
   const IdentityView who = shard_.identities_.view(shard_.players_[slot].identity);
   if (!session::may_use_topic(right, topic, who.user, who.permissions) &&
-      !policy_permits(who, topic, right)) {
+      !shard_.social_.may_use_topic(slot, topic) && !policy_permits(who, topic, right)) {
     refuse(slot, sequence, wire::kErrorNotPermitted, "no permission for this topic", Counts::kYes);
     return false;
   }
@@ -111,15 +111,7 @@ Handled Topics::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   if (had != kNone) {  // once more: only a replay is asked for anew
     Subscription& s = members_.at(had);
     reply(slot, message.sequence, 0);
-    if (ask.replay_from != 0) {
-      s.next = ask.replay_from;
-      if (s.state != SubscriptionState::kWaiting) {
-        ++s.generation;  // what is under way for the replay before is not meant any more
-        s.pulling = 0;
-        s.state = SubscriptionState::kCatching;
-        queue_pull(had, s);
-      }
-    }
+    if (ask.replay_from != 0) replay(had, s, ask.replay_from);
     return Handled::kOk;
   }
   uint32_t added = members_.add(slot, ask.topic);
@@ -140,6 +132,15 @@ Handled Topics::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   s.next = ask.replay_from;
   ask_home(added);
   return Handled::kOk;
+}
+
+void Topics::replay(uint32_t subscription, Subscription& s, uint64_t from) {
+  s.next = from;
+  if (s.state == SubscriptionState::kWaiting) return;
+  ++s.generation;  // what is under way for the replay before is not meant any more
+  s.pulling = 0;
+  s.state = SubscriptionState::kCatching;
+  queue_pull(subscription, s);
 }
 
 // For the shard's first subscriber of a topic; others are served by what is known.
@@ -300,7 +301,9 @@ bool Topics::deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32
   if ((note & mailbox::kTopicAckAsked) != 0 &&
       bytes - payload_at <= session::ReplayLogs::kPayloadBytesMax) {
     const base::Bytes payload{frame + payload_at, bytes - payload_at};
-    const auto type = static_cast<uint32_t>(wire::MessageType::kEvent);
+    const auto type = static_cast<uint32_t>((note & mailbox::kTopicGroupEvent) != 0
+                                                ? wire::MessageType::kGroupEvent
+                                                : wire::MessageType::kEvent);
     return shard_.send_acknowledged(slot, type, payload) != SendResult::kBusy;
   }
   shard_.endpoint_.send_framed(slot, frame, bytes, 1);
@@ -320,10 +323,12 @@ void Topics::on_event(base::Bytes bytes) {
   if ((note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
   if (members_.acknowledged(topic)) note |= mailbox::kTopicAckAsked;
   const uint8_t* const shared = keep(frame);
+  const uint64_t source = source_of(frame, note);
   uint64_t sent = 0;
   members_.for_each(topic, [&](uint32_t subscription, Subscription& s) {
     if (s.state != SubscriptionState::kLive) return;  // gets it with its history
     s.next = event.offset + 1;                        // first: the slot may close on the way
+    if (hidden(s.slot, source)) return;
     if (deliver(s.slot, shared, static_cast<uint32_t>(frame.size()), note)) {
       ++sent;
       return;
@@ -406,6 +411,7 @@ void Topics::on_piece(base::Bytes bytes) {
     tail = tail.subspan(sizeof record + record.bytes);
     if ((record.note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
     if (members_.acknowledged(topic)) record.note |= mailbox::kTopicAckAsked;
+    if (hidden(slot, source_of(frame, record.note))) continue;
     if (!deliver(slot, keep(frame), record.bytes, record.note)) {
       s = members_.find_row(piece.subscription, piece.generation);
       if (s == nullptr) return;
