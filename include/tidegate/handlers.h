@@ -126,7 +126,10 @@ struct Handler {
   std::string name;  // label of its metrics: 1 to 32 of [A-Za-z0-9_.-]
   HandlerFunction function;
   uint8_t priority = 5;   // 0 to 10, of what is sent with this type
-  bool compress = false;  // whether payloads of this type are worth compressing
+  bool compress = false;  // whether payloads of this type are worth compressing (docs/events.md)
+  // Whether a client's payload is one of this type; others are ERROR 4003 and the function is not
+  // called. Empty: all are.
+  std::function<bool(Bytes payload)> schema;
 };
 
 }  // namespace tidegate

@@ -132,6 +132,8 @@ typedef struct tidegate_handler {
   const char* name;
   void* user;
   int32_t (*function)(void* user, tidegate_context* context, const tidegate_message* message);
+  /* 1: the payload is one of this type; others are ERROR 4003. Null: all are. */
+  int32_t (*schema)(void* user, tidegate_bytes payload);
 } tidegate_handler;
 TIDEGATE_API tidegate_code tidegate_server_handle(tidegate_server* server,
                                                   const tidegate_handler* handler,

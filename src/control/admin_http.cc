@@ -390,6 +390,15 @@ struct AdminHttp::State {
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);
     });
+    get(R"(/api/v1/users/([^/]{1,192}))",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          out.set_content(source.user_json(in.matches[1], false) + '\n', kJson);
+        });
+    server.Post(R"(/api/v1/users/([^/]{1,192})/erase)",
+                [this](const httplib::Request& in, httplib::Response& out) {
+                  if (!permitted(in, out) || !from_no_page(in, out)) return;
+                  out.set_content(source.user_json(in.matches[1], true) + '\n', kJson);
+                });
     get("/api/v1/topics", [this](const httplib::Request& in, httplib::Response& out) {
       int64_t offset = 0;
       int64_t limit = 100;

@@ -54,6 +54,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kTopicRow:
             on_topic_row(from, bytes);
             break;
+          case MessageType::kUserFact:
+            on_user_fact(bytes);
+            break;
           case MessageType::kTopicListEnd:
             on_topic_list_end(bytes);
             break;

@@ -28,8 +28,10 @@ void ThrowReport::note(const char* what) noexcept {
 
 Outcome HandlerBox::invoke(void* self, Context& context, const Message& message) noexcept {
   auto& box = *static_cast<HandlerBox*>(self);
-  return guard(box.report, Outcome::kFailed,
-               [&] { return box.handler.function(context, message); });
+  return guard(box.report, Outcome::kFailed, [&] {
+    if (box.handler.schema && !box.handler.schema(message.payload)) return Outcome::kInvalid;
+    return box.handler.function(context, message);
+  });
 }
 
 shard::EventOutcome EventBox::invoke(void* self, const ServerEvent& event) noexcept {

@@ -167,6 +167,10 @@ const char* name_of(MessageType type) {
       return "focus_moves";
     case MessageType::kUserRecord:
       return "user_record";
+    case MessageType::kUserQuestion:
+      return "user_question";
+    case MessageType::kUserFact:
+      return "user_fact";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

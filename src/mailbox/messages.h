@@ -105,6 +105,8 @@ enum class MessageType : uint16_t {
   kDeliverGroup,
   kFocusMoves,
   kUserRecord,
+  kUserQuestion,
+  kUserFact,
   kCount,
 };
 
@@ -507,6 +509,7 @@ enum TopicFlag : uint16_t {
   kTopicAckAsked = 1,    // the PUBLISH asked for acknowledgement: so do its EVENTs
   kTopicGroupEvent = 2,  // the frame is a GROUP_EVENT, not an EVENT
 };
+inline constexpr uint32_t kTopicPriorityShift = 8;  // 0 to 10 in four of the flags' bits
 
 // To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
 struct TopicPublish {

@@ -82,6 +82,30 @@ struct UserRecord {
   uint8_t user_bytes;
 };
 
+// Admin: what this shard knows of a user. Control to every shard. Tail: user id. Keep.
+struct UserQuestion {
+  static constexpr MessageType kType = MessageType::kUserQuestion;
+  uint32_t request;
+  uint32_t erase;  // 1: and forget it
+};
+enum class UserFactKind : uint8_t {
+  kEnd = 0,       // of one shard's
+  kEntry = 1,     // of the user's lists: value a session::Relation, number its value
+  kPresence = 2,  // value: status as chosen; number: connections; data: the status text
+  kLastSeen = 3,  // number: Unix ms
+  kMessage = 4,   // that it published: number the offset, name the topic, data
+  kNamed = 5,     // number: entries of other users' lists that name it
+};
+// Shard to control. Tail: name, data. Drop (the answer is then not complete).
+struct UserFact {
+  static constexpr MessageType kType = MessageType::kUserFact;
+  uint64_t number;
+  uint32_t request;
+  UserFactKind kind;
+  uint8_t value;
+  uint16_t name_bytes;
+};
+
 // A message of the game for the members of a group, to every shard. Tail: group, payload. Drop.
 struct DeliverGroup {
   static constexpr MessageType kType = MessageType::kDeliverGroup;

@@ -14,6 +14,7 @@
 #include "io/event_waker.h"
 #include "server/agent.h"
 #include "server/live_settings.h"
+#include "server/social_config.h"
 #include "wire/limits.h"
 
 namespace tidegate::server {
@@ -68,6 +69,8 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.adaptive = config.interest.adaptive;
   w.budget = live_settings(config).budget;
   w.max_speed = config.world.max_speed;
+  w.steer_speed = config.world.steer_speed;
+  w.steer_delay_ms = static_cast<uint32_t>(config.world.steer_delay.ns / 1'000'000);
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
     w.bounds_max[i] = config.world.bounds_max[static_cast<size_t>(i)];
@@ -139,25 +142,6 @@ session::TopicLimits topic_limits(const control::Config& config, uint32_t shards
   l.parked_age = config.session.resume_window;
   l.durable = t.durable;
   return l;
-}
-
-session::GroupLimits group_limits(const control::Config& config) {
-  const control::Config::Groups& g = config.groups;
-  session::GroupLimits l;
-  l.groups = g.count;
-  l.members = l.local = g.members;
-  l.per_user = g.per_user;
-  const auto prefix = static_cast<uint32_t>(session::kGroupTopicPrefix.size());
-  l.name_bytes = std::min(session::kGroupNameBytesMax, config.topics.name_bytes - prefix);
-  l.kinds = g.kinds;
-  l.create = g.create;
-  l.focus = g.focus;
-  return l;
-}
-
-session::UserLimits user_limits(const control::Config& config) {
-  const control::Config::Social& s = config.social;
-  return {s.users, s.entries, s.friends, s.blocked, s.shared, config.groups.per_user};
 }
 
 }  // namespace
@@ -277,6 +261,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
   if (!set_up_tls(&shard.endpoint.tls, error)) return false;
+  shard.claims = config_.world.claims;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;
@@ -298,6 +283,8 @@ bool Server::set_up(std::string* error) {
   }
   shard.groups = group_limits(config_);
   shard.users = user_limits(config_);
+  std::string dictionary;  // each shard's codec copies it
+  if (!packing_config(config_, &dictionary, &shard.packing, error)) return false;
   shard.keep_lists = list_keeper_ != nullptr;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;

@@ -140,6 +140,7 @@ class Server final : control::AdminSource {
   std::string config_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;

@@ -79,6 +79,21 @@ class UserHome {
       visit(entry.relation, entry.value, std::string_view{entry.name, entry.bytes});
     }
   }
+  // Calls visit(owner, relation, value) for each entry of others that names this user. A walk
+  // through all entries.
+  template <class Visit>
+  void for_each_naming(std::string_view user, Visit&& visit) const {
+    for (uint32_t row = 0; row < names_.high_water(); ++row) {
+      if (!names_.used(row)) continue;
+      for (uint32_t e = users_[row].first; e != kNone; e = entries_[e].next) {
+        const Entry& entry = entries_[e];
+        if (entry.relation != Relation::kGroup &&
+            user == std::string_view{entry.name, entry.bytes}) {
+          visit(names_.name(row), entry.relation, entry.value);
+        }
+      }
+    }
+  }
   uint32_t count() const { return names_.count(); }
   uint32_t entry_count() const { return used_; }
   uint64_t memory_bytes() const {

@@ -241,12 +241,24 @@ Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
 
 SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload,
                                uint64_t sequence) {
+  uint32_t raw_size = 0;
+  if (packing_.large(payload.size()) && players_[slot].packing != 0) {
+    const base::Bytes packed = packing_.pack(players_[slot].packing, type, payload);
+    if (!packed.empty()) {
+      raw_size = static_cast<uint32_t>(payload.size());
+      payload = packed;
+    }
+  }
   const uint32_t room = static_cast<uint32_t>(payload.size()) + kEnvelopeRoom;
   uint8_t* out = endpoint_.reserve_message(slot, room);
   if (out == nullptr) return SendResult::kClosed;
   wire::EnvelopeHead head{static_cast<wire::MessageType>(type), io_.unix_ms()};
   head.sequence = sequence;
   head.requires_ack = sequence != 0;
+  if (raw_size != 0) {
+    head.compression = Packing::method_of(players_[slot].packing);
+    head.raw_size = raw_size;
+  }
   Player& player = players_[slot];
   if (player.inbound.ack_owed()) {
     head.ack = player.inbound.safe();
@@ -279,6 +291,10 @@ void Shard::on_deliver(base::Bytes bytes) {
   if (slot == net::kNone || players_[slot].session == 0) return;  // it left meanwhile
   if (social_.hides(slot, deliver.source)) {
     counters_.add(Counter::kMessagesBlocked, 1);
+    return;
+  }
+  if (holds_back(slot, priority_of(deliver.message_type))) {
+    counters_.add(Counter::kMessagesHeldBack, 1);
     return;
   }
   send_payload(slot, deliver.message_type, payload);

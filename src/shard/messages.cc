@@ -14,6 +14,10 @@ namespace tidegate::shard {
 using metrics::Counter;
 using wire::Envelope;
 
+namespace {
+constexpr uint32_t kRawBytesOfMessage = 4096;
+}  // namespace
+
 // A friend of Shard, so that handlers are plain functions with one signature.
 struct ClientMessages {
   static Handled heartbeat(Shard& s, uint32_t slot, const Envelope& m) {
@@ -52,6 +56,9 @@ struct ClientMessages {
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;
     player.budget = hello.max_bytes_per_second;
+    if (hello.compression != 0 && !s.speaks_json(slot)) {
+      player.packing = s.packing_.choose(hello.compression, hello.zstd_dictionary);
+    }
     s.begin_login(slot);
     return Handled::kOk;
   }
@@ -73,6 +80,12 @@ struct ClientMessages {
     wire::PlayerMovement move;
     if (!wire::decode(m.payload, &move)) return Handled::kInvalid;
     return s.on_move(slot, move);
+  }
+
+  static Handled player_steer(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::PlayerSteer message;
+    if (!wire::decode(m.payload, &message)) return Handled::kInvalid;
+    return s.on_steer(slot, message);
   }
 
   static Handled subscribe(Shard& s, uint32_t slot, const Envelope& m) {
@@ -135,6 +148,7 @@ void Shard::add_routes() {
   add(MessageType::kUnsubscribe, ClientMessages::unsubscribe);
   add(MessageType::kPublish, ClientMessages::publish);
   add(MessageType::kPlayerMove, ClientMessages::player_move);
+  add(MessageType::kPlayerSteer, ClientMessages::player_steer);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
@@ -224,8 +238,22 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     }
   }
   if (message.compression != 0) {
-    violation(slot, wire::kErrorDecompression, "compressed payloads are not taken here");
-    return;
+    // What a payload becomes counts against the rate like messages of 4 KiB.
+    uint32_t left = packing_.fits(message.raw_size) ? message.raw_size : 0;
+    for (; left > kRawBytesOfMessage; left -= kRawBytesOfMessage) {
+      if (player.rate.take(endpoint_.now_ms(), config_.messages_per_second,
+                           config_.messages_burst)) {
+        continue;
+      }
+      violation(slot, wire::kErrorRateLimited, "send less in compressed payloads");
+      return;
+    }
+    message.payload = packing_.unpack(message.compression, message.payload, message.raw_size);
+    if (message.payload.empty()) {
+      violation(slot, wire::kErrorDecompression,
+                "the payload is not raw_size bytes in a method that features name");
+      return;
+    }
   }
   const Handler handler = router_.find(message.type);
   if (handler == nullptr) {
@@ -306,7 +334,8 @@ Handled Shard::on_move(uint32_t slot, const wire::PlayerMovement& move) {
     return Handled::kInvalid;
   }
   Player& player = players_[slot];
-  if (!player.entity.valid()) return Handled::kNotPermitted;  // the state has not begun
+  // The state has not begun, or players move by input only.
+  if (!player.entity.valid() || !config_.claims) return Handled::kNotPermitted;
   world::Input input{};
   const float step = config_.world.position_step;
   if (move.has_position) {
@@ -326,11 +355,7 @@ Handled Shard::on_move(uint32_t slot, const wire::PlayerMovement& move) {
   }
   input.flags = move.movement_flags;
   input.client_tick = move.client_tick;
-  // Inputs may be lost to a full ring: the client sends the next one anyway.
-  if (!mailbox_.post(player.owner, mailbox::InputPosted{player.entity, 0},
-                     {reinterpret_cast<const uint8_t*>(&input), sizeof input})) {
-    counters_.add(Counter::kInputsDropped, 1);
-  }
+  post_input(player, input);
   return Handled::kOk;
 }
 

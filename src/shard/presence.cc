@@ -284,6 +284,7 @@ void Presence::mark_dirty(uint32_t slot) {
 }
 
 bool Presence::send_changes(uint32_t slot) {
+  if (shard_.holds_back(slot, 0)) return false;  // the newest state of each goes when there is room
   Slot& row = slots_[slot];
   const uint32_t now_ms = shard_.endpoint_.now_ms();
   const uint64_t earned = uint64_t{now_ms - row.at_ms} * limits_.bytes_per_second / 1000;

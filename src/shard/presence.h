@@ -51,6 +51,9 @@ class Presence {
   }
   // At the user's home: others than before may see it.
   void on_privacy_changed(std::string_view user);
+  // Of an export (user_facts.cc), at the user's home; and nothing of what it chose is kept.
+  void tell_facts(uint32_t request, std::string_view user);
+  void forget(std::string_view user);
   // The connection's user has blocked `user`, or not any more.
   void on_blocked(uint32_t slot, std::string_view user);
 

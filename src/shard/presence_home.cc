@@ -75,6 +75,20 @@ void Presence::on_privacy_changed(std::string_view user) {
   if (row != PresenceHome::kNone && home_.watchers(row) != 0) home_.resend(row);
 }
 
+void Presence::tell_facts(uint32_t request, std::string_view user) {
+  const uint32_t row = home_.find(user);
+  if (row == PresenceHome::kNone) return;
+  shard_.social_.tell_fact(request, mailbox::UserFactKind::kPresence,
+                           static_cast<uint8_t>(home_.chosen(row)), home_.connection_count(row), {},
+                           base::as_bytes(home_.text(row)));
+  shard_.social_.tell_fact(request, mailbox::UserFactKind::kLastSeen, 0,
+                           static_cast<uint64_t>(home_.shown(row).last_seen), {}, {});
+}
+
+void Presence::forget(std::string_view user) {
+  if (home_.find(user) != PresenceHome::kNone) home_.forget(user);
+}
+
 void Presence::post_state(uint32_t to, std::string_view user, const PresenceHome::Shown& shown) {
   constexpr uint32_t kAudienceMax = 1024;
   uint8_t tail[session::kUserIdBytesMax + session::kStatusTextBytesMax +

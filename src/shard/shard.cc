@@ -44,9 +44,13 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
       social_(*this, config.groups, config.users, endpoint_.slots()),
+      packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
+      steer_(endpoint_.slots()),
+      steer_listed_(endpoint_.slots()),
+      steering_(endpoint_.slots()),
       chunks_(kChunksMax),
       world_chunks_(kChunksMax),
       parts_(kChunksMax * 2),
@@ -238,6 +242,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSocialSet:
     case MessageType::kDeliverGroup:
     case MessageType::kFocusMoves:
+    case MessageType::kUserQuestion:
       social_.on_mail(from, type, bytes);
       break;
     case MessageType::kTopicRow:
@@ -278,6 +283,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
     case MessageType::kUserRecord:
+    case MessageType::kUserFact:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -310,6 +316,7 @@ void Shard::update_gauges() {
   topics_.update_gauges();
   presence_.update_gauges();
   social_.update_gauges();
+  count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -365,7 +372,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          topics_.memory_bytes() + presence_.memory_bytes() + social_.memory_bytes() +
-         json_.memory_bytes();
+         packing_.memory_bytes() + json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

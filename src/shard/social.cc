@@ -391,13 +391,19 @@ void Social::deliver_group(base::Bytes bytes) {
   const uint32_t row = members_.find_topic(base::as_text(tail.first(mail.group_bytes)));
   if (row == kNone) return;
   const base::Bytes payload = tail.subspan(mail.group_bytes);
+  const uint32_t priority = shard_.priority_of(mail.message_type);
   members_.for_each(row, [&](uint32_t, Subscription& s) {
     const uint32_t slot = s.slot;
     if (hides(slot, mail.source)) {
       shard_.counters_.add(Counter::kMessagesBlocked, 1);
       return;
     }
-    if (shard_.endpoint_.is_open(slot)) shard_.send_payload(slot, mail.message_type, payload);
+    if (!shard_.endpoint_.is_open(slot)) return;
+    if (shard_.holds_back(slot, priority)) {
+      shard_.counters_.add(Counter::kMessagesHeldBack, 1);
+      return;
+    }
+    shard_.send_payload(slot, mail.message_type, payload);
   });
 }
 
@@ -428,6 +434,9 @@ bool Social::on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes
       return true;
     case MessageType::kFocusMoves:
       on_moves(bytes);
+      return true;
+    case MessageType::kUserQuestion:
+      on_question(bytes);
       return true;
     default:
       return false;

@@ -89,6 +89,9 @@ class Social {
   void restore_access(std::string_view group, session::GroupAccess access) {
     groups_.restore_access(group, access);
   }
+  // Of an export (user_facts.cc).
+  void tell_fact(uint32_t request, mailbox::UserFactKind kind, uint8_t value, uint64_t number,
+                 std::string_view name, base::Bytes data);
   void update_gauges();
   uint64_t memory_bytes() const {
     return groups_.memory_bytes() + users_.memory_bytes() + members_.memory_bytes() +
@@ -127,6 +130,10 @@ class Social {
   void keep(session::Relation relation, std::string_view user, std::string_view name, uint8_t value,
             bool gone);
 
+  // user_facts.cc
+  void on_question(base::Bytes bytes);
+  void forget(std::string_view user);
+
   // social_focus.cc
   void post_moves(uint32_t tick);
   void on_moves(base::Bytes bytes);
@@ -142,6 +149,7 @@ class Social {
   mem::MappedArray<uint8_t> known_;  // by slot
   mem::MappedArray<uint8_t> moves_;  // FocusMoves of this tick
   uint32_t moves_bytes_ = 0;
+  bool facts_lost_ = false;
   uint32_t focus_count_ = 0;  // memberships in focus groups
 };
 

@@ -105,6 +105,7 @@ void Social::on_moves(base::Bytes bytes) {
       if (!shard_.interest_.watching(slot) || !shard_.endpoint_.is_open(slot)) return;
       if (shard_.identities_.view(shard_.players_[slot].identity).player == player) return;
       if (shard_.interest_.follows(slot, cell) || hides(slot, source)) return;
+      if (shard_.holds_back(slot, 0)) return;  // the next one takes its place
       if (shared == nullptr) {
         constexpr uint32_t kHead = 10;  // of a WebSocket frame without mask
         uint8_t frame[kHead + 256];

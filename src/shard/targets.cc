@@ -128,10 +128,16 @@ void Shard::on_deliver_near(base::Bytes bytes) {
   };
   const uint8_t* shared = nullptr;
   uint32_t size = 0;
+  const uint32_t priority = priority_of(near.message_type);
+  PackedForms forms;
   for (uint32_t slot = 0; slot < players_end_; ++slot) {
     if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) continue;
     if (social_.hides(slot, near.source)) {
       counters_.add(metrics::Counter::kMessagesBlocked, 1);
+      continue;
+    }
+    if (holds_back(slot, priority)) {
+      counters_.add(metrics::Counter::kMessagesHeldBack, 1);
       continue;
     }
     if (shared == nullptr) {
@@ -149,7 +155,12 @@ void Shard::on_deliver_near(base::Bytes bytes) {
       size = static_cast<uint32_t>(head) + message;
       shared = topics_.keep({begin, size});
     }
-    endpoint_.send_framed(slot, shared, size, 1);
+    const uint8_t* frame = shared;
+    uint32_t bytes_of = size;
+    if (packing_.large(payload.size()) && players_[slot].packing != 0) {
+      (void)find_form(slot, near.message_type, payload, forms, &frame, &bytes_of);
+    }
+    endpoint_.send_framed(slot, frame, bytes_of, 1);
   }
 }
 

@@ -32,6 +32,7 @@
 #include "session/topic_members.h"
 #include "session/topic_rules.h"
 #include "shard/identities.h"
+#include "shard/packing.h"
 #include "shard/router.h"
 #include "tidegate/handlers.h"
 #include "wire/event_messages.h"
@@ -74,6 +75,9 @@ class Topics {
   uint64_t detach(uint32_t slot, std::string_view topic);
   // What the connection is in is known now: subscriptions that a session brought back begin or end.
   void check_group_topics(uint32_t slot);
+  // Of an export (user_facts.cc): what the user published and histories of this home hold; `erase`:
+  // and hold no longer.
+  void tell_facts(uint32_t request, std::string_view user, bool erase);
   // At the topic's home: a GROUP_EVENT into the topic of its group. Its offset; 0: no room.
   uint64_t announce(wire::GroupEvent& event);
 
@@ -91,6 +95,10 @@ class Topics {
 
   // Copies shared bytes for this turn's output: they are valid until flushed().
   const uint8_t* keep(base::Bytes bytes);
+  // The same without sending what was kept before: nullptr when there is no room.
+  const uint8_t* try_keep(base::Bytes bytes) {
+    return frames_.available() < bytes.size() ? nullptr : keep(bytes);
+  }
 
  private:
   static constexpr uint32_t kFramesBytes = 1 << 20;    // shared bytes of a turn before a flush
@@ -114,7 +122,8 @@ class Topics {
   void reply(uint32_t slot, uint64_t sequence, uint16_t code);
   Encoded encode_event(const wire::Event& event, uint16_t flags);
   // To one subscriber; false: the way of acknowledged messages is full, it is to be sent again.
-  bool deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note);
+  bool deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note,
+               PackedForms& forms);
   // Whether the connection is to be spared the message because its user blocks who it is from.
   bool hidden(uint32_t slot, uint64_t source);
   uint64_t source_of(base::Bytes frame, uint32_t note) const;

@@ -73,6 +73,23 @@ bool Topics::hidden(uint32_t slot, uint64_t source) {
   return true;
 }
 
+void Topics::tell_facts(uint32_t request, std::string_view user, bool erase) {
+  for (uint32_t topic = 0; topic < home_.high_water(); ++topic) {
+    if (!home_.used(topic)) continue;
+    const auto mine = [&](uint64_t offset, uint32_t note, base::Bytes frame) {
+      wire::Event event;
+      if ((note & mailbox::kTopicGroupEvent) != 0 ||
+          !wire::decode(frame.subspan(note >> 16), &event) || event.source_user != user) {
+        return false;
+      }
+      shard_.social_.tell_fact(request, mailbox::UserFactKind::kMessage, 0, offset, event.topic,
+                               event.data);
+      return erase;
+    };
+    home_.empty_if(topic, {scratch_.data(), kScratchBytes}, mine);
+  }
+}
+
 // Who published it, as a hash; 0: the server, or nobody here blocks anybody.
 uint64_t Topics::source_of(base::Bytes frame, uint32_t note) const {
   if (!shard_.social_.anybody_blocks() || (note & mailbox::kTopicGroupEvent) != 0) return 0;

@@ -70,7 +70,7 @@ uint64_t Topics::announce(wire::GroupEvent& event) {
   const uint32_t topic = home_.open({name, prefix + event.group.size()});
   if (topic == TopicHome::kNone) return 0;
   event.offset = home_.next_offset(topic);
-  uint16_t flags = mailbox::kTopicGroupEvent;
+  uint16_t flags = mailbox::kTopicGroupEvent | wire::kPriorityMax << mailbox::kTopicPriorityShift;
   if (session::matches_any(limits_.durable, home_.name(topic))) flags |= mailbox::kTopicAckAsked;
   const Encoded encoded =
       encode_frame(wire::MessageType::kGroupEvent, shard_.io_.unix_ms(), event, flags);
@@ -118,6 +118,9 @@ void Topics::on_publish_mail(uint32_t from, base::Bytes bytes) {
     event.data = tail.subspan(size_t{publish.topic_bytes} + publish.user_bytes);
     event.timestamp = shard_.io_.unix_ms();
     uint16_t flags = publish.flags;
+    if (flags >> mailbox::kTopicPriorityShift == 0) {  // the server's own, or another gateway's
+      flags |= Shard::kPriorityPlain << mailbox::kTopicPriorityShift;
+    }
     if (session::matches_any(limits_.durable, name)) flags |= mailbox::kTopicAckAsked;
     if (shard_.wants_event(EventKind::kTopicMessage)) {
       ServerEvent told;

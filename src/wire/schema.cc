@@ -118,7 +118,7 @@ constexpr MessageSchema kDisconnect{"Disconnect", kDisconnectFields};
 constexpr FieldSchema kClientHelloFields[] = {
     field(1, kString, "client_version"),       field(2, kStateEncoding, "state_encoding"),
     field(3, kFloat, "view_distance"),         list(4, kCompression, "compression"),
-    field(5, kUint32, "max_bytes_per_second"),
+    field(5, kUint32, "max_bytes_per_second"), field(6, kUint32, "zstd_dictionary"),
 };
 constexpr MessageSchema kClientHello{"ClientHello", kClientHelloFields};
 
@@ -242,10 +242,15 @@ constexpr FieldSchema kPlayerMovementFields[] = {
 };
 constexpr MessageSchema kPlayerMovement{"PlayerMovement", kPlayerMovementFields};
 
+constexpr FieldSchema kPlayerSteerFields[] = {field(1, kUint32, "client_tick"),
+                                              field(2, kBytes, "samples")};
+constexpr MessageSchema kPlayerSteer{"PlayerSteer", kPlayerSteerFields};
+
 constexpr FieldSchema kMoveAckFields[] = {
     field(1, kUint32, "client_tick"), field(2, kUint32, "server_tick"),
     field(3, kVector3, "position"),   field(4, kVector3, "velocity"),
     field(5, kBool, "corrected"),     field(6, kUint32, "reason"),
+    field(7, kUint32, "buffered"),
 };
 constexpr MessageSchema kMoveAck{"MoveAck", kMoveAckFields};
 
@@ -358,6 +363,7 @@ constexpr const MessageSchema* kMessages[] = {
     &kVector3,
     &kQuaternion,
     &kPlayerMovement,
+    &kPlayerSteer,
     &kMoveAck,
     &kPlayerAction,
     &kPlayerStateUpdate,
@@ -395,6 +401,7 @@ constexpr Payload kPayloads[] = {
     {MessageType::kEvent, &kEvent},
     {MessageType::kReply, &kReply},
     {MessageType::kPlayerMove, &kPlayerMovement},
+    {MessageType::kPlayerSteer, &kPlayerSteer},
     {MessageType::kPlayerAction, &kPlayerAction},
     {MessageType::kPlayerState, &kPlayerStateUpdate},
     {MessageType::kPlayerStatusChange, &kPlayerStatusChange},

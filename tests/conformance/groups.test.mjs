@@ -3,10 +3,11 @@
 // GROUP_EVENT, GROUP_STATE, SOCIAL_UPDATE, SOCIAL_LIST; what a blocked user's messages become; members of
 // a party following each other.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Client } from './lib/client.mjs';
 import { Type } from './lib/proto.mjs';
-import { Float, metres, metrics, startServer } from './lib/server.mjs';
+import { Float, adminGet, metres, metrics, startServer, temporaryFolder } from './lib/server.mjs';
 import { tokenFor } from './lib/tokens.mjs';
 import { until } from './lib/wait.mjs';
 
@@ -231,6 +232,79 @@ describe('groups', () => {
     await bob.client.next(Type.PLAYER_STATE, (p) => p.player_id === ann.user);
     assert.equal(cat.client.all(Type.PLAYER_STATE).length, 0);
     await leave(ann, bob, cat);
+  });
+});
+
+// One person's data, by the admin API.
+describe('users', () => {
+  test('what is known of a user is shown, and forgotten when asked', async () => {
+    const [ann, bob] = [await Member.open(), await Member.open()];
+    const { message: party } = await ok(ann.group(Operation.CREATE, 'party.'));
+    await ok(bob.group(Operation.CREATE, 'party.'));
+    await ok(ann.group(Operation.INVITE, party, { user_id: bob.user }));
+    await ok(bob.group(Operation.JOIN, party));
+    await ok(ann.social({ add_friends: [bob.user], block: ['mallory'], sharing: Sharing.FRIENDS }));
+    await ok(bob.social({ add_friends: [ann.user] }));
+    await ok(ann.publish(party, 'a secret'));
+    await bob.heard(party, `${ann.user}: a secret`);
+    const path = `/api/v1/users/${encodeURIComponent(ann.user)}`;
+    const shown = JSON.parse((await adminGet(server, path)).text);
+    assert.equal(shown.complete, true);
+    assert.equal(shown.connections, 1);
+    assert.deepEqual(shown.friends, [bob.user]);
+    assert.deepEqual(shown.blocked, ['mallory']);
+    assert.deepEqual(shown.groups, [{ group: party, role: Role.LEADER }]);
+    assert.equal(shown.sharing, Sharing.FRIENDS);
+    assert.equal(shown.named_by_others, 1);
+    assert.deepEqual(shown.messages.map((m) => [m.topic, m.text]), [[`group.${party}`, 'a secret']]);
+    const erased = await adminGet(server, `${path}/erase`, { method: 'POST' });
+    assert.equal(erased.status, 200, erased.text);
+    assert.equal(JSON.parse(erased.text).erased, true);
+    // Who stays has the lead; nothing of her is left.
+    await bob.event(party, Change.LEFT, ann.user);
+    await until(async () => {
+      const after = JSON.parse((await adminGet(server, path)).text);
+      return after.complete && after.friends.length === 0 && after.blocked.length === 0 && after.groups.length === 0
+        && after.named_by_others === 0 && after.messages.length === 0 && after.sharing === Sharing.EVERYONE;
+    }, 'an empty export');
+    // Offsets stay: what others said comes out of the history, her message does not.
+    await ok(bob.publish(party, 'still here'));
+    await ok(bob.request(Type.SUBSCRIBE, { topic: `group.${party}`, replay_from: 1 }));
+    await until(() => bob.said(party).filter((line) => line === `${bob.user}: still here`).length === 2, 'the replay');
+    assert.equal(bob.said(party).filter((line) => line.endsWith('a secret')).length, 1);
+    await leave(ann, bob);
+  });
+});
+
+describe('the file', () => {
+  test('groups and lists come back', async () => {
+    const path = join(temporaryFolder(), 'lists.db');
+    let own = await startServer({ social: { path } });
+    const first = server;
+    server = own;
+    try {
+      const [ann, bob] = [await Member.open(), await Member.open()];
+      const guild = `guild.${name('g')}`;
+      await ok(ann.group(Operation.CREATE, guild, { access: 1 }));
+      await ok(bob.group(Operation.JOIN, guild));
+      await ok(ann.group(Operation.SET_ROLE, guild, { user_id: bob.user, role: Role.OFFICER }));
+      await ok(ann.social({ block: ['mallory'], add_friends: [bob.user] }));
+      await bob.event(guild, Change.ROLE, bob.user);
+      await until(async () => (await metrics(own)).sum('tidegate_user_entries') === 4, 'the entries');
+      await own.stop();
+      own = await startServer({ social: { path } });
+      server = own;
+      const [again, cat] = [await Member.open(ann.user), await Member.open()];
+      assert.deepEqual(await again.members(guild), { [ann.user]: Role.LEADER, [bob.user]: Role.OFFICER });
+      await ok(again.social({}));
+      const { payload } = await again.client.next(Type.SOCIAL_LIST);
+      assert.deepEqual([payload.friends, payload.blocked], [[bob.user], ['mallory']]);
+      await ok(cat.group(Operation.JOIN, guild));  // open as before
+      await leave(again, cat);
+    } finally {
+      server = first;
+      await own.stop();
+    }
   });
 });
 

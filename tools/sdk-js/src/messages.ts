@@ -10,7 +10,7 @@ export const MessageType = {
   HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
   RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
   EVENT: 13, REPLY: 14,
-  PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104,
+  PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, PLAYER_STEER: 105,
   WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
   CELL_REPORT: 205,
   PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302, SOCIAL_UPDATE: 303, SOCIAL_LIST: 304,
@@ -86,7 +86,7 @@ export const Disconnect = define('Disconnect', {
 export type Disconnect = Of<typeof Disconnect>;
 export const ClientHello = define('ClientHello', {
   clientVersion: text(1), stateEncoding: u32(2), viewDistance: float(3), compression: list(u32(4)),
-  maxBytesPerSecond: u32(5),
+  maxBytesPerSecond: u32(5), zstdDictionary: u32(6),
 });
 export type ClientHello = Of<typeof ClientHello>;
 export const Subscribe = define('Subscribe', { topic: text(1), replayFrom: u64(2) });
@@ -112,6 +112,8 @@ export const PlayerMovement = define('PlayerMovement', {
   movementFlags: u32(4), clientTick: u32(5), clientTime: i64(6),
 });
 export type PlayerMovement = Of<typeof PlayerMovement>;
+export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2) });
+export type PlayerSteer = Of<typeof PlayerSteer>;
 export const PlayerAction = define('PlayerAction', {
   actionId: text(1), targetId: text(2), parameters: map(3), clientTick: u32(4),
 });
@@ -133,7 +135,7 @@ export const PlayerStatusChange = define('PlayerStatusChange', {
 export type PlayerStatusChange = Of<typeof PlayerStatusChange>;
 export const MoveAck = define('MoveAck', {
   clientTick: u32(1), serverTick: u32(2), position: sub(3, Vector3), velocity: sub(4, Vector3),
-  corrected: bool(5), reason: u32(6),
+  corrected: bool(5), reason: u32(6), buffered: u32(7),
 });
 export type MoveAck = Of<typeof MoveAck>;
 
@@ -208,7 +210,7 @@ export type SocialList = Of<typeof SocialList>;
 export const MESSAGES: readonly Message<never>[] = [
   NetworkMessage, Vector3, Quaternion, ConnectionEstablished, AuthenticationResult, ErrorNotification,
   ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
-  PlayerMovement, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
+  PlayerMovement, PlayerSteer, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
   EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
   CellReport,  PresenceUpdate, FriendStatus, PresenceSubscribe,
   GroupRequest, GroupEvent, GroupMember, GroupState, SocialUpdate, SocialList,
