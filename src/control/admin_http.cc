@@ -143,6 +143,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/sessions"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
+constexpr const char* kUsersPrefix = "/api/v1/users/";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -207,7 +208,9 @@ struct AdminHttp::State {
   }
 
   static bool is_command(const std::string& path) {
-    if (path == kTlsReload) return true;
+    if (path == kTlsReload || (path.starts_with(kUsersPrefix) && path.ends_with("/erase"))) {
+      return true;
+    }
     for (const char* name : kAdminCommands) {
       if (path == kCommandPrefix + std::string(name)) return true;
     }

@@ -6,8 +6,8 @@
 //   of limits.backlog_bytes wait   priorities that still go out
 //   nothing, up to a quarter       all
 //   up to a half                   3 to 10
-//   up to three quarters           6 to 10 (5 is what has no priority of its own)
-//   more                           9 and 10
+//   up to seven eighths            5 to 10 (5 is what has no priority of its own)
+//   more                           9 and 10; beyond the limit the connection would be cut
 //
 // What does not go out is replaced by something newer (presence, positions of a party), taken from
 // the topic's history later (EVENT), or dropped (messages of the game). Acknowledged messages wait
@@ -19,11 +19,11 @@ namespace tidegate::shard {
 using metrics::Gauge;
 
 bool Shard::holds_back_now(uint32_t slot, uint32_t priority) const {
-  const uint64_t waits = endpoint_.hot(slot).backlog_bytes;
+  const uint64_t waits = endpoint_.hot(slot).backlog_bytes + endpoint_.hot(slot).output_bytes;
   const uint64_t limit = config_.endpoint.backlog_bytes;
   const uint32_t lowest = waits * 4 <= limit       ? 0
                           : waits * 2 <= limit     ? 3
-                          : waits * 4 <= limit * 3 ? 6
+                          : waits * 8 <= limit * 7 ? 5
                                                    : 9;
   return priority < lowest;
 }

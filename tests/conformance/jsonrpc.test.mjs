@@ -439,7 +439,12 @@ describe('both subprotocols do the same', () => {
     const pair = [await Client.enter(server, 'same-user'), null];
     await pair[0].leave();
     pair[1] = await enter('same-user');
-    const shape = (client) => client.messages.slice(0, 2).map((m) => [m.name, still(m.payload)]);
+    // Compressed payloads do not exist in JSON.
+    const shape = (client) => client.messages.slice(0, 2).map((m) => {
+      const { features, ...rest } = still(m.payload);
+      if (features) delete features.compression;
+      return [m.name, { ...rest, features }];
+    });
     assert.deepEqual(shape(pair[1]), shape(pair[0]));
     assert.deepEqual(still(pair[1].me), still(pair[0].me ?? pair[1].me));
     await pair[1].leave();
