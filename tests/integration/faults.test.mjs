@@ -3,7 +3,7 @@
 // there is, no memory at the start. tests/faults has the library and the filter for it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { runLoad } from '../conformance/lib/attack.mjs';
@@ -61,6 +61,16 @@ describe('io_uring is refused', () => {
     assert.equal(code, 1);
     assert.match(child.output, /FAIL {2}seccomp: .*a filter is in force, and io_uring does not work/);
     assert.match(child.output, /warn {2}io backend: epoll will serve/);
+  });
+  test('doctor knows a container by its files, and names the profile', async () => {
+    const machine = join(folder, 'container');
+    mkdirSync(join(machine, 'proc/self'), { recursive: true });
+    writeFileSync(join(machine, '.dockerenv'), '');
+    writeFileSync(join(machine, 'proc/self/status'), 'Name:\ttidegate\nSeccomp:\t2\n');
+    const child = new Process(deny, ['io_uring_setup=EPERM', '--', program('tidegate'), 'doctor', '--root', machine, '--config', writeConfig(folder)]);
+    await within(child.exited, 'the end', 60_000);
+    assert.match(child.output, /FAIL {2}seccomp: in a Docker container, a filter is in force/);
+    assert.match(child.output, /remedy: .*tools\/seccomp\/tidegate\.json/);
   });
 });
 
