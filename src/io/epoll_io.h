@@ -71,7 +71,7 @@ class EpollIo final : public Io {
   struct Slot {  // one for each socket; zero is free
     int fd;      // while kOpen and not closed yet
     uint32_t generation;
-    uint16_t state;     // bits, see epoll_io.cc
+    uint16_t state;     // bits, see epoll_slots.h
     uint16_t interest;  // what the kernel was told: EPOLLIN, EPOLLOUT; 0: not in the set
     uint32_t next_starved;
     uint32_t previous_starved;
