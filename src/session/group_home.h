@@ -47,6 +47,7 @@ class GroupHome {
     kAlready,       // is in it, or was invited, already
     kFull,          // the group has as many members as its kind allows
     kNoRoom,        // of this server
+    kBusy,          // just now (by who holds this)
     kInvalid,       // no such operation or role
   };
   struct Change {

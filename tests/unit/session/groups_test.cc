@@ -190,6 +190,8 @@ TEST(GroupRules, NamesKindsAndPermissions) {
   EXPECT_TRUE(check_group_kinds(""));
   EXPECT_FALSE(check_group_kinds("party"));
   EXPECT_FALSE(check_group_kinds("party:0"));
+  EXPECT_TRUE(check_group_kinds("party:1000"));
+  EXPECT_FALSE(check_group_kinds("party:1001"));
   EXPECT_FALSE(check_group_kinds("par.ty:3"));
   EXPECT_TRUE(is_focus_group("party squad", "squad.1"));
   EXPECT_FALSE(is_focus_group("party squad", "guild.1"));
