@@ -136,7 +136,14 @@ control::Health Server::readyz() {
   for (const auto& agent : agents_) {
     if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
   }
-  return livez();
+  control::Health health = livez();
+  if (health.ok && keeper_) {
+    // Players go on, and new ones may come: to send them away would make it worse.
+    if (const auto status = keeper_->status(); status.failed) {
+      health.reason = "session store: " + status.why;
+    }
+  }
+  return health;
 }
 
 std::string Server::metrics_text() {
