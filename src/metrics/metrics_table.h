@@ -14,8 +14,7 @@
     "Receives that waited because all receive buffers of the shard were in use")                   \
   X(kMemoryPauses, "tidegate_memory_pauses_total",                                                 \
     "Receives and sends that the kernel had no memory for and that were tried again")              \
-  X(kMemoryRefused, "tidegate_memory_refused_total",                                               \
-    "Buffers that limits.memory did not allow")                                                    \
+  X(kMemoryRefused, "tidegate_memory_refused_total", "Buffers that limits.memory did not allow")   \
   X(kQueueOverflows, "tidegate_queue_overflows_total",                                             \
     "Times that the completion queue of io_uring ran over; nothing is lost by it")                 \
   X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
@@ -182,7 +181,13 @@
   X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
-  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
+    "Sessions that came here from another gateway, or from a process that ended")                  \
+  X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
+    "Acknowledged messages left in the store for a player of another gateway")                     \
+  X(kLettersReceived, "tidegate_letters_received_total",                                           \
+    "Acknowledged messages that other gateways left in the store for players here")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -222,8 +227,7 @@
     "Of limits.backlog_memory of each shard")                                               \
   X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
     "Buffers that hold a part of a head or message")                                        \
-  X(kMemoryCharged, "tidegate_memory_charged_bytes",                                        \
-    "What buffers hold of limits.memory")                                                   \
+  X(kMemoryCharged, "tidegate_memory_charged_bytes", "What buffers hold of limits.memory")  \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
@@ -233,6 +237,8 @@
     "Entities and places of absent players in the last world snapshot")                     \
   X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
   X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kSessionStoreUp, "tidegate_session_store_up",                                           \
+    "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
   X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
@@ -244,6 +250,8 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")  \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")  \
+  X(kSessionRead, "tidegate_session_read_seconds",                                    \
+    "From asking a shared store for a player's session to its answer")                \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")    \
   X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                  \
     "Busy time of a TLS handshake message, of which a connection has one or two")     \
