@@ -30,8 +30,8 @@
 #include "control/snapshot_service.h"
 #include "io/backend.h"
 #include "io/event_waker.h"
-#include "mem/budget.h"
 #include "mailbox/mailboxes.h"
+#include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
@@ -164,10 +164,10 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
-  std::unique_ptr<store::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;
-  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};
