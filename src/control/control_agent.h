@@ -17,14 +17,15 @@
 
 #include "base/time.h"
 #include "control/auth_service.h"
+#include "control/balance_service.h"
 #include "control/desync_dumps.h"
 #include "control/list_keeper.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "mailbox/social_messages.h"
 #include "metrics/metrics.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::control {
 
@@ -129,14 +130,16 @@ class ControlAgent {
   // Asks every shard for its part of a snapshot when one is due.
   // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  // Where shards' loads go; nullptr (the default): nowhere. Before the first turn.
+  void set_balance(BalanceService* balance) { balance_ = balance; }
   // Whether keys that a token needs may come soon; then its answer waits for retry_waiting().
   void set_ask_keys(std::function<bool(base::Instant)> ask) { ask_keys_ = std::move(ask); }
   // On the control thread: keys were fetched, or could not be.
   void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
-  void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
+  void set_session_tokens(const store::SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
-  void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
+  void set_session_keeper(store::SessionKeeper* keeper) { session_keeper_ = keeper; }
   void set_list_keeper(ListKeeper* keeper) { list_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
@@ -233,13 +236,14 @@ class ControlAgent {
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
+  BalanceService* balance_ = nullptr;
   std::function<bool(base::Instant)> ask_keys_;
   base::Instant now_{};
   base::UnixMs unix_ms_ = 0;
   // Token checks that wait for keys.
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
-  const SessionTokens* session_tokens_ = nullptr;
-  SessionKeeper* session_keeper_ = nullptr;
+  const store::SessionTokens* session_tokens_ = nullptr;
+  store::SessionKeeper* session_keeper_ = nullptr;
   ListKeeper* list_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up

@@ -141,6 +141,12 @@ const char* name_of(MessageType type) {
       return "session_record";
     case MessageType::kSessionsStored:
       return "sessions_stored";
+    case MessageType::kSessionClaimed:
+      return "session_claimed";
+    case MessageType::kSessionTaken:
+      return "session_taken";
+    case MessageType::kSessionLetter:
+      return "session_letter";
     case MessageType::kListSessions:
       return "list_sessions";
     case MessageType::kSessionRow:
@@ -151,6 +157,14 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kMoveCells:
+      return "move_cells";
+    case MessageType::kCellMoved:
+      return "cell_moved";
+    case MessageType::kMovesTaken:
+      return "moves_taken";
+    case MessageType::kShardLoad:
+      return "shard_load";
     case MessageType::kGroupAsk:
       return "group_ask";
     case MessageType::kSocialAnswer:
