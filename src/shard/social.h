@@ -89,6 +89,7 @@ class Social {
   bool restore_member(std::string_view group, std::string_view user, session::GroupRole role) {
     return groups_.restore(group, user, role);
   }
+  void settle_restored() { groups_.settle(); }
   void restore_access(std::string_view group, session::GroupAccess access) {
     groups_.restore_access(group, access);
   }
