@@ -119,6 +119,7 @@ typedef struct tidegate_client_config {
       tls_authorities;      /* PEM text of whom to trust; null: the system's; without `transport` */
   int32_t tls_insecure;     /* 1: any certificate is good; for tests */
   int32_t spread_endpoints; /* 1: begin with a random one; a crowd is spread over them */
+  int32_t polling; /* 0: HTTP long polling when WebSocket is blocked; 1: always; 2: never */
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */

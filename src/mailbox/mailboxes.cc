@@ -151,6 +151,8 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kPollLetter:
+      return "poll_letter";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -162,7 +162,14 @@
   X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
-  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kPollRequests, "tidegate_poll_requests_total", "Requests of HTTP long polling")                \
+  X(kPollForwarded, "tidegate_poll_forwarded_total",                                               \
+    "Requests and answers of long polling that went to another shard")                             \
+  X(kPollRepeats, "tidegate_poll_repeats_total",                                                   \
+    "POSTs that came again because their answer was lost, and were not taken again")               \
+  X(kPollRefetchedBytes, "tidegate_poll_refetched_bytes_total",                                    \
+    "Bytes of answers that were asked for again")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -207,7 +214,8 @@
   X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
-  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")                         \
+  X(kPollSessions, "tidegate_poll_sessions", "Sessions by HTTP long polling open")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                          \

@@ -115,7 +115,10 @@ void Shard::on_deliver_near(base::Bytes bytes) {
   const uint8_t* shared = nullptr;
   uint32_t size = 0;
   for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) continue;
+    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) {
+      slot = endpoint_.skip_unused(slot);
+      continue;
+    }
     if (shared == nullptr) {
       constexpr uint32_t kHead = 10;  // of a WebSocket frame without mask
       uint8_t frame[kHead + 64 + kPeerBytesMax];

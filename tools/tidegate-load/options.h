@@ -40,6 +40,7 @@ struct Options {
   double report_every = 10;    // seconds between two checksums sent by a bot of cells that agree
   double flip_every = 0;       // seconds between two bits flipped in a process' pictures; 0: none
   Mode mode = Mode::kWalk;
+  bool polling = false;  // by HTTP long polling, without TLS
   bool live = false;
   bool live_json = false;  // a JSON line a second instead of text
   std::string json_file;

@@ -39,7 +39,8 @@ export async function startLetters(settings = {}, { port = 0 } = {}) {
 export const letterTo = (name, text) => encoder.encode(`${name}\n${text}`);
 
 export class Writer {
-  constructor(server, name) {
+  // `request`: by long polling, with this function.
+  constructor(server, name, { request } = {}) {
     writers.add(this);
     this.name = name;
     this.written = new Map();  // receiver -> how many
@@ -61,7 +62,14 @@ export class Writer {
         this.onSocket?.(socket);
         return socket;
       },
+      openPolling: request && ((url, protocols) => {
+        this.sockets += 1;
+        return new sdk.PollSocket({
+          now: () => performance.now(), setTimer: (run, ms) => setTimeout(run, ms), clearTimer: clearTimeout, request,
+        }, url, protocols);
+      }),
     }, {
+      transport: request ? 'polling' : 'auto',
       endpoints: [server.url], token: () => tokenFor(name), backoff: { firstMs: 2, mostMs: 50, jitter: 0.25 },
       stableMs: 0,
     });
