@@ -113,7 +113,7 @@ class Endpoint {
   base::Instant next_deadline() const;
   // Output of poll sessions to who waits for it. Before what it posts is published, and flush().
   void run_polls() {
-    if (poll_ != nullptr && poll_->used != 0) serve_polls();
+    if (poll_ != nullptr && poll_->open != 0) serve_polls();
   }
   // From the handler of another shard's endpoint.
   void on_poll_letter(const PollLetter& letter, base::Bytes body);

@@ -22,6 +22,7 @@ enum HttpFlag : uint8_t {
   kHttpClose = 1,   // the connection ends with the answer
   kHttpShared = 2,  // the request had an Origin
   kHttpHeld = 4,    // a GET: nothing came is an answer when its time is over
+  kHttpKnown = 8,   // of the connection: a session was opened or asked for over it
 };
 
 constexpr base::Duration kIdle = base::seconds(60);    // of a connection between two requests
@@ -63,8 +64,9 @@ size_t Endpoint::consume_poll(uint32_t slot, MutableBytes bytes, size_t head, si
     cold.http = {};
   }
   counters_.add(Counter::kPollRequests, 1);
-  cold.http.flags = static_cast<uint8_t>((request.close ? kHttpClose : 0) |
-                                         (request.upgrade.origin.empty() ? 0 : kHttpShared));
+  cold.http.flags =
+      static_cast<uint8_t>((cold.http.flags & kHttpKnown) | (request.close ? kHttpClose : 0) |
+                           (request.upgrade.origin.empty() ? 0 : kHttpShared));
   row.phase = Phase::kDeciding;
   schedule(slot, kAnswer);
   serve_request(slot, request, bytes.subspan(head, request.body_bytes));
@@ -188,6 +190,7 @@ void Endpoint::accept_poll(uint32_t slot) {
     finish_close(slot);
     return;
   }
+  cold_[http].http.flags |= kHttpKnown;
   const protocol::PollAnswerHead head = answer_head(http, 200);
   protocol::PollName name;
   name.shard = config_.poll.shard;
@@ -366,6 +369,7 @@ protocol::PollAnswerHead Endpoint::answer_head(uint32_t slot, int status) const 
 }
 
 uint8_t* Endpoint::begin_data(uint32_t slot, uint32_t size, bool text, uint32_t* head_bytes) {
+  cold_[slot].http.flags |= kHttpKnown;
   protocol::PollAnswerHead head = answer_head(slot, 200);
   head.content_type = text ? "application/x-ndjson" : "application/octet-stream";
   head.body_bytes = size;
@@ -377,6 +381,7 @@ uint8_t* Endpoint::begin_data(uint32_t slot, uint32_t size, bool text, uint32_t*
 }
 
 void Endpoint::answer_request(uint32_t slot, const PollLetter& letter, Bytes body) {
+  if (letter.kind != Kind::kUnknown) cold_[slot].http.flags |= kHttpKnown;
   switch (letter.kind) {
     case Kind::kData: {
       uint32_t head = 0;
@@ -431,13 +436,17 @@ void Endpoint::end_request(uint32_t slot) {
   if (row.phase != Phase::kDeciding) return;  // reserve() found that it does not read
   Cold::Http& http = cold_[slot].http;
   ++http.request;
-  if (http.flags & kHttpClose) {
+  base::Duration idle = kIdle;
+  if ((http.flags & kHttpKnown) == 0) {  // nobody lives longer without a token
+    idle = config_.handshake_timeout - base::milliseconds(now_ms_ - cold_[slot].accepted_ms);
+  }
+  if ((http.flags & kHttpClose) != 0 || idle.ns <= 0) {
     row.cause = CloseCause::kHttpEnded;
     begin_close(slot);
     return;
   }
   row.phase = Phase::kHead;
-  schedule(slot, kIdle);
+  schedule(slot, idle);
   if (row.input != kNone && (row.flags & kFlagDispatching) == 0) consume(slot, {});
 }
 

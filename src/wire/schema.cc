@@ -171,10 +171,15 @@ constexpr FieldSchema kPlayerMovementFields[] = {
 };
 constexpr MessageSchema kPlayerMovement{"PlayerMovement", kPlayerMovementFields};
 
+constexpr FieldSchema kPlayerSteerFields[] = {field(1, kUint32, "client_tick"),
+                                              field(2, kBytes, "samples")};
+constexpr MessageSchema kPlayerSteer{"PlayerSteer", kPlayerSteerFields};
+
 constexpr FieldSchema kMoveAckFields[] = {
     field(1, kUint32, "client_tick"), field(2, kUint32, "server_tick"),
     field(3, kVector3, "position"),   field(4, kVector3, "velocity"),
     field(5, kBool, "corrected"),     field(6, kUint32, "reason"),
+    field(7, kUint32, "buffered"),
 };
 constexpr MessageSchema kMoveAck{"MoveAck", kMoveAckFields};
 
@@ -281,6 +286,7 @@ constexpr const MessageSchema* kMessages[] = {
     &kVector3,
     &kQuaternion,
     &kPlayerMovement,
+    &kPlayerSteer,
     &kMoveAck,
     &kPlayerAction,
     &kPlayerStateUpdate,
@@ -318,6 +324,7 @@ constexpr Payload kPayloads[] = {
     {MessageType::kEvent, &kEvent},
     {MessageType::kReply, &kReply},
     {MessageType::kPlayerMove, &kPlayerMovement},
+    {MessageType::kPlayerSteer, &kPlayerSteer},
     {MessageType::kPlayerAction, &kPlayerAction},
     {MessageType::kPlayerState, &kPlayerStateUpdate},
     {MessageType::kPlayerStatusChange, &kPlayerStatusChange},

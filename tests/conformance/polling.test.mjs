@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { Authority } from './lib/certificates.mjs';
 import { Client } from './lib/client.mjs';
 import * as sdk from '../../tools/sdk-js/dist/index.js';
 import { Writer, arrived, endAll, startLetters } from './lib/letters.mjs';
@@ -101,6 +102,24 @@ for (const [name, polling] of Object.entries(kinds)) {
     });
   });
 }
+
+test('by https', async () => {
+  const authority = new Authority(folder);
+  const secure = await start({
+    listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0' },
+    tls: { certificates: [authority.issue(['127.0.0.1', 'localhost']).pair] },
+  });
+  const ann = await Client.enter(secure, 'ann', { polling: { tls: { ca: authority.pem } } });
+  const bob = await Client.enter(secure, 'bob', { polling: { tls: { ca: authority.pem }, fresh: true, random: seeded(3) } });
+  for (let i = 1; i <= 20; i += 1) {
+    bob.move(0, 0, i / 10);
+    await sleep(25);
+  }
+  await ann.seen('bob', (e) => Math.abs(e.position.z - 2) < 0.1);
+  assert.deepEqual([...ann.breaches, ...bob.breaches], []);
+  await ann.leave();
+  await bob.leave();
+});
 
 describe('sessions', () => {
   test('one that was by polling is resumed by WebSocket, and the other way round', async () => {

@@ -3,14 +3,15 @@
 // Client. It is not the SDK's: `agent` says how connections are used, `cut` breaks answers.
 import { EventEmitter } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import { sleep } from './wait.mjs';
 
 // One request; resolves with { status, headers, body }. `cut`: the socket is destroyed when so many
-// bytes of the answer came, and the promise rejects.
-export function ask(server, method, path, { body, headers = {}, agent, cut, signal } = {}) {
+// bytes of the answer came, and the promise rejects. `tls`: by https to the server's other port.
+export function ask(server, method, path, { body, headers = {}, agent, cut, signal, tls } = {}) {
   return new Promise((done, fail) => {
-    const request = http.request({
-      host: '127.0.0.1', port: server.port, method, path, agent: agent ?? false, signal,
+    const request = (tls ? https : http).request({
+      host: '127.0.0.1', port: tls ? server.tlsPort : server.port, ...tls, method, path, agent: agent ?? false, signal,
       headers: { ...(body === undefined ? {} : { 'Content-Length': body.length }), ...headers },
     });
     request.on('error', fail);
@@ -53,19 +54,20 @@ export class PollSocket extends EventEmitter {
   #queue = [];
   #posting = false;
   #gone = new AbortController();
-  constructor(server, { token, query = '', text = false, random, fresh = false }) {
+  constructor(server, { token, query = '', text = false, random, fresh = false, tls }) {
     super();
     this.server = server;
     this.text = text;
     this.random = random;
-    this.agent = fresh ? false : new http.Agent({ keepAlive: true });
+    this.tls = tls;
+    this.agent = fresh ? false : new (tls ? https : http).Agent({ keepAlive: true });
     this.#open(token, query);
   }
 
   async #open(token, query) {
     try {
       const protocol = this.text ? '&protocol=tidegate.v1.json' : '';
-      this.session = await openSession(this.server, token, protocol + query);
+      this.session = await openSession(this.server, token, protocol + query, { tls: this.tls });
     } catch (error) {
       this.readyState = 3;
       this.emit('error', error);
@@ -91,7 +93,7 @@ export class PollSocket extends EventEmitter {
       const cut = this.random?.chance(0.3) ? this.random.below(body ? 60 : 600) : undefined;
       try {
         const answer = await ask(this.server, method, `/ws/poll/${this.session.id}${query}`,
-          { body, agent: this.agent, cut, signal: this.#gone.signal });
+          { body, agent: this.agent, cut, signal: this.#gone.signal, tls: this.tls });
         if (answer.status !== 503) return answer;
       } catch (error) {
         if (this.#gone.signal.aborted) return undefined;

@@ -400,6 +400,18 @@ TEST_F(PollTest, ABodyMayComeInPiecesAndHasALimit) {
   EXPECT_EQ(ask(s, "GET " + name + "?from=0", {}, "Transfer-Encoding: chunked\r\n").status, 411);
 }
 
+TEST_F(PollTest, NoConnectionLivesLongWithoutASession) {
+  io::SimClientSocket* s = connect();
+  io::SimClientSocket* t = connect();
+  open(t);
+  for (int i = 0; i < 8; ++i) {  // handshake_timeout is 500 ms
+    send(s, request("OPTIONS /x/poll"));
+    run(100);
+  }
+  EXPECT_TRUE(s->closed());
+  EXPECT_FALSE(t->closed());
+}
+
 TEST_F(PollTest, RequestsInOneGoAreAnsweredInTheirOrder) {
   io::SimClientSocket* s = connect();
   const std::string name = open(s);

@@ -16,6 +16,7 @@ export * from './polling.js';
 export * from './prediction.js';
 export * from './simulator.js';
 export * from './statistics.js';
+export * from './steering.js';
 export * from './transport.js';
 export * from './world.js';
 export * from './xxh3.js';
