@@ -38,6 +38,8 @@ class SessionKeeper {
 
   SessionStore& store() { return *store_; }
   void start();
+  // The store is another process': shards are to say everything anew. Before start().
+  void begin_anew();
   // Ends the thread behind everything that waits. Idempotent.
   void stop();
 

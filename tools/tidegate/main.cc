@@ -29,6 +29,9 @@ int main(int argc, char** argv) {
 
   CLI::App* serve_command = app.add_subcommand("serve", "run the server");
   serve_command->add_option("--config", common.config_file, "TOML file");
+  // Made by the process that is to be taken over.
+  int upgrade_channel = -1;
+  serve_command->add_option("--upgrade-channel", upgrade_channel)->group("");
 
   DemoOptions demo_options;
   CLI::App* demo_command =
@@ -64,7 +67,7 @@ int main(int argc, char** argv) {
   doctor_command->add_flag("--strict", doctor_options.strict, "fail on warnings too");
 
   CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
-  if (serve_command->parsed()) return serve(common);
+  if (serve_command->parsed()) return serve(common, {argv, argv + argc}, upgrade_channel);
   if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);
   if (check_command->parsed()) return check_config(common, explain);
   if (doctor_command->parsed()) {
