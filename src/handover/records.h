@@ -34,6 +34,7 @@ enum class RecordType : uint16_t {
   kWatch = 15,
   kRevocation = 16,
   kProcess = 17,
+  kSteer = 18,
 };
 
 // The first word of the old process. Descriptors of the listeners come with it: for each shard the
@@ -166,6 +167,20 @@ struct Player {
     a(r.slot, r.session, r.expires_at, r.user, r.player, r.permissions, r.entity, r.owner, r.state,
       r.flags, r.view_distance, r.budget, r.position, r.client_tick, r.received, r.safe, r.sent,
       r.acked, r.replay_left, r.hello_due_ns, r.watching, r.cells, r.presence);
+  }
+};
+
+// Samples of PLAYER_STEER that wait for their ticks, in order: of a player's connection.
+struct Steer {
+  static constexpr RecordType kType = RecordType::kSteer;
+  uint32_t slot = 0;
+  std::vector<uint32_t> client_ticks;
+  std::vector<int8_t> directions;  // three each
+  std::vector<uint8_t> yaws;
+  std::vector<uint32_t> flags;
+  template <class A, class R>
+  static void fields(A& a, R& r) {
+    a(r.slot, r.client_ticks, r.directions, r.yaws, r.flags);
   }
 };
 

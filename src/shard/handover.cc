@@ -154,6 +154,19 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
     out.add(subscription);
     i = s.next_of_slot;
   }
+  SteerBuffer steer = s_.steer_[slot];  // a copy: what waits stays
+  if (steer.waiting() != 0) {
+    handover::Steer record;
+    record.slot = slot;
+    while (steer.waiting() != 0) {
+      const SteerInput input = steer.pop();
+      record.client_ticks.push_back(input.client_tick);
+      for (const int8_t axis : input.sample.direction) record.directions.push_back(axis);
+      record.yaws.push_back(input.sample.yaw);
+      record.flags.push_back(input.sample.flags);
+    }
+    out.add(record);
+  }
   Presence& presence = s_.presence_;
   for (uint32_t i = presence.watches_.first_of_slot(slot); i != kNone;) {
     const session::Subscription& s = presence.watches_.at(i);

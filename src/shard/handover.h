@@ -63,6 +63,7 @@ class Handover {
   void save_sessions(State* state, handover::Writer& out);
   void save_topics(handover::Writer& out);
   bool restore_player(const handover::Player& from);
+  bool restore_steer(const handover::Steer& from);
   bool restore_entity(const handover::Entity& from);
   bool restore_input(const handover::Input& from);
   bool restore_home(const handover::Home& from);

@@ -75,6 +75,11 @@ bool Handover::restore(base::Bytes records, std::span<const int> descriptors, st
         if (!in.read(&p) || !restore_player(p)) return fail("a player does not fit");
         break;
       }
+      case RecordType::kSteer: {
+        handover::Steer s;
+        if (!in.read(&s) || !restore_steer(s)) return fail("a player's samples do not fit");
+        break;
+      }
       case RecordType::kEntity: {
         handover::Entity e;
         if (!in.read(&e) || !restore_entity(e)) {
@@ -211,6 +216,28 @@ bool Handover::restore_player(const handover::Player& from) {
     s_.interest_.restore_cells(from.slot, from.cells, p.position);
   }
   s_.presence_.slots_[from.slot].opened = from.presence != 0 ? 1 : 0;
+  return true;
+}
+
+bool Handover::restore_steer(const handover::Steer& from) {
+  const size_t count = from.client_ticks.size();
+  if (from.slot >= s_.players_.size() || s_.players_[from.slot].session == 0 ||
+      from.directions.size() != 3 * count || from.yaws.size() != count ||
+      from.flags.size() != count) {
+    return false;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    wire::SteerSample sample{};
+    std::copy_n(from.directions.begin() + static_cast<ptrdiff_t>(3 * i), 3,
+                std::begin(sample.direction));
+    sample.yaw = from.yaws[i];
+    sample.flags = from.flags[i];
+    (void)s_.steer_[from.slot].put(from.client_ticks[i], sample);
+  }
+  if (!s_.steer_[from.slot].idle() && !s_.steer_listed_[from.slot]) {
+    s_.steer_listed_[from.slot] = true;
+    s_.steering_[s_.steering_count_++] = from.slot;
+  }
   return true;
 }
 

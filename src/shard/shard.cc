@@ -46,6 +46,9 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
+      steer_(endpoint_.slots()),
+      steer_listed_(endpoint_.slots()),
+      steering_(endpoint_.slots()),
       chunks_(kChunksMax),
       world_chunks_(kChunksMax),
       parts_(kChunksMax * 2),
@@ -69,8 +72,9 @@ void Shard::turn(Wait wait) {
   // Phases follow each other in one turn as long as the marks are there; ours go through our own
   // ring like everybody's.
   bool progress = true;
-  bool worked = std::any_of(completions.begin(), completions.end(),
-                            [](const io::Completion& c) { return c.event != io::Event::kWoken; });
+  // A poll has one kWoken at most.
+  bool worked = completions.size() > 1 ||
+                (completions.size() == 1 && completions[0].event != io::Event::kWoken);
   for (int round = 0; progress && round < 8; ++round) {
     progress = mailbox_.drain(kMailPerTurn,
                               [this](mailbox::AgentId from, mailbox::MessageType type,

@@ -3,6 +3,7 @@
 // pictures of the world agree with its checksums, and what cannot go is told so.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type, frame } from '../conformance/lib/proto.mjs';
@@ -205,6 +206,32 @@ describe('upgrade', () => {
     await again.leave();
     await stays.leave();
     await finish(server, pid);
+  });
+
+  test('sessions in a store: the new process takes the file, and what it writes outlives it', async () => {
+    const session = { path: join(temporaryFolder(), 'sessions.db') };
+    const server = await startServer({ session }, { folder });
+    let pid = server.child.pid;
+    const client = await TopicClient.open(server, 'kept', ['subscribe:news.*', 'publish:news.*']);
+    expectState(client);
+    const { resume_token: token, session_id: id } = client.all(Type.CONNECTION_ESTABLISHED)[0].payload;
+    for (let round = 0; round < 2; round += 1) pid = await upgrade(server, pid);
+    await until(async () => (await metrics(server)).sum('tidegate_session_changes_stored_total') > 0, 'the file in use', long);
+    // Written after the upgrade: nobody else could know of it.
+    assert.equal((await client.publish('news.a', 'x')).code, 0);
+    const sequence = client.sequence;
+    await until(() => client.messages.some((m) => m.ack >= sequence), 'the acknowledgement', long);
+    process.kill(pid, 'SIGKILL');
+    await until(() => !alive(pid), 'the end', long);
+    heirs.delete(pid);
+    const next = await startServer({ session }, { folder });
+    const back = await Client.connect(next, 'kept', { query: `&resume=${token}` });
+    const { payload } = await back.next(Type.RESUME_RESULT);
+    assert.equal(payload.resumed, true, payload.reason);
+    assert.equal(Number(payload.last_client_sequence), sequence);
+    assert.equal(back.all(Type.CONNECTION_ESTABLISHED)[0].payload.session_id, id);
+    await back.leave();
+    await next.stop();
   });
 
   test('a new process that refuses, or dies, changes nothing', async () => {

@@ -78,6 +78,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case RecordType::kRevocation:
         check<handover::Revocation>(in);
         break;
+      case RecordType::kSteer:
+        check<handover::Steer>(in);
+        break;
       case RecordType::kProcess:
         check<handover::Process>(in);
         break;
