@@ -298,7 +298,9 @@ control::AdminReply Server::command(std::string_view name, const control::AdminP
   if (name == "reload") return reload();
   if (name == "upgrade") {
     if (!upgrades_allowed_) {
-      return refused(501, "not_supported", "this server cannot make a process that takes over");
+      return refused(501, "not_supported",
+                     "this server cannot start a process that takes over: it is part of a "
+                     "program of its own, or security.seccomp is on");
     }
     upgrade_asked_.store(true);
     control::JsonWriter json;

@@ -31,8 +31,10 @@
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "handover/channel.h"
-#include "io/uring_io.h"
+#include "io/backend.h"
+#include "io/event_waker.h"
 #include "mailbox/mailboxes.h"
+#include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
@@ -142,6 +144,7 @@ class Server final : control::AdminSource {
   void settle_sessions();
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
+  bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   bool step_upgrade(Agent& agent);
@@ -194,7 +197,8 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
-  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
+  std::unique_ptr<mem::Budget> budget_;
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};
@@ -220,6 +224,8 @@ class Server final : control::AdminSource {
   uint32_t upgrade_tick_ = 0;  // the last one here
   base::Instant stopped_{};    // the process before this one ended its last tick
   bool running_ = false;
+  io::BackendKind backend_ = io::BackendKind::kAuto;  // of all shards, once one is made
+  std::string backend_note_;                          // why it is epoll; empty: it is io_uring
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
   uint16_t tls_port_ = 0;

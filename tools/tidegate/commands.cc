@@ -17,6 +17,7 @@
 #include "control/tls_files.h"
 #include "crypto/jwt_sign.h"
 #include "io/probe.h"
+#include "server/seccomp.h"
 #include "server/server.h"
 #include "service_notify.h"
 
@@ -187,10 +188,20 @@ int serve(const Common& common, const std::vector<std::string>& arguments, int u
     server->set_reload(
         [&common] { return read_config(common); },
         [](const control::Config& config) { log_level = level_of(config.log.level); });
-    server->allow_upgrades();
+    // The filter lets nobody start a program.
+    if (loaded.config.security.seccomp == "off") server->allow_upgrades();
   }
   if (!server || !server->start(&error)) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    return 1;
+  }
+  const std::string& seccomp = loaded.config.security.seccomp;
+  const auto mode = seccomp == "kill"     ? server::SeccompMode::kKill
+                    : seccomp == "refuse" ? server::SeccompMode::kRefuse
+                                          : server::SeccompMode::kOff;
+  if (!server::install_seccomp(mode, &error)) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    server->stop({});
     return 1;
   }
   install_signals(2);
@@ -229,6 +240,12 @@ int serve(const Common& common, const std::vector<std::string>& arguments, int u
     }
     if (upgrade_signals != 0 || server->take_upgrade_request()) {
       upgrade_signals = 0;
+      if (loaded.config.security.seccomp != "off") {
+        log_line(base::LogLevel::kError,
+                 "upgrade: security.seccomp keeps this process from starting another; restart "
+                 "instead");
+        continue;
+      }
       if (const int pid = run_upgrade(server.get(), arguments); pid > 0) {
         notify.moved_to(pid);
         return 0;
