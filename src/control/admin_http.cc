@@ -137,6 +137,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/metrics",
                                   "/api/v1/connections",
                                   "/api/v1/shards",
+                                  "/api/v1/cells",
                                   "/api/v1/config",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
@@ -363,6 +364,9 @@ struct AdminHttp::State {
     });
     get("/api/v1/shards", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.shards_json() + '\n', kJson);
+    });
+    get("/api/v1/cells", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.cells_json() + '\n', kJson);
     });
     get("/api/v1/config", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.config_json() + '\n', kJson);

@@ -163,6 +163,17 @@ struct Config {
     uint32_t bytes_per_second_max = 256 * 1024;
     base::Duration stall_timeout = base::seconds(10);
   } budget;
+  // Which cells get another shard, and when.
+  struct Balance {
+    bool on = true;
+    base::Duration interval = base::seconds(1);
+    float imbalance = 0.25F;
+    base::Duration min_work = base::microseconds(500);
+    uint32_t patience = 3;
+    uint32_t moves = 8;
+    base::Duration hold = base::seconds(30);
+    uint32_t cells = 1024;
+  } balance;
   struct History {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
     base::Duration duration{};   // 0: none is kept

@@ -57,6 +57,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
             break;
+          case MessageType::kShardLoad:
+            if (balance_ != nullptr) balance_->on_load(from, bytes, mailbox_);
+            break;
           case MessageType::kSnapshotPiece:
             if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
             break;

@@ -17,6 +17,7 @@
 
 #include "base/time.h"
 #include "control/auth_service.h"
+#include "control/balance_service.h"
 #include "control/desync_dumps.h"
 #include "control/session_keeper.h"
 #include "control/session_tokens.h"
@@ -113,6 +114,8 @@ class ControlAgent {
   // Asks every shard for its part of a snapshot when one is due.
   // Where wrong checksums are written down; nullptr (the default): nowhere. Before the first turn.
   void set_desync_dumps(DesyncDumps* dumps) { desync_dumps_ = dumps; }
+  // Where shards' loads go; nullptr (the default): nowhere. Before the first turn.
+  void set_balance(BalanceService* balance) { balance_ = balance; }
   // Whether keys that a token needs may come soon; then its answer waits for retry_waiting().
   void set_ask_keys(std::function<bool(base::Instant)> ask) { ask_keys_ = std::move(ask); }
   // On the control thread: keys were fetched, or could not be.
@@ -208,6 +211,7 @@ class ControlAgent {
   metrics::Counters& counters_;
   SnapshotService* snapshots_ = nullptr;
   DesyncDumps* desync_dumps_ = nullptr;
+  BalanceService* balance_ = nullptr;
   std::function<bool(base::Instant)> ask_keys_;
   base::Instant now_{};
   base::UnixMs unix_ms_ = 0;

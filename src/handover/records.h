@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one process hands to the next in an upgrade (docs/decisions/0014-upgrade.md): one struct for
+// What one process hands to the next in an upgrade (docs/decisions/0015-upgrade.md): one struct for
 // each kind of record, in words of this table and not of the modules, so that those may change.
 // Times are instants of CLOCK_MONOTONIC in nanoseconds, which both processes share, unless a name
 // says otherwise. Slots, generations, shards and entity ids are the same on both sides.

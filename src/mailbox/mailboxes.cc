@@ -151,6 +151,14 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kMoveCells:
+      return "move_cells";
+    case MessageType::kCellMoved:
+      return "cell_moved";
+    case MessageType::kMovesTaken:
+      return "moves_taken";
+    case MessageType::kShardLoad:
+      return "shard_load";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

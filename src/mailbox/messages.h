@@ -97,6 +97,10 @@ enum class MessageType : uint16_t {
   kKick,
   kKicked,
   kSettings,
+  kMoveCells,
+  kCellMoved,
+  kMovesTaken,
+  kShardLoad,
   kCount,
 };
 
@@ -115,6 +119,7 @@ struct SimulationDone {
 struct FrameDone {
   static constexpr MessageType kType = MessageType::kFrameDone;
   uint32_t tick;
+  uint32_t cells_moved = 0;  // by the sender in this tick: CellMoved of each is posted
 };
 
 // One cell's chunks of this tick, for a shard with watchers. The tail is a world::Publication; the
@@ -187,6 +192,7 @@ struct Spawn {
   uint8_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
   uint8_t yaw;          // 256 steps about y
   int32_t position[3];  // steps
+  uint32_t passed_on;   // 1: by a shard that the place belonged to; the home does not know it yet
 };
 
 // Owner to the home shard: an entity to attach to was gone, or there is no room. Tail: player id.

@@ -45,6 +45,11 @@
   X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")         \
   X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds")  \
   X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")              \
+  X(kCellsMoved, "tidegate_cells_moved_total", "Cells given to another shard")                     \
+  X(kCellEntitiesMoved, "tidegate_cell_entities_moved_total",                                      \
+    "Entities taken over with their cell")                                                         \
+  X(kCellsOrdered, "tidegate_cells_ordered_total",                                                 \
+    "Cells that the balancer ordered to another shard")                                            \
   X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")              \
   X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                 \
   X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                     \
@@ -197,6 +202,10 @@
   X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
     "When the first of the certificates expires; 0 without TLS")                            \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
+  X(kCellsAway, "tidegate_cells_away",                                                      \
+    "Cells that belong to another shard than the fixed rule says; shown by control")        \
+  X(kLoadSpread, "tidegate_load_spread_percent",                                            \
+    "How much less work the idlest shard has than the busiest; shown by control")           \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
   X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
     "Highest level of any cell: 3 each tick, 2 half, 1 a quarter, 0 an eighth of them")     \
@@ -237,23 +246,24 @@
   X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
 
 // enumerator, name, help; seconds
-#define TIDEGATE_TIMINGS(X)                                                          \
-  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                   \
-  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")         \
-  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
-  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
-  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
-  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
-    "Busy time of a TLS handshake message, of which a connection has one or two")    \
-  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
-    "Copying a shard's entities at the tick of a world snapshot")                    \
-  X(kSnapshot, "tidegate_snapshot_seconds",                                          \
-    "A world snapshot from the request to its file being safe")                      \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
-  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
-  X(kUpgrade, "tidegate_upgrade_seconds",                                            \
-    "From the last tick of the process before to the first one of this")             \
+#define TIDEGATE_TIMINGS(X)                                                           \
+  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                    \
+  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")          \
+  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                \
+  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")  \
+  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")  \
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")    \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                  \
+    "Busy time of a TLS handshake message, of which a connection has one or two")     \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                    \
+    "Copying a shard's entities at the tick of a world snapshot")                     \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                           \
+    "A world snapshot from the request to its file being safe")                       \
+  X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
+  X(kUpgrade, "tidegate_upgrade_seconds",                                             \
+    "From the last tick of the process before to the first one of this")              \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them

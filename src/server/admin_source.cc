@@ -336,6 +336,14 @@ std::string Server::topics_json(uint32_t offset, uint32_t limit, const std::stri
   return json.take();
 }
 
+std::string Server::cells_json() {
+  if (balance_) return balance_->json();
+  control::JsonWriter json;
+  json.begin_object().key("shards").begin_array().end_array();
+  json.key("cells").begin_array().end_array().end_object();
+  return json.take();
+}
+
 std::string Server::snapshots_json() {
   if (snapshots_) return snapshots_->json_blocking();
   control::JsonWriter json;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a server takes over from the process before it: first its listeners and what has to be known
-// to set up, later everything it has (upgrade.cc, docs/decisions/0014-upgrade.md).
+// to set up, later everything it has (upgrade.cc, docs/decisions/0015-upgrade.md).
 // Thread: setup. Owner: Server; closes descriptors that nobody took. Limits: handover/channel.h.
 #pragma once
 

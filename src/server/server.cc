@@ -84,6 +84,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   // Spread thin, every player stands in a cell of its own and watches its neighbours.
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
+  w.moved_cells = config.balance.on ? config.balance.cells : 0;
   w.zone_id = config.world.zone;
   if (hooks != nullptr) {
     w.custom_state = hooks->makes_state();
@@ -95,6 +96,19 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
                                               uint64_t{config.history.memory} / shards);
   return w;
+}
+
+balance::Settings balance_settings(const control::Config& config, uint32_t shards) {
+  const control::Config::Balance& b = config.balance;
+  balance::Settings s;
+  s.shards = shards;
+  s.cells = b.cells;
+  s.imbalance = b.imbalance;
+  s.work_ns = static_cast<uint32_t>(b.min_work.ns);
+  s.patience = b.patience;
+  s.moves = b.moves;
+  s.hold = static_cast<uint32_t>(b.hold.ns / b.interval.ns);
+  return s;
 }
 
 shard::SessionConfig session_config(const control::Config& config, uint32_t shards) {
@@ -202,6 +216,11 @@ bool Server::set_up(std::string* error) {
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
   if (!open_sessions(shards, error)) return false;
+  if (config_.balance.on && shards > 1) {
+    balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
+                                                         *control_counters_);
+    control_->set_balance(balance_.get());
+  }
 
   budget_ = std::make_unique<mem::Budget>(config_.limits.memory);
   io::ListenSpec listen;
@@ -277,6 +296,10 @@ bool Server::set_up(std::string* error) {
   shard.claims = config_.world.claims;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
+  if (balance_) {
+    const int64_t ticks = config_.balance.interval.ns * world.tick_rate / 1'000'000'000;
+    shard.balance_ticks = static_cast<uint32_t>(std::max<int64_t>(1, ticks));
+  }
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
   shard.events = extensions_.events;

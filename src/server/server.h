@@ -172,6 +172,7 @@ class Server final : control::AdminSource {
   std::string sessions_json(const control::SessionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
@@ -195,6 +196,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
+  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
   std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;

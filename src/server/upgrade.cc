@@ -463,9 +463,26 @@ bool Server::receive_state(std::string* error) {
   if (!std::all_of(parts.of.begin(), parts.of.end(), [](const Part& p) { return p.came; })) {
     return fail("the state of a shard is missing");
   }
+  for (const auto& agent : agents_) {
+    agent->handover = std::make_unique<shard::Handover>(*agent->shard);
+  }
+  bool owned = true;
+  for (uint32_t i = 0; i < agents_.size(); ++i) {
+    const world::WorldScale& scale = agents_[i]->shard->slice().scale();
+    owned = owned && shard::Handover::find_moved_cells(
+                         parts.of[i].file.bytes(), scale, i, [&](world::CellKey cell) {
+                           for (const auto& agent : agents_) {
+                             owned = owned && agent->handover->note_owner(cell, i);
+                           }
+                         });
+  }
+  if (!owned) {
+    return fail(
+        "cells belong to other shards than the rule says; balance.on and balance.cells are "
+        "to be as they were");
+  }
   uint64_t moved = 0;
   for (uint32_t i = 0; i < agents_.size(); ++i) {
-    agents_[i]->handover = std::make_unique<shard::Handover>(*agents_[i]->shard);
     const std::vector<int> own = std::move(parts.of[i].descriptors);
     parts.of[i].descriptors.clear();
     moved += own.size();

@@ -186,7 +186,8 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
 void Handover::save_world(State* state, handover::Writer& out) {
   const world::EntityTable& entities = s_.slice_.entities();
   for (world::EntitySlot e = 0; e < entities.high_water(); ++e) {
-    if (!entities.live(e)) continue;
+    // Out of its cell: its home finds it gone.
+    if (!entities.live(e) || (entities.membership(e).state & world::kOutOfCell) != 0) continue;
     const world::Image& image = entities.image(e);
     const world::Control& control = entities.control(e);
     handover::Entity to;
@@ -197,6 +198,11 @@ void Handover::save_world(State* state, handover::Writer& out) {
       to.position[i] = image.position[i];
       to.velocity[i] = image.velocity[i];
     }
+    // One that waits to be handed over stands at the edge of its cell, as its watchers see it.
+    const world::CellKey cell = s_.slice_.cells().cell(entities.membership(e).cell).key;
+    const int32_t edge = s_.slice_.scale().cell_steps;
+    to.position[0] = std::clamp(to.position[0], cell.x * edge, cell.x * edge + edge - 1);
+    to.position[2] = std::clamp(to.position[2], cell.z * edge, cell.z * edge + edge - 1);
     to.yaw = image.yaw;
     to.flags = image.flags;
     to.tag = control.tag;
@@ -209,7 +215,7 @@ void Handover::save_world(State* state, handover::Writer& out) {
     to.linger_deadline = control.linger_deadline;
     to.violations = control.violations;
     // On its way out: it goes in the next tick there.
-    if ((entities.membership(e).state & (world::kLeaving | world::kOutOfCell)) != 0) {
+    if ((entities.membership(e).state & world::kLeaving) != 0) {
       to.linger_deadline = s_.barrier_.tick();
       to.connection_slot = UINT32_MAX;
     }

@@ -22,6 +22,8 @@
 
 #include "base/bytes.h"
 #include "handover/records.h"
+#include "world/cell_key.h"
+#include "world/world_config.h"
 
 namespace tidegate::shard {
 
@@ -49,6 +51,12 @@ class Handover {
   bool save(State* out);
   void resume();
 
+  // Cells that belong to another shard than the rule says are those whose entities came from there.
+  // Calls visit(cell, shard) for each entity of `records` in such a cell. False: they are cut.
+  static bool find_moved_cells(base::Bytes records, const world::WorldScale& scale, uint32_t shard,
+                               const std::function<void(world::CellKey)>& visit);
+  // Before restore(), on every shard. False: more cells than may be moved here.
+  bool note_owner(world::CellKey cell, uint32_t shard);
   // Takes the descriptors. False with text: it does not fit.
   bool restore(base::Bytes records, std::span<const int> descriptors, std::string* error);
   // Calls visit(topic) for each whose messages come to this shard.

@@ -21,6 +21,27 @@ base::Instant seconds_at(uint32_t s) { return {int64_t{s} * 1'000'000'000}; }
 world::Steps3 steps_of(const int32_t (&from)[3]) { return {from[0], from[1], from[2]}; }
 }  // namespace
 
+bool Handover::find_moved_cells(base::Bytes records, const world::WorldScale& scale, uint32_t shard,
+                                const std::function<void(world::CellKey)>& visit) {
+  handover::Reader in(records);
+  while (in.next()) {
+    if (in.type() != RecordType::kEntity) continue;
+    handover::Entity e;
+    if (!in.read(&e)) return false;
+    const world::CellKey cell = scale.cell_of(steps_of(e.position));
+    if (world::owner_of(cell, scale.shard_count).value != shard) visit(cell);
+  }
+  return in.ok();
+}
+
+bool Handover::note_owner(world::CellKey cell, uint32_t shard) {
+  const base::ShardId to{static_cast<uint16_t>(shard)};
+  if (s_.slice_.owners().owner(cell) == to) return true;
+  if (!s_.slice_.owners().may_move(cell, to)) return false;
+  s_.slice_.note_owner(cell, to);
+  return true;
+}
+
 bool Handover::restore(base::Bytes records, std::span<const int> descriptors, std::string* error) {
   const uint32_t index = s_.config_.index;
   const auto fail = [&](const char* what) {

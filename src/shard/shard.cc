@@ -28,6 +28,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       slice_(config.world, {static_cast<uint16_t>(config.index)}),
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
       governor_(config.world.tick_rate, config.world.adaptive),
+      balance_(config.balance_ticks == 0 ? 0 : config.world.cells),
       directory_(config.world.entities),
       sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
@@ -56,6 +57,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
   sessions_.logs().charge_to(config.endpoint.account);
   topics_.charge_to(config.endpoint.account);
   add_routes();
+  interest_.set_owners(&slice_.owners());
   TG_ASSERT(config.environment.size() <= environment_.size());
   environment_bytes_ = static_cast<uint32_t>(config.environment.size());
   if (environment_bytes_ != 0) {
@@ -127,8 +129,19 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       barrier_.on_simulation_done(mark.tick, {mark.started_ns});
       break;
     }
-    case MessageType::kFrameDone:
-      barrier_.on_frame_done(read_message<mailbox::FrameDone>(bytes).tick);
+    case MessageType::kFrameDone: {
+      const auto mark = read_message<mailbox::FrameDone>(bytes);
+      barrier_.on_frame_done(mark.tick, mark.cells_moved);
+      break;
+    }
+    case MessageType::kMoveCells:
+      on_move_cells(bytes);
+      break;
+    case MessageType::kCellMoved:
+      on_cell_moved(bytes);
+      break;
+    case MessageType::kMovesTaken:
+      barrier_.on_moves_taken(read_message<mailbox::MovesTaken>(bytes).tick);
       break;
     case MessageType::kPublication:
       on_publication(bytes);
@@ -277,6 +290,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       break;
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
+    case MessageType::kShardLoad:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -329,6 +343,7 @@ void Shard::update_gauges() {
   counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
   counters_.set(Counter::kArrivalsRefused, slice.arrivals_refused);
+  counters_.set(Counter::kCellEntitiesMoved, slice.cell_entities_in);
   counters_.set(Counter::kInputsRefusedByHook, slice.inputs_refused_hook);
   counters_.set(Counter::kViolationsForgiven, slice.violations_forgiven);
   counters_.set(Counter::kSpawned, slice.spawned);
@@ -370,7 +385,8 @@ uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
-         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes();
+         balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
+         json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -15,8 +15,9 @@
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums; targets.cc messages of the game to many. json.cc clients of the
-// JSON-RPC subprotocol. Topics and presence are parts of their own.
+// desync.cc clients' checksums; balance.cc cells that change their owner; targets.cc messages of
+// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics and presence are parts of
+// their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -31,6 +32,7 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/balance.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
@@ -69,6 +71,7 @@ struct ShardConfig {
   base::Duration expiry_leeway = base::seconds(5);    // after it
   std::string_view server_version;                    // outlives the shard
   base::Instant first_tick;                           // the same for all shards
+  uint32_t balance_ticks = 0;                         // between two load reports; 0: none
   bool snapshots = false;                             // whether control may ask for them
   uint64_t seed = 1;                                  // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
@@ -125,7 +128,7 @@ class Shard final : net::ConnectionHandler,
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
-  // --- upgrade to another process (handover.h, docs/decisions/0014-upgrade.md) ---
+  // --- upgrade to another process (handover.h, docs/decisions/0015-upgrade.md) ---
   // No tick beyond `tick` begins; UINT32_MAX: they go on. Any thread; wake the shard behind it.
   void hold_after(uint32_t tick) { hold_tick_.store(tick, std::memory_order_relaxed); }
   bool held() const {
@@ -163,6 +166,7 @@ class Shard final : net::ConnectionHandler,
   bool transfer(base::ShardId to, base::Bytes entity) override;
   bool gone(base::EntityId entity, std::string_view player_id,
             const world::Steps3& position) override;
+  void taken(base::EntityId entity, std::string_view player_id, bool marked) override;
   bool interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
                         uint8_t protobuf_levels, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
@@ -305,6 +309,12 @@ class Shard final : net::ConnectionHandler,
   void leave_user(uint32_t slot);
   void end_expired();
 
+  // balance.cc
+  void on_move_cells(base::Bytes bytes);
+  void on_cell_moved(base::Bytes bytes);
+  uint32_t give_cells();
+  void report_load();
+
   // desync.cc
   Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
   void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
@@ -352,6 +362,7 @@ class Shard final : net::ConnectionHandler,
   world::LoadGovernor governor_;
   uint32_t flush_from_ = 0;  // the slot whose flush comes first
   base::Duration work_{};    // for the tick that runs
+  BalanceState balance_;
   world::Directory directory_;
   SessionHome sessions_;
   Identities identities_;

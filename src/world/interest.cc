@@ -356,9 +356,10 @@ void InterestTable::post_changes(InterestEvents& events) {
     // Who asked may be gone again.
     if (packed == 0) cell.requests &= static_cast<uint8_t>(~kPackedRequests);
     if (protobuf == 0) cell.requests &= kPackedRequests;
+    const base::ShardId owner =
+        owners_ != nullptr ? owners_->owner(cell.key) : owner_of(cell.key, scale_.shard_count);
     if ((protobuf != cell.posted[0] || packed != cell.posted[1] || cell.requests != 0) &&
-        !events.interest_changed(owner_of(cell.key, scale_.shard_count), cell.key, packed, protobuf,
-                                 cell.requests)) {
+        !events.interest_changed(owner, cell.key, packed, protobuf, cell.requests)) {
       changed_[kept++] = i;
       continue;
     }

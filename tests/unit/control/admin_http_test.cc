@@ -41,6 +41,7 @@ struct FakeSource final : AdminSource {
   AdminReply command(std::string_view name, const AdminParameters& in) override {
     return {200, "{\"command\":\"" + std::string(name) + ' ' + in.get("user") + "\"}"};
   }
+  std::string cells_json() override { return R"({"cells":[]})"; }
   std::string snapshots_json() override { return R"({"files":[]})"; }
   CommandResult reload_tls() override {
     if (!alive) return {false, "old.pem: no such file", {}};
