@@ -15,7 +15,7 @@ import { patience, until } from './lib/wait.mjs';
 const long = patience * 3;
 let server;
 // A token has from its warning to its end far longer than any test here takes.
-before(async () => { server = await startServer({ auth: { expiry_warning: '1h', expiry_leeway: '0s' } }); });
+before(async () => { server = await startServer({ auth: { expiry_warning: '1h', leeway: '0s' } }); });
 after(() => server.stop());
 
 async function refresh(client, token) {
@@ -27,15 +27,15 @@ async function refresh(client, token) {
 describe('TOKEN_REFRESH', () => {
   test('expiry and permissions are those of the newer token', async () => {
     const client = await TopicClient.open(server, 'renewed');
-    assert.equal((await client.subscribe('room.one')).code, 4005);
+    assert.equal((await client.subscribe('secret.one')).code, 4005);
     const exp = now() + 7200;
-    const status = await refresh(client, await tokenFor('renewed', { exp, permissions: ['subscribe:room.*'] }));
+    const status = await refresh(client, await tokenFor('renewed', { exp, permissions: ['subscribe:secret.*'] }));
     assert.deepEqual({ ...status, expires_at: Number(status.expires_at) },
-      { accepted: true, expires_at: exp, reason: '', permissions: ['subscribe:room.*'] });
-    assert.equal((await client.subscribe('room.one')).code, 0);
+      { accepted: true, expires_at: exp, reason: '', permissions: ['subscribe:secret.*'] });
+    assert.equal((await client.subscribe('secret.one')).code, 0);
     // And back: rights go as they came.
     assert.equal((await refresh(client, await tokenFor('renewed'))).accepted, true);
-    assert.equal((await client.subscribe('room.two')).code, 4005);
+    assert.equal((await client.subscribe('secret.two')).code, 4005);
     await client.leave();
   });
 
