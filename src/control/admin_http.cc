@@ -37,6 +37,7 @@ void answer_health(httplib::Response& out, const Health& health) {
   JsonWriter json;
   json.begin_object().key("ok").boolean(health.ok);
   if (!health.ok) json.key("reason").text(health.reason);
+  if (!health.degraded.empty()) json.key("degraded").text(health.degraded);
   if (!health.note.empty()) json.key("note").text(health.note);
   json.end_object();
   out.status = health.ok ? 200 : 503;
@@ -142,7 +143,8 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
-                                  "/api/v1/sessions"};
+                                  "/api/v1/sessions",
+                                  "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
@@ -391,6 +393,9 @@ struct AdminHttp::State {
     }
     server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
       if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
+    });
+    get("/api/v1/store", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.store_json() + '\n', kJson);
     });
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);

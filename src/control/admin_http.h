@@ -43,8 +43,9 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 
 struct Health {
   bool ok = false;
-  std::string reason;  // why not; empty when ok
-  std::string note;    // what is worth knowing of it though it is ok
+  std::string reason;    // why not; empty when ok
+  std::string note;      // what is worth knowing of it though it is ok
+  std::string degraded;  // what works worse than it should though it is ok
 };
 
 struct ConnectionsQuery {
@@ -97,6 +98,7 @@ class AdminSource {
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.

@@ -27,8 +27,6 @@
 #include "control/config.h"
 #include "control/control_agent.h"
 #include "control/jwks_service.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "handover/channel.h"
 #include "io/backend.h"
@@ -38,6 +36,8 @@
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::server {
 
@@ -138,6 +138,7 @@ class Server final : control::AdminSource {
 
   bool set_up(std::string* error);
   bool open_sessions(uint32_t shards, std::string* error);
+  std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
   bool stores_sessions() const;
   void attach_store();
@@ -175,6 +176,7 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string store_json() override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -187,7 +189,7 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
-  std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::unique_ptr<store::SessionTokens> session_tokens_;
   std::mutex tls_reload_;  // tls_, for its setters
   tls::ContextHolder tls_;
   std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
@@ -197,7 +199,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
-  std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;
   std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard

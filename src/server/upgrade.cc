@@ -174,6 +174,11 @@ bool Server::hand_over(int channel_descriptor, std::string* error) {
       extensions_.events != nullptr) {
     return fail("a server inside a game keeps what only the game knows; restart it instead");
   }
+  if (keeper_ != nullptr && keeper_->store().shared()) {
+    return fail(
+        "sessions are in a store that several gateways share: drain this one, others take "
+        "them");
+  }
   std::vector<int> listeners;
   for (const auto& agent : agents_) {
     if (!agent->io->can_hand_over()) return fail("this io backend cannot hand sockets over");
@@ -395,6 +400,7 @@ bool Server::check_inheritance(std::string* error) {
       (tls.is_set() && tls.port != 0 && tls.port != hello.tls_port)) {
     return differs("listen.tls");
   }
+  if (config_.session.store == "redis") return differs("session.store");
   if (config_.session.secret.empty() && config_.session.secret_file.empty()) {
     config_.session.secret = std::string(hello.session_secret);
     inheritance_->takes_secret = true;
