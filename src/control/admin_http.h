@@ -100,6 +100,8 @@ class AdminSource {
   virtual std::string presence_json() = 0;
   virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
+  // All that is known of a user; `erase`: and is forgotten now.
+  virtual std::string user_json(const std::string& user, bool erase) = 0;
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;

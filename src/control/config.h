@@ -198,6 +198,28 @@ struct Config {
     base::Duration offline_delay = base::seconds(2);
     std::string region;
   } presence;
+  struct Groups {
+    std::string kinds = "party:8 guild:200";  // and the members each may have
+    std::string create = "party.* guild.*";   // patterns of names that everybody may create
+    std::string focus = "party";              // kinds whose members follow each other
+    uint32_t count = 10'000;                  // of each home shard
+    uint32_t members = 50'000;                // of each home shard's groups together
+    uint32_t per_user = 16;
+  } groups;
+  struct Social {
+    uint32_t users = 20'000;     // with entries, of each home shard
+    uint32_t entries = 100'000;  // of each home shard
+    uint32_t friends = 200;      // of one user
+    uint32_t blocked = 200;
+    uint32_t shared = 200;
+    std::string path;  // of the file; empty: lists and groups end with the process
+  } social;
+  struct Compression {
+    std::string methods = "zstd lz4 zlib";  // in order of preference; empty: none
+    uint32_t min_bytes = 1024;
+    uint32_t level = 1;
+    std::string dictionary;  // a file
+  } compression;
   struct Desync {
     std::string directory;  // empty: no files are written
     uint32_t keep = 100;    // newest files that stay

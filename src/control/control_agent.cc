@@ -33,6 +33,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kSessionRecord:
             if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
             break;
+          case MessageType::kUserRecord:
+            if (list_keeper_ != nullptr) list_keeper_->on_record(bytes);
+            break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
             break;
@@ -50,6 +53,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
             break;
           case MessageType::kTopicRow:
             on_topic_row(from, bytes);
+            break;
+          case MessageType::kUserFact:
+            on_user_fact(bytes);
             break;
           case MessageType::kTopicListEnd:
             on_topic_list_end(bytes);

@@ -35,6 +35,9 @@ enum class RecordType : uint16_t {
   kRevocation = 16,
   kProcess = 17,
   kSteer = 18,
+  kUserEntry = 19,
+  kGroup = 20,
+  kGroupMember = 21,
 };
 
 // The first word of the old process. Descriptors of the listeners come with it: for each shard the
@@ -162,11 +165,14 @@ struct Player {
   uint8_t watching = 0;        // 1: state flows
   std::vector<int16_t> cells;  // x, z of each cell that the client has
   uint8_t presence = 0;        // 1: its home knows of the connection
+  uint8_t packing = 0;         // form of payloads to it; 0: as they are
+  uint32_t dictionary = 0;     // that the form refers to
   template <class A, class R>
   static void fields(A& a, R& r) {
     a(r.slot, r.session, r.expires_at, r.user, r.player, r.permissions, r.entity, r.owner, r.state,
       r.flags, r.view_distance, r.budget, r.position, r.client_tick, r.received, r.safe, r.sent,
-      r.acked, r.replay_left, r.hello_due_ns, r.watching, r.cells, r.presence);
+      r.acked, r.replay_left, r.hello_due_ns, r.watching, r.cells, r.presence, r.packing,
+      r.dictionary);
   }
 };
 
@@ -346,6 +352,41 @@ struct User {
   }
 };
 
+// An entry of a user's lists, at the user's home shard.
+struct UserEntry {
+  static constexpr RecordType kType = RecordType::kUserEntry;
+  std::string_view user;
+  uint8_t relation = 0;  // session::Relation
+  uint8_t value = 0;
+  std::string_view name;
+  template <class A, class R>
+  static void fields(A& a, R& r) {
+    a(r.user, r.relation, r.value, r.name);
+  }
+};
+
+// A group at its home shard, behind its members in the order in which they came.
+struct GroupMember {
+  static constexpr RecordType kType = RecordType::kGroupMember;
+  std::string_view group;
+  std::string_view user;
+  uint8_t role = 0;  // session::GroupRole, 0: invited
+  template <class A, class R>
+  static void fields(A& a, R& r) {
+    a(r.group, r.user, r.role);
+  }
+};
+struct Group {
+  static constexpr RecordType kType = RecordType::kGroup;
+  std::string_view name;
+  uint8_t access = 0;  // session::GroupAccess
+  uint64_t version = 0;
+  template <class A, class R>
+  static void fields(A& a, R& r) {
+    a(r.name, r.access, r.version);
+  }
+};
+
 // Whom a connection watches.
 struct Watch {
   static constexpr RecordType kType = RecordType::kWatch;
@@ -354,10 +395,12 @@ struct Watch {
   uint8_t status = 0;  // as last heard
   std::string_view text;
   int64_t last_seen_ms = 0;
-  uint8_t due = 0;  // 1: the client was not told of it yet
+  uint8_t due = 0;         // 1: the client was not told of it yet
+  uint8_t restricted = 0;  // 1: not all may see the user
+  uint8_t hidden = 0;      // 1: this connection may not
   template <class A, class R>
   static void fields(A& a, R& r) {
-    a(r.slot, r.user, r.status, r.text, r.last_seen_ms, r.due);
+    a(r.slot, r.user, r.status, r.text, r.last_seen_ms, r.due, r.restricted, r.hidden);
   }
 };
 

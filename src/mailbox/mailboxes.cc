@@ -165,6 +165,26 @@ const char* name_of(MessageType type) {
       return "moves_taken";
     case MessageType::kShardLoad:
       return "shard_load";
+    case MessageType::kGroupAsk:
+      return "group_ask";
+    case MessageType::kSocialAnswer:
+      return "social_answer";
+    case MessageType::kGroupMembership:
+      return "group_membership";
+    case MessageType::kUserEntries:
+      return "user_entries";
+    case MessageType::kSocialSet:
+      return "social_set";
+    case MessageType::kDeliverGroup:
+      return "deliver_group";
+    case MessageType::kFocusMoves:
+      return "focus_moves";
+    case MessageType::kUserRecord:
+      return "user_record";
+    case MessageType::kUserQuestion:
+      return "user_question";
+    case MessageType::kUserFact:
+      return "user_fact";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

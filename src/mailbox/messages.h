@@ -104,6 +104,16 @@ enum class MessageType : uint16_t {
   kCellMoved,
   kMovesTaken,
   kShardLoad,
+  kGroupAsk,
+  kSocialAnswer,
+  kGroupMembership,
+  kUserEntries,
+  kSocialSet,
+  kDeliverGroup,
+  kFocusMoves,
+  kUserRecord,
+  kUserQuestion,
+  kUserFact,
   kCount,
 };
 
@@ -435,6 +445,7 @@ struct SendToPlayer {
   static constexpr MessageType kType = MessageType::kSendToPlayer;
   uint32_t message_type;
   uint32_t name_bytes;
+  uint64_t source = 0;  // hash of the user it comes from (session::hash_name); 0: the server
 };
 
 // The same on its last leg: home shard to the connection's shard. Tail: payload. Drop.
@@ -442,6 +453,8 @@ struct Deliver {
   static constexpr MessageType kType = MessageType::kDeliver;
   ConnectionRef connection;
   uint32_t message_type;
+  uint32_t unused = 0;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // Whom a DeliverNear means on the shard that gets it.
@@ -461,6 +474,7 @@ struct DeliverNear {
   int32_t x, z;     // steps
   uint32_t radius;  // steps
   NearShape shape = NearShape::kCircle;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // A handler asks that an entity's custom state is written anew: connection's shard to the owner.
@@ -501,8 +515,10 @@ struct TopicLeave {
 };
 
 enum TopicFlag : uint16_t {
-  kTopicAckAsked = 1,  // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicAckAsked = 1,    // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicGroupEvent = 2,  // the frame is a GROUP_EVENT, not an EVENT
 };
+inline constexpr uint32_t kTopicPriorityShift = 8;  // 0 to 10 in four of the flags' bits
 
 // To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
 struct TopicPublish {
@@ -648,14 +664,16 @@ struct PresenceWatch {
   uint32_t on;
 };
 
-// What is shown of a user. Home to a shard with watchers. Tail: user id, text. Keep (at most once a
-// second for each user and shard).
+// What is shown of a user, and to whom. Home to a shard with watchers. Tail: user id, text, then
+// `audience` hashes of users. Keep (at most once a second for each user and shard).
 struct PresenceState {
   static constexpr MessageType kType = MessageType::kPresenceState;
   int64_t last_seen;
   uint16_t user_bytes;
   uint8_t status;
-  uint8_t unused[5];
+  uint8_t restricted;  // 0: to all; 1: to all but the audience; 2: to the audience alone
+  uint16_t text_bytes;
+  uint16_t audience;
 };
 
 // A message for all connections of a user: any shard to the user's home, which sends a Deliver to
@@ -664,6 +682,7 @@ struct SendToUser {
   static constexpr MessageType kType = MessageType::kSendToUser;
   uint32_t message_type;
   uint32_t user_bytes;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 template <class M>

@@ -14,8 +14,7 @@
     "Receives that waited because all receive buffers of the shard were in use")                   \
   X(kMemoryPauses, "tidegate_memory_pauses_total",                                                 \
     "Receives and sends that the kernel had no memory for and that were tried again")              \
-  X(kMemoryRefused, "tidegate_memory_refused_total",                                               \
-    "Buffers that limits.memory did not allow")                                                    \
+  X(kMemoryRefused, "tidegate_memory_refused_total", "Buffers that limits.memory did not allow")   \
   X(kQueueOverflows, "tidegate_queue_overflows_total",                                             \
     "Times that the completion queue of io_uring ran over; nothing is lost by it")                 \
   X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
@@ -163,6 +162,25 @@
   X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
     "Requests of topics refused because the way to another shard was full")                        \
   X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kGroupChanges, "tidegate_group_changes_total", "Requests that changed a group")                \
+  X(kMessagesHeldBack, "tidegate_messages_held_back_total",                                        \
+    "Messages of the game dropped for a slow reader, by their priority")                           \
+  X(kEventsPutOff, "tidegate_events_put_off_total",                                                \
+    "Times a slow reader was left to take a topic's messages from its history")                    \
+  X(kPayloadsPacked, "tidegate_payloads_packed_total", "Payloads compressed")                      \
+  X(kPayloadsIncompressible, "tidegate_payloads_incompressible_total",                             \
+    "Payloads that compression would not have made smaller")                                       \
+  X(kPayloadBytesSaved, "tidegate_payload_bytes_saved_total",                                      \
+    "Bytes by which compressed payloads were smaller, once for all receivers")                     \
+  X(kPayloadsUnpacked, "tidegate_payloads_unpacked_total", "Compressed payloads of clients")       \
+  X(kUnpackFailures, "tidegate_payload_unpack_failures_total",                                     \
+    "Compressed payloads of clients refused with ERROR 4017")                                      \
+  X(kListStoreFailures, "tidegate_list_store_failures_total",                                      \
+    "Writes of users' lists that failed and are tried again")                                      \
+  X(kFocusUpdates, "tidegate_focus_updates_total",                                                 \
+    "PLAYER_STATEs sent to members of focus groups")                                               \
+  X(kMessagesBlocked, "tidegate_messages_blocked_total",                                           \
+    "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
@@ -230,14 +248,25 @@
   X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
   X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
+  X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
+  X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \
+    "Slow readers that get cells at half the rate at most")                                 \
+  X(kClientsNoLayer2, "tidegate_clients_no_layer2", "... at a quarter")                     \
+  X(kClientsNear, "tidegate_clients_near_only", "... without far cells")                    \
+  X(kClientsOwnOnly, "tidegate_clients_own_only", "... without the world")                  \
+  X(kClientsHeldBack, "tidegate_clients_held_back",                                         \
+    "Slow readers that get no messages of plain priority just now")                         \
+  X(kGroups, "tidegate_groups", "Groups, by home shard")                                    \
+  X(kGroupMembers, "tidegate_group_members", "Members of groups, and invitations")          \
+  X(kUserEntries, "tidegate_user_entries",                                                  \
+    "Memberships, friends, blocked users and others of users' lists")                       \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
     "Of limits.backlog_memory of each shard")                                               \
   X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
     "Buffers that hold a part of a head or message")                                        \
-  X(kMemoryCharged, "tidegate_memory_charged_bytes",                                        \
-    "What buffers hold of limits.memory")                                                   \
+  X(kMemoryCharged, "tidegate_memory_charged_bytes", "What buffers hold of limits.memory")  \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \

@@ -16,6 +16,7 @@
 #include "server/agent.h"
 #include "server/inheritance.h"
 #include "server/live_settings.h"
+#include "server/social_config.h"
 #include "wire/limits.h"
 
 namespace tidegate::server {
@@ -215,7 +216,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  if (!open_sessions(shards, error)) return false;
+  if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
   if (config_.balance.on && shards > 1) {
     balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
                                                          *control_counters_);
@@ -311,6 +312,17 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  if (!session::check_group_kinds(config_.groups.kinds)) {
+    *error =
+        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "guild:200\"";
+    return false;
+  }
+  shard.groups = group_limits(config_);
+  shard.users = user_limits(config_);
+  std::string dictionary;  // each shard's codec copies it
+  if (!packing_config(config_, &dictionary, &shard.packing, error)) return false;
+  shard.keep_lists = !config_.social.path.empty();
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr || (inheritance_ != nullptr && stores_sessions());
   shard.session.shared = keeper_ != nullptr && keeper_->store().shared();
@@ -333,7 +345,7 @@ bool Server::set_up(std::string* error) {
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return restore_sessions(error);
+  return restore_sessions(error) && restore_lists(error);
 }
 
 // `port`: instead of the configured one; 0: that.
@@ -368,6 +380,7 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
+  if (list_keeper_) list_keeper_->start();
   for (const auto& agent : agents_) agent->inherited_tick = agent->shard->current_tick();
   bool started = control::start_thread(&control_thread_, [this] { run_control(); }, error);
   for (uint32_t i = 0; i < agents_.size() && started; ++i) {
@@ -390,6 +403,7 @@ bool Server::start(std::string* error) {
   const auto port = static_cast<uint16_t>(same ? inheritance_->hello.admin_port : 0);
   report_inheritance();
   attach_store();
+  attach_lists();
   inheritance_.reset();
   if (!config_.admin.listen.is_set()) return true;
   // A server without its admin port is better than none.

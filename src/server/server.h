@@ -131,6 +131,7 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
@@ -142,7 +143,11 @@ class Server final : control::AdminSource {
   bool restore_sessions(std::string* error);
   bool stores_sessions() const;
   void attach_store();
+  void attach_lists();
   void settle_sessions();
+  // social.cc
+  bool open_list_keeper(std::string* error);
+  bool restore_lists(std::string* error);
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
   bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
@@ -177,6 +182,7 @@ class Server final : control::AdminSource {
   std::string snapshots_json() override;
   std::string presence_json() override;
   std::string store_json() override;
+  std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -199,6 +205,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
   std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;

@@ -100,6 +100,7 @@ bool Handover::save(State* out) {
   save_world(out, writer);
   save_sessions(out, writer);
   save_topics(writer);
+  save_social(writer);
   return true;
 }
 
@@ -140,6 +141,8 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
     }
   }
   to.presence = s_.presence_.slots_[slot].opened;
+  to.packing = p.packing;
+  if ((p.packing & Packing::kDictionary) != 0) to.dictionary = s_.packing_.dictionary_id();
   out.add(to);
   const TopicMembers& members = s_.topics_.members_;
   for (uint32_t i = members.first_of_slot(slot); i != kNone;) {
@@ -178,6 +181,8 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
     watch.text = {shown.text, shown.text_bytes};
     watch.last_seen_ms = shown.last_seen;
     watch.due = s.pulling;
+    watch.restricted = shown.restricted;
+    watch.hidden = s.request != 0 ? 1 : 0;
     out.add(watch);
     i = s.next_of_slot;
   }
@@ -343,6 +348,34 @@ void Handover::save_topics(handover::Writer& out) {
       to.places.insert(to.places.end(),
                        {place.shard, place.connection.slot, place.connection.generation});
     }
+    out.add(to);
+  }
+}
+
+void Handover::save_social(handover::Writer& out) {
+  s_.social_.users_.for_each_entry(
+      [&](std::string_view user, session::Relation relation, uint8_t value, std::string_view name) {
+        handover::UserEntry to;
+        to.user = user;
+        to.relation = static_cast<uint8_t>(relation);
+        to.value = value;
+        to.name = name;
+        out.add(to);
+      });
+  const session::GroupHome& groups = s_.social_.groups_;
+  for (uint32_t group = 0; group < groups.high_water(); ++group) {
+    if (!groups.used(group)) continue;
+    groups.for_each(group, [&](std::string_view user, session::GroupRole role) {
+      handover::GroupMember to;
+      to.group = groups.name(group);
+      to.user = user;
+      to.role = static_cast<uint8_t>(role);
+      out.add(to);
+    });
+    handover::Group to;
+    to.name = groups.name(group);
+    to.access = static_cast<uint8_t>(groups.access(group));
+    to.version = groups.version(group);
     out.add(to);
   }
 }

@@ -76,6 +76,7 @@ class Handover {
   bool restore_input(const handover::Input& from);
   bool restore_home(const handover::Home& from);
   bool restore_subscription(const handover::Subscription& from);
+  void save_social(handover::Writer& out);
   bool restore_user(const handover::User& from);
   bool restore_watch(const handover::Watch& from);
 
@@ -83,6 +84,13 @@ class Handover {
   bool told_ = false;
   std::vector<uint8_t> scratch_;
   std::vector<uint32_t> slots_;  // restored
+  // At a user's home: connections whose shards are to hear of the user's groups and blocks.
+  struct Told {
+    std::string user;
+    uint32_t shard;
+    base::ConnectionRef connection;
+  };
+  std::vector<Told> tell_;
 };
 
 }  // namespace tidegate::shard

@@ -180,6 +180,30 @@ bool Handover::restore(base::Bytes records, std::span<const int> descriptors, st
         if (!in.read(&u) || !restore_user(u)) return fail("a user's presence does not fit");
         break;
       }
+      case RecordType::kUserEntry: {
+        handover::UserEntry e;
+        if (!in.read(&e) || e.relation == 0 || e.relation >= session::kRelationsEnd ||
+            !s_.social_.restore_entry(static_cast<session::Relation>(e.relation), e.user, e.name,
+                                      e.value)) {
+          return fail("an entry of a user's lists does not fit");
+        }
+        break;
+      }
+      case RecordType::kGroupMember: {
+        handover::GroupMember m;
+        if (!in.read(&m) ||
+            !s_.social_.restore_member(m.group, m.user, static_cast<session::GroupRole>(m.role))) {
+          return fail("a member of a group does not fit");
+        }
+        break;
+      }
+      case RecordType::kGroup: {
+        handover::Group g;
+        if (!in.read(&g)) return fail("a group is cut");
+        s_.social_.restore_access(g.name, static_cast<session::GroupAccess>(g.access));
+        s_.social_.groups_.restore_version(g.name, g.version);
+        break;
+      }
       case RecordType::kWatch: {
         handover::Watch w;
         if (!in.read(&w) || !restore_watch(w)) return fail("a watched user does not fit");
@@ -214,6 +238,10 @@ bool Handover::restore_player(const handover::Player& from) {
   p.flags = from.flags & kCarriedFlags;
   p.view_distance = from.view_distance;
   p.budget = from.budget;
+  if (from.packing != 0) {
+    // By the methods and the dictionary of here.
+    p.packing = s_.packing_.choose(1u << Packing::method_of(from.packing), from.dictionary);
+  }
   p.position = steps_of(from.position);
   p.client_tick = from.client_tick;
   p.inbound.begin_after(from.received, from.safe);
@@ -356,6 +384,8 @@ bool Handover::restore_user(const handover::User& from) {
   if (!s_.presence_.home_.restore(from.name, saved, s_.now_)) return false;
   for (size_t i = 0; i + 2 < from.places.size(); i += 3) {
     if (from.places[i] >= s_.config_.count) return false;
+    tell_.push_back(
+        {std::string(from.name), from.places[i], {from.places[i + 1], from.places[i + 2]}});
     s_.presence_.home_.restore_place(from.name, {static_cast<uint16_t>(from.places[i]),
                                                  {from.places[i + 1], from.places[i + 2]}});
   }
@@ -376,6 +406,8 @@ bool Handover::restore_watch(const handover::Watch& from) {
   if (from.text.size() > sizeof shown.text) return false;
   shown.last_seen = from.last_seen_ms;
   shown.status = from.status;
+  shown.restricted = from.restricted;
+  s.request = from.hidden;
   shown.text_bytes = static_cast<uint8_t>(from.text.size());
   std::copy(from.text.begin(), from.text.end(), shown.text);
   if (from.due != 0) {
@@ -403,6 +435,8 @@ void Handover::begin() {
   s_.io_.resume();
   for (const uint32_t slot : slots_) s_.endpoint_.begin_restored(slot);
   slots_.clear();
+  for (const Told& t : tell_) s_.social_.tell_connection(t.shard, t.connection, t.user);
+  tell_.clear();
 }
 
 }  // namespace tidegate::shard

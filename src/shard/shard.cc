@@ -44,6 +44,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      social_(*this, config.groups, config.users, endpoint_.slots()),
+      packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -89,6 +91,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) {
       topics_.turn();
       presence_.turn();
+      social_.turn();
     }
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
@@ -253,6 +256,16 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSendToUser:
       presence_.on_mail(from, type, bytes);
       break;
+    case MessageType::kGroupAsk:
+    case MessageType::kSocialAnswer:
+    case MessageType::kGroupMembership:
+    case MessageType::kUserEntries:
+    case MessageType::kSocialSet:
+    case MessageType::kDeliverGroup:
+    case MessageType::kFocusMoves:
+    case MessageType::kUserQuestion:
+      social_.on_mail(from, type, bytes);
+      break;
     case MessageType::kTopicRow:
     case MessageType::kTopicListEnd:
     case MessageType::kSessionOpen:
@@ -300,6 +313,8 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
     case MessageType::kShardLoad:
+    case MessageType::kUserRecord:
+    case MessageType::kUserFact:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -339,6 +354,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  social_.update_gauges();
+  count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -395,7 +412,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         json_.memory_bytes();
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

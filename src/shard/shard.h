@@ -39,11 +39,13 @@
 #include "shard/identities.h"
 #include "shard/json_clients.h"
 #include "shard/outbox.h"
+#include "shard/packing.h"
 #include "shard/player.h"
 #include "shard/presence.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/social.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
@@ -82,6 +84,10 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  session::GroupLimits groups;
+  session::UserLimits users;
+  PackingConfig packing;
+  bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
@@ -125,6 +131,7 @@ class Shard final : net::ConnectionHandler,
     return sessions_.restore_message(player, type, payload);
   }
   void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
+  Social& social() { return social_; }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
@@ -151,6 +158,7 @@ class Shard final : net::ConnectionHandler,
   friend class HandlerContext;   // handlers.cc: what a handler may do
   friend class Topics;
   friend class Presence;
+  friend class Social;
   friend class Handover;  // handover.cc
 
   // net::ConnectionHandler (login.cc, messages.cc)
@@ -232,6 +240,20 @@ class Shard final : net::ConnectionHandler,
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
+  // pressure.cc: whether a message without acknowledgement is not for this connection just now.
+  // Costs one load while nothing waits.
+  static constexpr uint32_t kPriorityPlain = 5;  // of what has none
+  static constexpr uint32_t kRungs = static_cast<uint32_t>(world::Rung::kEnd);
+  bool holds_back(uint32_t slot, uint32_t priority) const {
+    return endpoint_.hot(slot).backlog_bytes != 0 && holds_back_now(slot, priority);
+  }
+  bool holds_back_now(uint32_t slot, uint32_t priority) const;
+  uint32_t priority_of(uint32_t type) const;  // of a message of the game
+  void count_rungs();
+
+  // packing.cc
+  bool find_form(uint32_t slot, uint32_t type, base::Bytes payload, PackedForms& forms,
+                 const uint8_t** data, uint32_t* size);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -239,7 +261,8 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
-  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  // `source`: hash of the user it comes from, 0: the server (targets.cc)
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -383,6 +406,10 @@ class Shard final : net::ConnectionHandler,
   SnapshotCapture snapshot_;
   Topics topics_;
   Presence presence_;
+  Social social_;
+  Packing packing_;
+  uint32_t on_rung_[kRungs] = {};  // of the second that is being counted
+  uint32_t held_back_ = 0;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -43,8 +43,12 @@ void Shard::run_simulate() {
     const uint32_t slot = moved_players_[i];
     Player& player = players_[slot];
     player.flags &= static_cast<uint16_t>(~kMoved);
-    if (player.session != 0 && interest_.watching(slot)) interest_.move(slot, player.position);
+    if (player.session != 0 && interest_.watching(slot)) {
+      interest_.move(slot, player.position);
+      if (social_.anybody_followed()) social_.note_moved(slot);
+    }
   }
+  if (social_.anybody_followed()) social_.send_moves(tick);
   moved_count_ = 0;
   interest_.post_changes(*this);
   if (steering_count_ != 0) run_steering();

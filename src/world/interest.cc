@@ -277,6 +277,16 @@ bool InterestTable::has(uint32_t watcher, CellKey key) const {
   return false;
 }
 
+bool InterestTable::follows(uint32_t watcher, CellKey key) const {
+  const Watcher& w = watchers_[watcher];
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (cells_[w.cells[i]].key != key) continue;
+    if (((w.joining | w.dropping) >> i & 1) != 0 || level_of(w, i) != kFullLevel) return false;
+    return (w.state & kIsPacked) == 0 || (w.chained >> i & 1) != 0;
+  }
+  return false;
+}
+
 bool InterestTable::heal(uint32_t watcher, CellKey key) {
   Watcher& w = watchers_[watcher];
   if ((w.state & kIsPacked) == 0) return false;

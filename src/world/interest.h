@@ -119,6 +119,8 @@ class InterestTable {
   bool packed(uint32_t watcher) const { return (watchers_[watcher].state & kIsPacked) != 0; }
   // Whether the cell is on the watcher's list.
   bool has(uint32_t watcher, CellKey cell) const;
+  // Whether the watcher gets every change of the cell, in each tick.
+  bool follows(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
   // New view distance, as for add().

@@ -81,6 +81,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case RecordType::kSteer:
         check<handover::Steer>(in);
         break;
+      case RecordType::kUserEntry:
+        check<handover::UserEntry>(in);
+        break;
+      case RecordType::kGroup:
+        check<handover::Group>(in);
+        break;
+      case RecordType::kGroupMember:
+        check<handover::GroupMember>(in);
+        break;
       case RecordType::kProcess:
         check<handover::Process>(in);
         break;

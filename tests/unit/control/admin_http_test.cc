@@ -49,6 +49,9 @@ struct FakeSource final : AdminSource {
   }
   std::string store_json() override { return R"({"kind":"memory"})"; }
   std::string presence_json() override { return R"({"users":3})"; }
+  std::string user_json(const std::string& user, bool erase) override {
+    return "{\"user\":\"" + user + (erase ? "\",\"erased\":true}" : "\"}");
+  }
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {
     return "{\"topics\":\"" + prefix + ' ' + std::to_string(offset) + ' ' + std::to_string(limit) +
            "\"}";
