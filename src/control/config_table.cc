@@ -98,6 +98,11 @@ const KeySpec kKeys[] = {
      FIELD(auth.leeway)},
     {"auth.expiry_required", KeyType::kFlag, 0, 1, "", "refuse tokens without exp",
      FIELD(auth.expiry_required)},
+    {"auth.grants", KeyType::kTexts, 0, 64, "",
+     "permissions by other claims than permissions and scope: \"CLAIM=VALUE: PERMISSION ...\", "
+     "with "
+     "dots in CLAIM for claims inside of claims",
+     FIELD(auth.grants)},
     {"auth.close_at_expiry", KeyType::kFlag, 0, 1, "",
      "close a connection with 1008 when its token expires", FIELD(auth.close_at_expiry)},
     {"auth.expiry_warning", KeyType::kDuration, 0, 3600, "",
