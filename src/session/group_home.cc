@@ -106,6 +106,11 @@ void GroupHome::restore_access(std::string_view group, GroupAccess access) {
   if (row != NameTable::kNone) groups_[row].access = access;
 }
 
+void GroupHome::restore_version(std::string_view group, uint64_t version) {
+  const uint32_t row = names_.find(group);
+  if (row != NameTable::kNone) groups_[row].version = version;
+}
+
 // Of the highest role, and of these who is there for the longest; kNone: there are no members.
 uint32_t GroupHome::heir_of(uint32_t group) const {
   uint32_t heir = kNone;
@@ -124,9 +129,12 @@ void GroupHome::settle() {
     const uint32_t heir = heir_of(group);
     if (heir == kNone) {
       end(group);
-    } else {
-      set_role(group, heir, GroupRole::kLeader);
+      continue;
     }
+    for (uint32_t m = groups_[group].first; m != kNone; m = members_[m].next) {
+      if (members_[m].role == GroupRole::kLeader) set_role(group, m, GroupRole::kOfficer);
+    }
+    set_role(group, heir, GroupRole::kLeader);
   }
 }
 

@@ -74,6 +74,8 @@ class GroupHome {
   // A member of an earlier process; makes the group. False: no room.
   bool restore(std::string_view group, std::string_view user, GroupRole role);
   void restore_access(std::string_view group, GroupAccess access);
+  // In a hand-over: versions go on.
+  void restore_version(std::string_view group, uint64_t version);
   // Behind the last of them: a group without a leader, because the file's last changes are missing,
   // gets one; one without members ends.
   void settle();
