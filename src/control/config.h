@@ -199,6 +199,8 @@ struct Config {
     uint32_t bytes_per_second = 1000;
     base::Duration offline_delay = base::seconds(2);
     std::string region;
+    base::Duration history_interval = base::seconds(60);  // between samples; 0: none
+    base::Duration history_age = base::seconds(24 * 3600);
   } presence;
   struct Groups {
     std::string kinds = "party:8 guild:200";  // and the members each may have

@@ -332,6 +332,11 @@ const KeySpec kKeys[] = {
      FIELD(presence.offline_delay)},
     {"presence.region", KeyType::kText, 0, 64, "", "region in PRESENCE_UPDATE",
      FIELD(presence.region)},
+    {"presence.history_interval", KeyType::kDuration, 0, 1 * kDay, "",
+     "between two samples of the population for /api/v1/presence/history; 0 for none",
+     FIELD(presence.history_interval)},
+    {"presence.history_age", KeyType::kDuration, 1, 366 * kDay, "",
+     "how far back they go, 100,000 samples at most", FIELD(presence.history_age)},
     {"compression.methods", KeyType::kText, 0, 32, "",
      "how payloads of messages are compressed, in order of preference, for clients that list it in "
      "CLIENT_HELLO; empty: not at all",

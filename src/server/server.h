@@ -35,6 +35,7 @@
 #include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
+#include "server/population.h"
 #include "shard/shard.h"
 #include "store/session_keeper.h"
 #include "store/session_tokens.h"
@@ -146,6 +147,7 @@ class Server final : control::AdminSource {
   void attach_lists();
   void settle_sessions();
   // social.cc
+  PopulationSample population_now() const;
   bool open_list_keeper(std::string* error);
   bool restore_lists(std::string* error);
   void keep_last_sessions();
@@ -181,6 +183,7 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string population_json() override;
   std::string store_json() override;
   std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
@@ -204,7 +207,8 @@ class Server final : control::AdminSource {
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::BalanceService> balance_;  // null: cells stay where they are
+  std::unique_ptr<PopulationHistory> population_;
   std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
   std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
