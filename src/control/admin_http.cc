@@ -36,7 +36,7 @@ void answer_error(httplib::Response& out, int status, std::string_view code,
 void answer_health(httplib::Response& out, const Health& health) {
   JsonWriter json;
   json.begin_object().key("ok").boolean(health.ok);
-  if (!health.ok) json.key("reason").text(health.reason);
+  if (!health.reason.empty()) json.key(health.ok ? "degraded" : "reason").text(health.reason);
   json.end_object();
   out.status = health.ok ? 200 : 503;
   out.set_content(json.take() + '\n', kJson);
@@ -140,7 +140,8 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
-                                  "/api/v1/sessions"};
+                                  "/api/v1/sessions",
+                                  "/api/v1/cluster"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
@@ -386,6 +387,9 @@ struct AdminHttp::State {
     }
     server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
       if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
+    });
+    get("/api/v1/cluster", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.cluster_json() + '\n', kJson);
     });
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);

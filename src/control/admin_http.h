@@ -41,7 +41,7 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 
 struct Health {
   bool ok = false;
-  std::string reason;  // why not; empty when ok
+  std::string reason;  // why not; when ok, what works worse than it should, or empty
 };
 
 struct ConnectionsQuery {
@@ -93,6 +93,7 @@ class AdminSource {
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  virtual std::string cluster_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.

@@ -151,6 +151,10 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kBusMail:
+      return "bus_mail";
+    case MessageType::kBusView:
+      return "bus_view";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

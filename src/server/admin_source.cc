@@ -136,7 +136,13 @@ control::Health Server::readyz() {
   for (const auto& agent : agents_) {
     if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
   }
-  return livez();
+  control::Health health = livez();
+  if (health.ok && transport_ && !transport_->connected()) {
+    // Players here go on; to send them away would make it worse.
+    if (!health.reason.empty()) health.reason += "; ";
+    health.reason += "bus: no connection to bus.servers";
+  }
+  return health;
 }
 
 std::string Server::metrics_text() {
@@ -293,6 +299,7 @@ std::string Server::presence_json() {
   json.key("busy").unsigned_integer(sum(Gauge::kUsersShownBusy));
   json.key("invisible").unsigned_integer(sum(Gauge::kUsersInvisible));
   json.key("watches").unsigned_integer(sum(Gauge::kPresenceWatches));
+  if (bus_) write_cluster_users(&json);
   json.key("zones").begin_array();
   json.begin_object().key("zone").text(config_.world.zone);
   json.key("players").unsigned_integer(sum(Gauge::kPlayers));

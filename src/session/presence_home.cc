@@ -12,7 +12,11 @@ PresenceHome::PresenceHome(const PresenceLimits& limits)
       users_(limits.users),
       places_(size_t{limits.users} * kUserConnectionsMax),
       texts_(size_t{limits.users} * kStatusTextBytesMax),
-      changed_(limits.users) {}
+      changed_(limits.users),
+      links_(limits.users),
+      far_(limits.users),
+      far_texts_(size_t{limits.users} * kStatusTextBytesMax),
+      far_changed_(limits.users) {}
 
 uint32_t PresenceHome::open(std::string_view user) {
   const uint32_t found = names_.find(user);
@@ -27,6 +31,12 @@ uint32_t PresenceHome::open(std::string_view user) {
       uint32_t* const at = std::find(changed_.data(), changed_.data() + changed_count_, gone);
       *at = changed_[--changed_count_];
     }
+    if (links_[gone].queued != 0) {
+      uint32_t* const end = far_changed_.data() + far_changed_count_;
+      *std::find(far_changed_.data(), end, gone) = far_changed_[--far_changed_count_];
+    }
+    if (links_[gone].chosen_ms != 0 || links_[gone].hold_ns != 0 || links_[gone].queued != 0)
+      links_[gone] = Link{};
     names_.erase(gone);
   }
   const uint32_t row = names_.insert(user);
@@ -41,6 +51,13 @@ uint32_t PresenceHome::open(std::string_view user) {
 }
 
 Status PresenceHome::status_of(const User& u) const {
+  const uint32_t user = row_of(u);
+  if (links_[user].first != 0) {
+    if (!present(u)) return Status::kOffline;
+    const FarRow* const far = chooser(user);
+    const Status chosen = far == nullptr ? u.chosen : far->chosen;
+    return chosen == Status::kInvisible ? Status::kOffline : chosen;
+  }
   return u.connections == 0 || u.chosen == Status::kInvisible ? Status::kOffline : u.chosen;
 }
 
@@ -49,7 +66,15 @@ PresenceHome::Shown PresenceHome::shown(uint32_t user) const {
   Shown s;
   s.status = status_of(u);
   s.last_seen = u.seen;
-  if (s.status != Status::kOffline) s.text = text(user);
+  for (uint32_t f = links_[user].first; f != 0; f = far_[f - 1].next) {
+    s.last_seen = std::max(s.last_seen, far_[f - 1].last_seen);
+  }
+  if (s.status == Status::kOffline) return s;
+  const FarRow* const far = chooser(user);
+  s.text = far == nullptr ? text(user)
+                          : std::string_view{
+                                far_texts_.data() + size_t(far - far_.data()) * kStatusTextBytesMax,
+                                far->text_bytes};
   return s;
 }
 
@@ -112,7 +137,7 @@ uint32_t PresenceHome::come(std::string_view user, Place place, base::UnixMs now
   begin_change(u);
   if (u.connections == 0 && u.chosen != Status::kInvisible) u.chosen = Status::kOnline;
   u.gone_ns = 0;
-  ++u.connections;
+  if (++u.connections == 1) note_own(row);
   if (u.place_count < kUserConnectionsMax) at(row, u.place_count++) = place;
   end_change(row, before, now);
   return row;
@@ -124,7 +149,7 @@ void PresenceHome::go(std::string_view user, Place place, base::UnixMs now) {
   User& u = users_[row];
   const Status before = status_of(u);
   begin_change(u);
-  --u.connections;
+  if (--u.connections == 0) note_own(row);
   for (uint32_t i = 0; i < u.place_count; ++i) {
     Place& known = at(row, i);
     if (known.shard != place.shard || known.connection != place.connection) continue;
@@ -149,6 +174,8 @@ Status PresenceHome::set(uint32_t user, Status status, const std::string_view* t
     }
     ++u.version;
   }
+  links_[user].chosen_ms = now;
+  note_own(user);
   end_change(user, before, now);
   return chosen;
 }
@@ -177,6 +204,7 @@ void PresenceHome::relist(uint32_t user) {
     u.listed = 0;
   }
   if (u.connections != 0 || u.watchers != 0) return;
+  if (links_[user].gateways != 0 || links_[user].first != 0) return;
   u.listed = 1;
   u.older = newest_;
   u.newer = kNone;

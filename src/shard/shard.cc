@@ -79,6 +79,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) run_timers();
     progress |= advance_tick();
     if (round == 0) {
+      cluster_.turn();
       topics_.turn();
       presence_.turn();
     }
@@ -99,6 +100,7 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
   if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
   if (outbox_.waiting() || sessions_.stalled())
@@ -253,7 +255,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       sessions_.on_progress(bytes, now_);
       break;
     case MessageType::kSessionSend:
-      sessions_.on_send(bytes, now_);
+      on_session_send(bytes);
+      break;
+    case MessageType::kBusView:
+      cluster_.on_view(bytes);
+      break;
+    case MessageType::kBusMail:
+      cluster_.on_mail(bytes);
       break;
     case MessageType::kSessionDeliver:
       on_session_deliver(bytes);

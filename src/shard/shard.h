@@ -23,7 +23,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -31,6 +33,7 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/cluster.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
@@ -81,6 +84,9 @@ struct ShardConfig {
   session::PresenceLimits presence;
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
+  // Types that backend services on the bus serve, as first and last; beyond them kRoutesMax. Not
+  // those that an embedder serves. Outlives the shard.
+  std::span<const std::pair<uint32_t, uint32_t>> service_types;
   SessionConfig session;
 };
 
@@ -136,6 +142,7 @@ class Shard final : net::ConnectionHandler,
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
   friend class HandlerContext;   // handlers.cc: what a handler may do
+  friend class Cluster;
   friend class Topics;
   friend class Presence;
 
@@ -173,6 +180,7 @@ class Shard final : net::ConnectionHandler,
   void on_world_full(base::Bytes bytes);
   void on_replaced(base::Bytes bytes);
   void enter_world(uint32_t slot);
+  int64_t connected_since(uint32_t slot);
   void leave_world(uint32_t slot);
   void set_state(uint32_t slot, session::State state);
   std::string_view player_id(uint32_t slot) {
@@ -225,6 +233,20 @@ class Shard final : net::ConnectionHandler,
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
   SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  void deliver_near(const mailbox::DeliverNear& near, base::Bytes payload);
+  // cluster_sends.cc
+  void send_far(mailbox::BusOp op, uint32_t type, std::string_view name, base::Bytes payload,
+                uint64_t a = 0, uint64_t b = 0);
+  bool has_session(std::string_view player);
+  void on_session_send(base::Bytes bytes);
+  // backend.cc
+  static constexpr uint32_t kServicePermissionBytes = 4096;
+  Handled on_service_call(uint32_t slot, const wire::Envelope& message);
+  void on_service_answer(const mailbox::BusMail& mail, base::Bytes tail);
+  void reply_service(uint32_t slot, uint64_t sequence, uint32_t code, std::string_view text);
+  void refuse_service(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details);
+  void on_bus_send(const mailbox::BusMail& mail, base::Bytes tail);
+  bool deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -354,6 +376,7 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
+  Cluster cluster_{*this};
   Topics topics_;
   Presence presence_;
 

@@ -46,6 +46,7 @@ struct FakeSource final : AdminSource {
     return {true, "1 certificate in use", {"old.pem: expired"}};
   }
   std::string presence_json() override { return R"({"users":3})"; }
+  std::string cluster_json() override { return "{\"cluster\":1}"; }
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {
     return "{\"topics\":\"" + prefix + ' ' + std::to_string(offset) + ' ' + std::to_string(limit) +
            "\"}";
