@@ -4,8 +4,7 @@
 
     tools/run --cluster [--bots N] [--duration 20s] [--gateways 3] [--headless]
 
-Starts nats-server (and redis-server where the build has a session store for it), the gateways and a
-tidegate-load for each, on free ports of 127.0.0.1; prints a line a second; stops all that it started.
+Starts nats-server, redis-server, the gateways and a tidegate-load for each, on free ports of 127.0.0.1; prints a line a second; stops all that it started.
 The exit status is 0 when the gateways found each other and no bot was refused or lost.
 """
 import argparse
@@ -96,7 +95,13 @@ class Cluster:
         nats = self.start('nats-server', [self.program('nats-server'), '--addr', '127.0.0.1', '--port', '-1'])
         self.nats = 'nats://127.0.0.1:' + self.wait_for(nats, r'client connections on 127\.0\.0\.1:(\d+)')[1]
         print(f'nats-server at {self.nats}')
-        self.redis = None
+        port = free_port()
+        redis = self.start('redis-server', [
+            self.program('redis-server'), '--bind', '127.0.0.1', '--port', str(port), '--save', '',
+            '--appendonly', 'no', '--dir', self.folder])
+        self.wait_for(redis, r'Ready to accept connections')
+        self.redis = f'127.0.0.1:{port}'
+        print(f'redis-server at {self.redis}')
 
     @staticmethod
     def program(name):
@@ -115,7 +120,8 @@ class Cluster:
                 'admin': {'listen': '127.0.0.1:0', 'token': self.token},
                 'shards': {'count': self.options.shards},
                 'auth': {'hs256_secret': self.secret},
-                'session': {'secret': self.secret},
+                'session': {'secret': self.secret, 'store': 'redis'},
+                'redis': {'addresses': [self.redis]},
                 'world': {'spawn_radius': 150.0, 'zone': name},
                 'limits': {'connections': self.options.bots + 1000},
                 'drain': {'grace': '0s', 'spread': '0s'},

@@ -141,7 +141,8 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
                                   "/api/v1/sessions",
-                                  "/api/v1/cluster"};
+                                  "/api/v1/cluster",
+                                  "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
@@ -390,6 +391,9 @@ struct AdminHttp::State {
     });
     get("/api/v1/cluster", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.cluster_json() + '\n', kJson);
+    });
+    get("/api/v1/store", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.store_json() + '\n', kJson);
     });
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);

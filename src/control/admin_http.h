@@ -94,6 +94,7 @@ class AdminSource {
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
   virtual std::string cluster_json() = 0;
+  virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.

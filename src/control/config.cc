@@ -359,8 +359,13 @@ class Loader {
       error({}, "session.secret and session.secret_file are both set; keep one of them",
             "session.secret");
     }
-    if (c.session.store != "embedded" && c.session.store != "memory") {
-      error({}, "session.store is \"embedded\" or \"memory\"", "session.store");
+    if (c.session.store != "embedded" && c.session.store != "redis" &&
+        c.session.store != "memory") {
+      error({}, "session.store is \"embedded\", \"redis\" or \"memory\"", "session.store");
+    }
+    if (!c.redis.password.empty() && !c.redis.password_file.empty()) {
+      error({}, "redis.password and redis.password_file are both set; keep one of them",
+            "redis.password");
     }
     const auto is_token = [](std::string_view text) {
       return std::all_of(text.begin(), text.end(), [](char ch) {

@@ -216,6 +216,18 @@ struct Config {
     uint32_t replay_memory = 64 << 20;  // of all shards together
   } session;
 
+  struct Redis {
+    std::vector<std::string> addresses;
+    std::string sentinel_master;
+    bool cluster = false;
+    std::string user;
+    std::string password;
+    std::string password_file;
+    uint32_t database = 0;
+    std::string prefix = "tidegate:";
+    base::Duration timeout = base::seconds(1);
+  } redis;
+
   struct Handlers {
     base::Duration time_limit = base::seconds(5);
     base::Duration budget = base::milliseconds(1);

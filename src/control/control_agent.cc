@@ -79,7 +79,8 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
   return seen != 0 || !unsent_.empty();
 }
 
-// To each shard, up to where its changes of sessions are safe. A full ring: the next turn.
+// To each shard, up to where its changes of sessions are safe, and what a shared store says of
+// them. A full ring: the next turn.
 void ControlAgent::tell_stored() {
   if (session_keeper_ == nullptr) return;
   AgentId to = 0;
@@ -87,7 +88,11 @@ void ControlAgent::tell_stored() {
   while (session_keeper_->next_word(&to, &word)) {
     if (mailbox_.post(to, word)) continue;
     session_keeper_->not_posted(to);
-    return;
+    break;
+  }
+  while (const store::SessionKeeper::Post* post = session_keeper_->next_post()) {
+    if (!mailbox_.post_raw(post->to, static_cast<uint16_t>(post->type), post->bytes)) break;
+    session_keeper_->drop_post();
   }
 }
 
@@ -177,10 +182,10 @@ std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view s
       session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
   result->token_bytes[0] = static_cast<uint8_t>(tail.size());
   if (shown.empty()) return tail;
-  const ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
-  if (claim.status == ResumeClaim::Status::kBad) return tail;
+  const store::ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  if (claim.status == store::ResumeClaim::Status::kBad) return tail;
   result->resume = TokenVerdict::kExpired;
-  if (claim.status == ResumeClaim::Status::kExpired) return tail;
+  if (claim.status == store::ResumeClaim::Status::kExpired) return tail;
   result->resume = TokenVerdict::kGood;
   result->resume_session = claim.session;
   result->resume_nonce = claim.nonce;

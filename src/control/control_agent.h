@@ -19,11 +19,11 @@
 #include "bus/bus_service.h"
 #include "control/auth_service.h"
 #include "control/desync_dumps.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::control {
 
@@ -119,9 +119,9 @@ class ControlAgent final : bus::ShardPort {
   // On the control thread: keys were fetched, or could not be.
   void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
-  void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
+  void set_session_tokens(const store::SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
-  void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
+  void set_session_keeper(store::SessionKeeper* keeper) { session_keeper_ = keeper; }
   // The way to other gateways; nullptr (the default): there are none. Before the first turn.
   void set_bus(bus::BusService* bus) { bus_ = bus; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
@@ -221,8 +221,8 @@ class ControlAgent final : bus::ShardPort {
   base::UnixMs unix_ms_ = 0;
   // Token checks that wait for keys.
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
-  const SessionTokens* session_tokens_ = nullptr;
-  SessionKeeper* session_keeper_ = nullptr;
+  const store::SessionTokens* session_tokens_ = nullptr;
+  store::SessionKeeper* session_keeper_ = nullptr;
   bus::BusService* bus_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up

@@ -141,6 +141,12 @@ const char* name_of(MessageType type) {
       return "session_record";
     case MessageType::kSessionsStored:
       return "sessions_stored";
+    case MessageType::kSessionClaimed:
+      return "session_claimed";
+    case MessageType::kSessionTaken:
+      return "session_taken";
+    case MessageType::kSessionLetter:
+      return "session_letter";
     case MessageType::kListSessions:
       return "list_sessions";
     case MessageType::kSessionRow:

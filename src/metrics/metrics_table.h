@@ -195,7 +195,13 @@
   X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
-  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
+    "Sessions that came here from another gateway, or from a process that ended")                  \
+  X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
+    "Acknowledged messages left in the store for a player of another gateway")                     \
+  X(kLettersReceived, "tidegate_letters_received_total",                                           \
+    "Acknowledged messages that other gateways left in the store for players here")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -246,6 +252,8 @@
     "Entities and places of absent players in the last world snapshot")                     \
   X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
   X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kSessionStoreUp, "tidegate_session_store_up",                                           \
+    "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
   X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
@@ -257,6 +265,8 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
+  X(kSessionRead, "tidegate_session_read_seconds",                                   \
+    "From asking a shared store for a player's session to its answer")               \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
   X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
     "Busy time of a TLS handshake message, of which a connection has one or two")    \

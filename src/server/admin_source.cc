@@ -137,6 +137,12 @@ control::Health Server::readyz() {
     if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
   }
   control::Health health = livez();
+  if (health.ok && keeper_) {
+    // Players go on, and new ones may come: to send them away would make it worse.
+    if (const auto status = keeper_->status(); status.failed) {
+      health.reason = "session store: " + status.why;
+    }
+  }
   if (health.ok && transport_ && !transport_->connected()) {
     // Players here go on; to send them away would make it worse.
     if (!health.reason.empty()) health.reason += "; ";

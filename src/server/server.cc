@@ -280,6 +280,7 @@ bool Server::set_up(std::string* error) {
   shard.region = config_.presence.region;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;
+  shard.session.shared = keeper_ != nullptr && keeper_->store().shared();
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";

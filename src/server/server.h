@@ -30,14 +30,14 @@
 #include "control/control_agent.h"
 #include "control/json_writer.h"
 #include "control/jwks_service.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "io/uring_io.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::server {
 
@@ -142,6 +142,7 @@ class Server final : control::AdminSource {
   int bus_wait_ms(base::Instant now, int wait_ms) const;
   void write_cluster_users(control::JsonWriter* json);
   bool open_sessions(uint32_t shards, std::string* error);
+  std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
   void settle_sessions();
   void keep_last_sessions();
@@ -163,6 +164,7 @@ class Server final : control::AdminSource {
   std::string snapshots_json() override;
   std::string presence_json() override;
   std::string cluster_json() override;
+  std::string store_json() override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -175,7 +177,7 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
-  std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::unique_ptr<store::SessionTokens> session_tokens_;
   std::mutex tls_reload_;  // tls_, for its setters
   tls::ContextHolder tls_;
   std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
@@ -191,7 +193,7 @@ class Server final : control::AdminSource {
   std::mutex bus_mutex_;  // bus_view_: what control last saw, for the admin API
   BusView bus_view_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<store::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;

@@ -80,7 +80,8 @@ void Shard::on_session_send(base::Bytes bytes) {
   base::Bytes tail;
   const auto send = mailbox::read_message<mailbox::SessionSend>(bytes, &tail);
   const std::string_view player = base::as_text(tail.first(send.player_bytes));
-  if (!cluster_.alone() && !has_session(player)) {
+  // A store that gateways share carries it by itself.
+  if (!cluster_.alone() && !config_.session.shared && !has_session(player)) {
     send_far(BusOp::kSendSession, send.message_type, player, tail.subspan(send.player_bytes),
              send.session, send.origin);
     return;

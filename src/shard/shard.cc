@@ -272,6 +272,15 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionsStored:
       sessions_.on_stored(bytes);
       break;
+    case MessageType::kSessionClaimed:
+      sessions_.on_claimed(bytes, now_, unix_s());
+      break;
+    case MessageType::kSessionLetter:
+      sessions_.on_letter(bytes, now_);
+      break;
+    case MessageType::kSessionTaken:
+      sessions_.on_taken(bytes);
+      break;
     case MessageType::kListSessions:
       sessions_.on_list(bytes);
       break;

@@ -45,6 +45,7 @@ struct FakeSource final : AdminSource {
     if (!alive) return {false, "old.pem: no such file", {}};
     return {true, "1 certificate in use", {"old.pem: expired"}};
   }
+  std::string store_json() override { return R"({"kind":"memory"})"; }
   std::string presence_json() override { return R"({"users":3})"; }
   std::string cluster_json() override { return "{\"cluster\":1}"; }
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {

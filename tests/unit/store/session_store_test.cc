@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resume tokens, the embedded store of sessions, and the thread that writes them behind.
-#include "control/session_store.h"
+#include "store/session_store.h"
 
 #include <dirent.h>
 #include <gtest/gtest.h>
@@ -12,10 +12,10 @@
 #include <fstream>
 #include <thread>
 
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
-namespace tidegate::control {
+namespace tidegate::store {
 namespace {
 
 using mailbox::SessionChangeOp;
@@ -61,23 +61,6 @@ TEST(SessionTokens, NoChangedOrCutTokenIsGood) {
             ResumeClaim::Status::kBad);
 }
 
-TEST(SessionTokens, ASecretIsNeverShortOrEmpty) {
-  std::string error;
-  Config::Session config;
-  config.secret = "short";
-  EXPECT_EQ(SessionTokens::make(config, &error), nullptr);
-  EXPECT_NE(error.find("session.secret"), std::string::npos);
-  config.secret.clear();
-  config.secret_file = "/nonexistent/key";
-  EXPECT_EQ(SessionTokens::make(config, &error), nullptr);
-  EXPECT_NE(error.find("session.secret_file"), std::string::npos);
-  config.secret_file.clear();
-  const auto a = SessionTokens::make(config, &error);
-  const auto b = SessionTokens::make(config, &error);
-  EXPECT_EQ(b->check(a->issue(1, 1, "u", "u", 0), "u", "u", 0).status, ResumeClaim::Status::kBad)
-      << "without a key each process has its own";
-}
-
 class StoreTest : public ::testing::Test {
  protected:
   StoreTest() {
@@ -120,7 +103,8 @@ class StoreTest : public ::testing::Test {
   bool write(SessionStore& store, const SessionRecord& r, std::string_view tail = {},
              uint32_t shard = 0) {
     const SessionChange change{r, base::as_bytes(tail), shard};
-    return store.write_blocking({&change, 1}, &error_);
+    std::vector<StoreNews> news;
+    return store.write_blocking({&change, 1}, &news, &error_) && news.empty();
   }
 
   std::string folder_, path_, note_, error_;
@@ -227,7 +211,8 @@ class FakeStore final : public SessionStore {
   bool load_blocking(const std::function<void(StoredSession&&)>&, std::string*) override {
     return true;
   }
-  bool write_blocking(std::span<const SessionChange> changes, std::string* error) override {
+  bool write_blocking(std::span<const SessionChange> changes, std::vector<StoreNews>*,
+                      std::string* error) override {
     if (broken) {
       *error = "disk full";
       return false;
@@ -249,7 +234,7 @@ TEST(SessionKeeper, SaysWhatIsSafeWhatIsNotAndWhenToBeginAnew) {
   metrics::Counters counters;
   std::mutex mutex;
   std::condition_variable woken;
-  SessionKeeper keeper(std::move(owned), 2, "here", counters, [&] {
+  SessionKeeper keeper(std::move(owned), 2, "here", "mend it", counters, [&] {
     const std::lock_guard lock(mutex);
     woken.notify_all();
   });
@@ -301,4 +286,4 @@ TEST(SessionKeeper, SaysWhatIsSafeWhatIsNotAndWhenToBeginAnew) {
 }
 
 }  // namespace
-}  // namespace tidegate::control
+}  // namespace tidegate::store
