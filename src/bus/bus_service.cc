@@ -143,10 +143,11 @@ void BusService::send_mail(const BusMail& mail, base::Bytes tail) {
 }
 
 void BusService::send_heartbeat() {
+  heartbeat_at_ = now_ + config_.membership.heartbeat;
+  if (!transport_.connected()) return;
   std::vector<uint8_t> frame = head(FrameKind::kHeartbeat);
   append_population(population_, &frame);
   transport_.publish(all_subject_, frame, {});
-  heartbeat_at_ = now_ + config_.membership.heartbeat;
 }
 
 void BusService::send_mark(Mark mark) {
@@ -157,7 +158,10 @@ void BusService::send_mark(Mark mark) {
   }
 }
 
-void BusService::leave() { transport_.publish(all_subject_, head(FrameKind::kLeave), {}); }
+void BusService::leave() {
+  if (!transport_.connected()) return;
+  transport_.publish(all_subject_, head(FrameKind::kLeave), {});
+}
 
 // --- in ---
 

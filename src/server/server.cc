@@ -303,6 +303,7 @@ bool Server::set_up(std::string* error) {
 }
 
 bool Server::start(std::string* error) {
+  start_bus();
   if (config_.admin.listen.is_set()) {
     control::LivePageOptions live;
     live.on = config_.admin.live_page;
@@ -325,7 +326,6 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
-  start_bus();
   control_thread_ = std::thread([this] { run_control(); });
   for (uint32_t i = 0; i < agents_.size(); ++i) {
     agents_[i]->thread = std::thread([this, i] { run_shard(i); });
