@@ -36,7 +36,8 @@ void answer_error(httplib::Response& out, int status, std::string_view code,
 void answer_health(httplib::Response& out, const Health& health) {
   JsonWriter json;
   json.begin_object().key("ok").boolean(health.ok);
-  if (!health.reason.empty()) json.key(health.ok ? "degraded" : "reason").text(health.reason);
+  if (!health.ok) json.key("reason").text(health.reason);
+  if (!health.degraded.empty()) json.key("degraded").text(health.degraded);
   if (!health.note.empty()) json.key("note").text(health.note);
   json.end_object();
   out.status = health.ok ? 200 : 503;

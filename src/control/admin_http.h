@@ -41,8 +41,9 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 
 struct Health {
   bool ok = false;
-  std::string reason;  // why not; when ok, what works worse than it should, or empty
-  std::string note;    // what is worth knowing of it though it is ok
+  std::string reason;    // why not; empty when ok
+  std::string note;      // what is worth knowing of it though it is ok
+  std::string degraded;  // what works worse than it should though it is ok
 };
 
 struct ConnectionsQuery {

@@ -83,16 +83,16 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
 // them. A full ring: the next turn.
 void ControlAgent::tell_stored() {
   if (session_keeper_ == nullptr) return;
+  while (const store::SessionKeeper::Post* post = session_keeper_->next_post()) {
+    if (!mailbox_.post_raw(post->to, static_cast<uint16_t>(post->type), post->bytes)) return;
+    session_keeper_->drop_post();
+  }
   AgentId to = 0;
   mailbox::SessionsStored word{};
   while (session_keeper_->next_word(&to, &word)) {
     if (mailbox_.post(to, word)) continue;
     session_keeper_->not_posted(to);
-    break;
-  }
-  while (const store::SessionKeeper::Post* post = session_keeper_->next_post()) {
-    if (!mailbox_.post_raw(post->to, static_cast<uint16_t>(post->type), post->bytes)) break;
-    session_keeper_->drop_post();
+    return;
   }
 }
 

@@ -24,6 +24,8 @@ struct SessionOpen {
   uint8_t resume;  // session::Resume: kNotAsked, kResumed (the token is a good one) or why not
   uint8_t player_bytes;
   uint8_t token_bytes[2];
+  uint16_t unused = 0;
+  uint32_t coming = 0;  // not 0: back with the session claimed already, for a row of that coming
 };
 
 // The answer. Tail: player id, the resume token to give. Keep.
@@ -123,10 +125,13 @@ enum class SessionChangeOp : uint32_t {
   kSynced,    // the end of saying everything anew
   // Only for a store that gateways share:
   kClaim,    // the session of a player is to be this gateway's; SessionClaimed answers. `attached`:
-             // this shard has a row; `fresh`: not if it has a connection. Tail: the SessionOpen
+             // this shard has a row; `fresh`: not if it has a connection; `session` and
+             // `nonce_before`: of the token that was shown; `nonce`: of the one that will be given.
+             // Tail: the SessionOpen
   kForward,  // a message for a player who is elsewhere, `session` 0 or whose. Tail: player, payload
   kSettled,  // the letter of that origin was delivered before
-  kForget,   // another gateway has it; nothing more will be said of it
+  kForget,   // it went elsewhere, or was not needed: for each kPut or SessionClaimed with a state
+             // there is one, or a kEnd
   kReturn,   // the state that SessionClaimed showed is not looked at any more; `sequence` names it
 };
 
@@ -151,6 +156,9 @@ struct SessionRecord {
   uint32_t fresh;         // of kPut: the session began while the store could not be asked who has
                           // the player; of kAppend: it was not said before
   uint32_t player_bytes;  // of kForward
+  uint32_t coming;        // of the row, or of kClaim the one it will be; a change of a row that was
+                          // there before the last claim does not count
+  uint32_t unused = 0;
 };
 
 // The store has all changes up to `number`. Control to the shard. Keep.
@@ -176,12 +184,16 @@ struct SessionClaimed {
   uint64_t claim;              // names it
   SessionClaim status;
   uint32_t from_here;  // of kState: this gateway had it already
+  uint32_t coming;     // of the row that is to be made
+  uint32_t unused = 0;
 };
 
 // Another gateway has the session. Control to the home shard. Tail: player id. Keep.
 struct SessionTaken {
   static constexpr MessageType kType = MessageType::kSessionTaken;
   uint64_t session;
+  uint32_t coming;  // of the row that was
+  uint32_t unused = 0;
 };
 
 // A message that another gateway left for a session of this home shard. Control to it. Tail: player

@@ -125,33 +125,35 @@ control::Health Server::livez() {
   }
   const int64_t control = control_turn_ns_.load(std::memory_order_relaxed);
   if (control != 0 && now.ns - control > kStuckAfter.ns) {
-    return {false, "the control thread does not turn", {}};
+    return {false, "the control thread does not turn", {}, {}};
   }
-  return {true, {}, {}};
+  return {true, {}, {}, {}};
 }
 
 control::Health Server::readyz() {
-  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}};
+  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}, {}};
   if (!keys_ready_.load(std::memory_order_relaxed)) {
-    return {
-        false, "auth.jwks_url has not answered yet: there are no keys to check tokens with", {}};
+    return {false,
+            "auth.jwks_url has not answered yet: there are no keys to check tokens with",
+            {},
+            {}};
   }
   for (const auto& agent : agents_) {
-    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}};
+    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}, {}};
   }
   control::Health health = livez();
+  health.note = backend_note_;
   if (health.ok && keeper_) {
     // Players go on, and new ones may come: to send them away would make it worse.
     if (const auto status = keeper_->status(); status.failed) {
-      health.reason = "session store: " + status.why;
+      health.degraded = "session store: " + status.why;
     }
   }
   if (health.ok && transport_ && !transport_->connected()) {
-    // Players here go on; to send them away would make it worse.
-    if (!health.reason.empty()) health.reason += "; ";
-    health.reason += "bus: no connection to bus.servers";
+    // Likewise: they go on within this gateway.
+    if (!health.degraded.empty()) health.degraded += "; ";
+    health.degraded += "bus: no connection to bus.servers";
   }
-  health.note = backend_note_;
   return health;
 }
 

@@ -33,7 +33,7 @@ struct Session {
   uint32_t created_s = 0;          // Unix seconds
   uint32_t seen_s = 0;             // Unix seconds of the last attach or leave
   uint32_t resumed = 0;            // how often
-  uint32_t coming = 0;             // rises each time a session comes here from another gateway
+  uint32_t coming = 0;             // of the row, with a shared store: which one in this process
   uint64_t received = 0;           // highest sequence from the client, as last heard
   uint64_t received_safe = 0;      // of them, up to here the store has it
   uint64_t safe = 0;               // messages up to here may go out

@@ -38,7 +38,9 @@ SessionHome::SessionHome(const SessionConfig& config, uint32_t shard, mailbox::M
       table_(config.limit),
       logs_(config.replay),
       journal_(config.stored, mailbox.control(), outbox, counters),
-      stalled_(config.limit) {}
+      stalled_(config.limit),
+      claims_(config.shared ? kClaimBuckets : 0),
+      forwarded_(config.shared ? kClaimBuckets : 0) {}
 
 uint32_t SessionHome::find(std::string_view player) const {
   return table_.find(player, world::hash_player_id(player));
@@ -48,18 +50,26 @@ void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
   if (config_.shared) {
     base::Bytes tail;
     const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
-    const bool has_row = find(base::as_text(tail.first(open.player_bytes))) != SessionTable::kNone;
+    const uint32_t row = find(base::as_text(tail.first(open.player_bytes)));
+    const bool has_row = row != SessionTable::kNone;
+    if (open.coming != 0 && has_row && table_.at(row).id == open.resume_session) {
+      this->open(bytes, now_s, true, open.coming);
+      return;
+    }
     const bool refuse = config_.second_login == SecondLogin::kRefuse &&
                         static_cast<Resume>(open.resume) != Resume::kResumed;
-    if (journal_.claim(has_row, refuse, bytes)) return;  // on_claimed() goes on
+    if (journal_.claim(++comings_, has_row, refuse, open, bytes)) {
+      ++claims_[bucket_of(base::as_text(tail.first(open.player_bytes)))];
+      return;
+    }  // on_claimed() goes on
   }
-  open(bytes, now_s, !config_.shared);
+  open(bytes, now_s, !config_.shared, ++comings_);
 }
 
 // `store_knows`: what is not here is nowhere. Otherwise the store cannot be asked, and who wants to
 // go on with a session that another gateway may have is to try again: what it left there is not
 // lost.
-void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows) {
+void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming) {
   base::Bytes tail;
   const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
   const std::string_view player = base::as_text(tail.first(open.player_bytes));
@@ -85,7 +95,13 @@ void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows) {
       // last word.
       const mailbox::SessionRelease release{s.connection, s.id,
                                             static_cast<uint32_t>(bytes.size())};
-      outbox_.post(s.connection_shard.value, release, bytes);
+      uint8_t waiting[sizeof open + session::kPlayerBytesMax + 2 * session::kResumeBytesMax];
+      TG_ASSERT(bytes.size() <= sizeof waiting);
+      mailbox::SessionOpen again = open;
+      again.coming = coming;
+      std::memcpy(waiting, &again, sizeof again);
+      std::memcpy(waiting + sizeof again, tail.data(), tail.size());
+      outbox_.post(s.connection_shard.value, release, {waiting, bytes.size()});
       return;
     } else {
       resume(row, open, resumed_token, now_s);
@@ -107,7 +123,7 @@ void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows) {
     }
     end(row, session::End::kReplaced);
   }
-  begin(open, player, fresh_token, verdict, now_s, store_knows);
+  begin(open, player, fresh_token, verdict, now_s, store_knows, coming);
 }
 
 void SessionHome::refuse(const mailbox::SessionOpen& open, uint8_t why) {
@@ -128,7 +144,8 @@ void SessionHome::post_opened(uint32_t to, mailbox::SessionOpened answer, std::s
 }
 
 void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view player,
-                        base::Bytes token, Resume verdict, uint32_t now_s, bool store_knows) {
+                        base::Bytes token, Resume verdict, uint32_t now_s, bool store_knows,
+                        uint32_t coming) {
   const uint64_t hash = world::hash_player_id(player);
   uint32_t row = table_.insert(player, hash);
   if (row == SessionTable::kNone && table_.oldest_parked() != SessionTable::kNone) {
@@ -146,6 +163,7 @@ void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view playe
   s.nonce = open.nonce;
   s.created_s = s.seen_s = now_s;
   s.fresh = store_knows ? 0 : 1;
+  s.coming = coming;
   table_.attached(row);
   journal_.put(row, s, player);
   counters_.add(Counter::kSessionsCreated, 1);
@@ -246,12 +264,8 @@ void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
   const std::string_view player = base::as_text(tail.first(send.player_bytes));
   const base::Bytes payload = tail.subspan(send.player_bytes);
   const uint32_t row = find(player);
+  if (config_.shared && forward(player, send, payload)) return;
   if (row == SessionTable::kNone || (send.session != 0 && send.session != table_.at(row).id)) {
-    if (row == SessionTable::kNone && config_.shared &&
-        journal_.forward(player, send.session, send.message_type, send.origin, payload)) {
-      counters_.add(Counter::kLettersForwarded, 1);
-      return;
-    }
     counters_.add(Counter::kAcknowledgedNoSession, 1);
     return;
   }
@@ -316,6 +330,7 @@ void SessionHome::end(uint32_t row, session::End why) {
   }
   if (config_.shared && journal_.recording() &&
       (why == session::End::kRoom || why == session::End::kMemory)) {
+    journal_.cancel(s.id);
     journal_.forget(s.id);  // it is in the store; whoever comes back finds it there
   } else {
     journal_.end(row, s);
@@ -337,7 +352,7 @@ void SessionHome::drop(uint32_t row) {
 
 void SessionHome::release(const SessionJournal::Release& what) {
   Session& s = table_.at(what.row);
-  if (s.id != what.session) return;  // it has ended
+  if (what.session == 0 || s.id != what.session) return;  // it has ended, or went elsewhere
   if (!what.inbound) {
     s.safe = std::max(s.safe, what.sequence);
     pump(what.row);

@@ -31,6 +31,7 @@
 #include "session/session_table.h"
 #include "shard/outbox.h"
 #include "shard/session_journal.h"
+#include "world/directory.h"
 
 namespace tidegate::shard {
 
@@ -90,25 +91,30 @@ class SessionHome {
   const session::SessionTable& table() const { return table_; }
   session::ReplayLogs& logs() { return logs_; }
   uint64_t replay_messages() const { return replay_messages_; }
+  static constexpr uint32_t kClaimBuckets = 16 * 1024;
+  static uint32_t bucket_of(std::string_view player) {
+    return static_cast<uint32_t>(world::hash_player_id(player) % kClaimBuckets);
+  }
   uint64_t memory_bytes() const {
     return table_.memory_bytes() + logs_.memory_bytes() + stalled_.bytes() +
-           journal_.memory_bytes() + effects_.memory_bytes();
+           journal_.memory_bytes() + effects_.memory_bytes() + claims_.bytes() + forwarded_.bytes();
   }
 
  private:
   uint32_t find(std::string_view player) const;
   void post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
                    base::Bytes token);
-  void open(base::Bytes bytes, uint32_t now_s, bool store_knows);
+  void open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming);
   void refuse(const mailbox::SessionOpen& open, uint8_t why);
   void resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token, uint32_t now_s);
   void begin(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token,
-             session::Resume verdict, uint32_t now_s, bool store_knows);
-  void adopt(const mailbox::StoredSession& stored, const mailbox::SessionOpen& open, bool from_here,
+             session::Resume verdict, uint32_t now_s, bool store_knows, uint32_t coming);
+  void adopt(const mailbox::SessionClaimed& claimed, const mailbox::SessionOpen& open,
              base::Instant now, uint32_t now_s);
   void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now);
   void restore_effect(uint32_t row, uint64_t origin);
   void refresh(uint32_t now_s);
+  bool forward(std::string_view player, const mailbox::SessionSend& send, base::Bytes payload);
   void take_away(uint32_t row);
   void drop(uint32_t row);
   void pump(uint32_t row);
@@ -128,9 +134,13 @@ class SessionHome {
   mem::MappedArray<uint32_t> stalled_;  // rows that found a ring full, each once
   uint32_t stalled_count_ = 0;
   session::EffectSet effects_;  // of the server before, and of other gateways
-  uint32_t comings_ = 0;
-  uint32_t refresh_row_ = 0;  // the next one, and
-  uint32_t refreshed_s_ = 0;  // when the last piece was
+  // By hash of the player: claims under way, and the last message that went by way of the store.
+  // While either is, all go that way: what comes with the session stands in front of them.
+  mem::MappedArray<uint16_t> claims_;
+  mem::MappedArray<uint64_t> forwarded_;  // number of the change
+  uint32_t comings_ = 0;                  // rows, and claims of some
+  uint32_t refresh_row_ = 0;              // the next one, and
+  uint32_t refreshed_s_ = 0;              // when the last piece was
 };
 
 }  // namespace tidegate::shard

@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "session/resume.h"
+
 namespace tidegate::shard {
 
 using mailbox::SessionChangeOp;
@@ -27,6 +29,7 @@ SessionRecord SessionJournal::record_of(const Session& s, SessionChangeOp op) {
   r.resumed = s.resumed;
   r.attached = s.attached() ? 1 : 0;
   r.fresh = s.fresh;
+  r.coming = s.coming;
   r.op = op;
   return r;
 }
@@ -92,16 +95,23 @@ void SessionJournal::end(uint32_t row, const Session& s) {
   if (records(row)) (void)post(record_of(s, SessionChangeOp::kEnd), {});
 }
 
-bool SessionJournal::claim(bool has_row, bool refuse, base::Bytes open) {
+bool SessionJournal::claim(uint32_t coming, bool has_row, bool refuse,
+                           const mailbox::SessionOpen& open, base::Bytes bytes) {
   SessionRecord r{};
+  r.coming = coming;
   r.op = SessionChangeOp::kClaim;
   r.attached = has_row ? 1 : 0;
   r.fresh = refuse ? 1 : 0;
-  return recording_ && post(r, open);
+  if (open.resume == static_cast<uint8_t>(session::Resume::kResumed)) {
+    r.session = open.resume_session;
+    r.nonce_before = open.resume_nonce;
+    r.nonce = open.nonce;
+  }
+  return recording_ && post(r, bytes);
 }
 
-bool SessionJournal::forward(std::string_view player, uint64_t session, uint32_t type,
-                             uint64_t origin, base::Bytes payload) {
+uint64_t SessionJournal::forward(std::string_view player, uint64_t session, uint32_t type,
+                                 uint64_t origin, base::Bytes payload) {
   SessionRecord r{};
   r.op = SessionChangeOp::kForward;
   r.session = session;
@@ -112,10 +122,10 @@ bool SessionJournal::forward(std::string_view player, uint64_t session, uint32_t
   std::memcpy(tail, player.data(), player.size());
   if (!payload.empty()) std::memcpy(tail + player.size(), payload.data(), payload.size());
   // Control keeps these while the store is away, so it does not matter whether this shard records.
-  if (outbox_.strained()) return false;
+  if (outbox_.strained()) return 0;
   r.number = ++number_;
   outbox_.post(control_, r, {tail, player.size() + payload.size()});
-  return true;
+  return r.number;
 }
 
 void SessionJournal::settled(const Session& s, uint64_t origin) {
@@ -131,6 +141,13 @@ void SessionJournal::forget(uint64_t session) {
   r.session = session;
   r.number = ++number_;
   outbox_.post(control_, r);
+}
+
+void SessionJournal::cancel(uint64_t session) {
+  for (uint32_t i = 0; i < count_; ++i) {
+    Waiting& w = waiting_[(head_ + i) % kWaitingMax];
+    if (w.session == session) w.session = 0;
+  }
 }
 
 void SessionJournal::return_state(uint64_t claim) {

@@ -4,6 +4,7 @@
 // is adopted with everything that its client has not acknowledged, and what went elsewhere is let
 // go.
 #include <algorithm>
+#include <cstring>
 
 #include "shard/session_home.h"
 #include "world/directory.h"
@@ -24,30 +25,52 @@ void SessionHome::on_claimed(base::Bytes bytes, base::Instant now, uint32_t now_
   const auto asked = read_message<mailbox::SessionOpen>(request, &tail);
   switch (claimed.status) {
     case SessionClaim::kDown:
-      open(request, now_s, false);
-      return;
+      open(request, now_s, false, ++comings_);
+      break;
     case SessionClaim::kHeld:
       refuse(asked, 1);
-      return;
+      break;
     case SessionClaim::kState:
-      adopt(*claimed.state, asked, claimed.from_here != 0, now, now_s);
+      adopt(claimed, asked, now, now_s);
       journal_.return_state(claimed.claim);
+      open(request, now_s, true, claimed.coming);
       break;
     case SessionClaim::kMine:
     case SessionClaim::kNone:
+      open(request, now_s, true, claimed.coming);
       break;
   }
-  open(request, now_s, true);
+  --claims_[bucket_of(base::as_text(tail.first(asked.player_bytes)))];
 }
 
-void SessionHome::adopt(const mailbox::StoredSession& stored, const mailbox::SessionOpen& open,
-                        bool from_here, base::Instant now, uint32_t now_s) {
+// To a player who is elsewhere, or on the way here. False: it is to go to the row, if there is one.
+bool SessionHome::forward(std::string_view player, const mailbox::SessionSend& send,
+                          base::Bytes payload) {
+  const uint32_t bucket = bucket_of(player);
+  const bool on_the_way = claims_[bucket] != 0 || forwarded_[bucket] > journal_.stored();
+  if (!on_the_way && find(player) != SessionTable::kNone) return false;
+  const uint64_t number =
+      journal_.forward(player, send.session, send.message_type, send.origin, payload);
+  if (number == 0) return false;
+  forwarded_[bucket] = number;
+  counters_.add(Counter::kLettersForwarded, 1);
+  return true;
+}
+
+void SessionHome::adopt(const mailbox::SessionClaimed& claimed, const mailbox::SessionOpen& open,
+                        base::Instant now, uint32_t now_s) {
+  const mailbox::StoredSession& stored = *claimed.state;
   uint32_t row = find(stored.player);
   if (row != SessionTable::kNone) {
     // Two logins at once asked for it; or it began here while the store was away, and its client
     // comes back to it; or ours is what another gateway has gone on with.
-    if (from_here) return;
+    if (claimed.from_here != 0) {
+      journal_.forget(stored.id);  // the answer; the row goes on
+      return;
+    }
     if (table_.at(row).fresh != 0 && table_.at(row).id == open.resume_session) {
+      journal_.forget(stored.id);
+      table_.at(row).coming = claimed.coming;
       journal_.put(row, table_.at(row), stored.player);
       logs_.for_each(table_.at(row).log, [&](const session::LoggedMessage& m) {
         journal_.append_again(row, table_.at(row), m.sequence, m.type, m.payload);
@@ -65,11 +88,14 @@ void SessionHome::adopt(const mailbox::StoredSession& stored, const mailbox::Ses
   s.seen_s = stored.attached ? now_s : stored.seen_s;
   s.resumed = stored.resumed;
   s.received = stored.received;
-  s.coming = ++comings_;
+  s.coming = claimed.coming;
   if (table_.count() == table_.limit() && table_.oldest_parked() != SessionTable::kNone) {
     end(table_.oldest_parked(), session::End::kRoom);
   }
-  if (!restore(s, stored.player, stored.acked, now_s)) return;
+  if (!restore(s, stored.player, stored.acked, now_s)) {
+    journal_.forget(s.id);
+    return;
+  }
   uint64_t next = stored.acked;
   for (const mailbox::StoredMessage& m : stored.messages) {
     if (m.sequence == ++next && restore_message(stored.player, m.type, m.payload)) continue;
@@ -91,7 +117,8 @@ void SessionHome::adopt(const mailbox::StoredSession& stored, const mailbox::Ses
 void SessionHome::on_letter(base::Bytes bytes, base::Instant now) {
   base::Bytes tail;
   const auto letter = read_message<mailbox::SessionLetter>(bytes, &tail);
-  const uint32_t row = find(base::as_text(tail.first(letter.player_bytes)));
+  const std::string_view player = base::as_text(tail.first(letter.player_bytes));
+  const uint32_t row = find(player);
   if (row == SessionTable::kNone) return;
   append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now);
 }
@@ -100,7 +127,8 @@ void SessionHome::on_taken(base::Bytes bytes) {
   base::Bytes tail;
   const auto taken = read_message<mailbox::SessionTaken>(bytes, &tail);
   const uint32_t row = find(base::as_text(tail));
-  if (row != SessionTable::kNone && table_.at(row).id == taken.session) take_away(row);
+  if (row == SessionTable::kNone || table_.at(row).id != taken.session) return;
+  if (table_.at(row).coming == taken.coming) take_away(row);
 }
 
 // It goes on elsewhere; its connection here, if there is one, is told that it was replaced.
@@ -110,6 +138,7 @@ void SessionHome::take_away(uint32_t row) {
   if (s.attached()) {
     outbox_.post(s.connection_shard.value, mailbox::SessionRelease{s.connection, s.id, 0});
   }
+  journal_.cancel(s.id);
   journal_.forget(s.id);
   drop(row);
 }

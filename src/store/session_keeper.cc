@@ -135,7 +135,8 @@ void SessionKeeper::on_record(mailbox::AgentId from, base::Bytes message) {
   }
   Part& part = parts_[from];
   if (record.op == SessionChangeOp::kClear) part.cleared = true;
-  if (failed_ || !part.cleared) {  // they will all be said again
+  // They will all be said again, but for what is no session's.
+  if (failed_ || (!part.cleared && record.op != SessionChangeOp::kForward)) {
     const bool posted = !posts_.empty();
     pass_over(from, record, message);
     if (!posted && !posts_.empty()) wake_control_();
@@ -166,6 +167,8 @@ void SessionKeeper::on_record(mailbox::AgentId from, base::Bytes message) {
 
 bool SessionKeeper::next_word(mailbox::AgentId* to, mailbox::SessionsStored* word) {
   const std::lock_guard lock(mutex_);
+  // That a session was taken comes before "safe up to here", which is not true for it.
+  if (!posts_.empty()) return false;
   for (mailbox::AgentId i = 0; i < parts_.size(); ++i) {
     Part& part = parts_[i];
     if (part.told) continue;
@@ -221,8 +224,11 @@ void SessionKeeper::run_writer() {
       try_again(&delay);
       continue;
     }
-    if (!batch.empty()) write(batch);
-    if (store_->shared()) poll();
+    if (!batch.empty()) {
+      write(batch);
+    } else if (store_->shared()) {
+      poll();
+    }
   }
 }
 
@@ -256,11 +262,23 @@ void SessionKeeper::try_again(std::chrono::milliseconds* delay) {
 void SessionKeeper::write(const std::vector<uint8_t>& batch) {
   std::vector<SessionChange> changes;
   std::vector<base::Instant> asked_at;  // of claims, in order
+  std::unordered_set<std::string> claimed;
   std::vector<uint64_t> numbers(parts_.size(), 0);
   for_each(batch, [&](const Head& head, base::Bytes message) {
     SessionChange change{record_in(message), message.subspan(sizeof(SessionRecord)), head.shard};
     numbers[head.shard] = change.record.number;
-    if (change.record.op == SessionChangeOp::kClaim) asked_at.push_back({head.at_ns});
+    if (change.record.op == SessionChangeOp::kClaim &&
+        monotonic_now().ns - head.at_ns > std::chrono::nanoseconds(kClaimAge).count()) {
+      const std::lock_guard lock(mutex_);
+      pass_over(head.shard, change.record, message);
+      return;
+    }
+    if (change.record.op == SessionChangeOp::kClaim) {
+      asked_at.push_back({head.at_ns});
+      base::Bytes tail;
+      const auto open = mailbox::read_message<mailbox::SessionOpen>(change.tail, &tail);
+      claimed.emplace(base::as_text(tail.first(open.player_bytes)));
+    }
     changes.push_back(change);
   });
   std::string error;
@@ -271,16 +289,20 @@ void SessionKeeper::write(const std::vector<uint8_t>& batch) {
   }
   counters_.add(metrics::Counter::kSessionChangesStored, changes.size());
   counters_.add(metrics::Counter::kSessionStoreBatches, 1);
-  if (store_->shared() && !asked_at.empty()) {
-    // What others left for players here comes before who was with those others until now.
-    std::vector<StoreNews> letters;
-    if (!store_->poll_blocking(&letters, &error)) {
-      fail_all(error, batch);
-      return;
-    }
-    take_news(letters, {});
+  std::vector<StoreNews> heard;
+  if (store_->shared() && !store_->poll_blocking(&heard, &error)) {
+    fail_all(error, batch);
+    return;
   }
+  // What others left for players who are here comes before who was with those others until now;
+  // what was left for players who come here, behind themselves; all of it before "safe up to here",
+  // from which on messages need not go this way.
+  const auto coming = std::stable_partition(heard.begin(), heard.end(), [&](const StoreNews& n) {
+    return n.kind == StoreNews::Kind::kLetter && !claimed.contains(n.player);
+  });
+  take_news({heard.begin(), coming}, {});
   take_news(news, asked_at);
+  take_news({coming, heard.end()}, {});
   {
     const std::lock_guard lock(mutex_);
     for (size_t i = 0; i < parts_.size(); ++i) {
@@ -304,7 +326,7 @@ void SessionKeeper::poll() {
   wake_control_();
 }
 
-void SessionKeeper::take_news(std::vector<StoreNews>& news,
+void SessionKeeper::take_news(std::span<StoreNews> news,
                               const std::vector<base::Instant>& asked_at) {
   using metrics::Counter;
   size_t claims = 0;
@@ -316,6 +338,7 @@ void SessionKeeper::take_news(std::vector<StoreNews>& news,
         mailbox::SessionClaimed answer{};
         answer.status = n.status;
         answer.from_here = n.from_here ? 1 : 0;
+        answer.coming = n.coming;
         if (n.state != nullptr) {
           answer.claim = ++last_claim_;
           answer.state = n.state.get();
@@ -325,7 +348,7 @@ void SessionKeeper::take_news(std::vector<StoreNews>& news,
         break;
       }
       case StoreNews::Kind::kTaken:
-        post(n.shard, mailbox::SessionTaken{n.session}, base::as_bytes(n.player));
+        post(n.shard, mailbox::SessionTaken{n.session, n.coming}, base::as_bytes(n.player));
         break;
       case StoreNews::Kind::kLetter: {
         counters_.add(Counter::kLettersReceived, 1);

@@ -20,9 +20,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/time.h"
@@ -40,6 +42,10 @@ class SessionKeeper {
   static constexpr std::chrono::milliseconds kRetryMost{2000};
   static constexpr std::chrono::milliseconds kPoll{50};  // a shared store
 
+  // Who wants a session gets an answer within that, or has to try again: an older wish may be that
+  // of a connection that is gone, whose client has its session elsewhere by now.
+  static constexpr std::chrono::seconds kClaimAge{2};
+
   // `where` begins lines of the log; `remedy` ends them.
   SessionKeeper(std::unique_ptr<SessionStore> store, uint32_t shards, std::string where,
                 std::string remedy, metrics::Counters& counters,
@@ -56,7 +62,8 @@ class SessionKeeper {
   void stop();
 
   void on_record(mailbox::AgentId from, base::Bytes message);
-  // What a shard is to be told, if anything: to be called until it returns false.
+  // What a shard is to be told, if anything: to be called until it returns false. Nothing while
+  // there are posts.
   bool next_word(mailbox::AgentId* to, mailbox::SessionsStored* word);
   // A word that found the ring full comes again.
   void not_posted(mailbox::AgentId to);
@@ -92,7 +99,7 @@ class SessionKeeper {
   void try_again(std::chrono::milliseconds* delay);
   void write(const std::vector<uint8_t>& batch);
   void poll();
-  void take_news(std::vector<StoreNews>& news, const std::vector<base::Instant>& asked_at);
+  void take_news(std::span<StoreNews> news, const std::vector<base::Instant>& asked_at);
   void fail_all(const std::string& why, const std::vector<uint8_t>& batch);
   // With mutex_ held:
   void keep(std::vector<uint8_t>* into, mailbox::AgentId from, base::Bytes message);

@@ -39,6 +39,7 @@ struct StoreNews {
   Kind kind;
   uint32_t shard = 0;
   uint64_t session = 0;                  // kTaken
+  uint32_t coming = 0;                   // kTaken, kClaim
   std::string player;                    // kTaken, kLetter
   mailbox::StoredLetter letter{};        // kLetter
   const SessionChange* asked = nullptr;  // kClaim: of the batch

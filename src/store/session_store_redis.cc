@@ -138,12 +138,16 @@ RedisCommand RedisStore::script(Script which, const std::string& player) const {
   return c;
 }
 
-RedisCommand RedisStore::claim(const std::string& player, bool has_row, bool refuse) {
+RedisCommand RedisStore::claim(const SessionChange& change, const std::string& player,
+                               bool refuse) {
   RedisCommand c = script(kClaim, player);
   for (std::string word :
-       {settings_.gateway, std::to_string(++number_), std::string(has_row ? "1" : "0"),
-        std::string(refuse ? "1" : "0"), ttl_attached_ms_, news_prefix(), player,
-        std::string(monotonic_ms() < settled_at_ms_ ? "1" : "0")}) {
+       {settings_.gateway, std::to_string(++number_),
+        std::string(change.record.attached != 0 ? "1" : "0"), std::string(refuse ? "1" : "0"),
+        ttl_attached_ms_, news_prefix(), player,
+        std::string(monotonic_ms() < settled_at_ms_ ? "1" : "0"),
+        std::to_string(change.record.session), std::to_string(change.record.nonce_before),
+        std::to_string(change.record.nonce), std::to_string(change.record.coming)}) {
     c.words.push_back(std::move(word));
   }
   return c;
@@ -190,7 +194,7 @@ RedisCommand RedisStore::change(const SessionChange& c, const std::string& playe
   }
   out.words.push_back(news_prefix());
   out.words.push_back(player);
-  add(r.session);
+  add(r.session, r.coming);
   switch (r.op) {
     case SessionChangeOp::kPut:
       add(r.fresh, r.received, r.acked, r.nonce, r.nonce_before, r.created_s, r.seen_s, r.resumed,
@@ -257,7 +261,7 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
   const auto add = [&](const SessionChange& c, uint64_t session, const std::string& player) {
     asked.push_back({&c, session, player, c.shard});
     commands.push_back(c.record.op == SessionChangeOp::kClaim
-                           ? claim(player, c.record.attached != 0, c.record.fresh != 0)
+                           ? claim(c, player, c.record.fresh != 0)
                            : change(c, player));
   };
   size_t synced = 0;
@@ -274,7 +278,11 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
         add(c, r.session, player_of(c));
         break;
       case SessionChangeOp::kPut:
-        known_[r.session] = {std::string(base::as_text(c.tail)), c.shard, false};
+        if (const auto [it, is_new] = known_.try_emplace(r.session); is_new) {
+          it->second = {std::string(base::as_text(c.tail)), c.shard};
+        } else {
+          it->second.unsaid = false;
+        }
         add(c, r.session, known_[r.session].player);
         break;
       case SessionChangeOp::kClear:
@@ -289,7 +297,8 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
         break;
       }
       case SessionChangeOp::kForget:
-        if (const auto known = known_.find(r.session); known != known_.end()) {
+        if (const auto known = known_.find(r.session);
+            known != known_.end() && --known->second.rows == 0) {
           const auto held = held_.find(known->second.player);
           if (held != held_.end() && held->second.session == r.session) held_.erase(held);
           known_.erase(known);
@@ -336,7 +345,7 @@ bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
   }
   if (what == "put") {
     Held& held = held_[asked.player];
-    held = {number_of(reply.at(1).text), asked.session, asked.shard};
+    held = {number_of(reply.at(1).text), asked.session, asked.shard, asked.change->record.coming};
     if (!reply.at(2).text.empty()) {
       tell(reply.at(2).text, "T " + reply.at(1).text + " " + asked.player, after);
     }
@@ -345,10 +354,14 @@ bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
   }
   if (what == "taken") {
     const auto held = held_.find(asked.player);
-    if (held != held_.end() && held->second.session == asked.session) held_.erase(held);
+    if (held != held_.end() && held->second.session == asked.session &&
+        held->second.coming == asked.change->record.coming) {
+      held_.erase(held);
+    }
     StoreNews taken{StoreNews::Kind::kTaken};
     taken.shard = asked.shard;
     taken.session = asked.session;
+    taken.coming = asked.change->record.coming;
     taken.player = asked.player;
     news->push_back(std::move(taken));
     return true;
@@ -389,18 +402,24 @@ bool RedisStore::on_claimed(const Asked& asked, const RedisReply& first,
     answer.status = SessionClaim::kHeld;
   } else if (what == "mine") {
     answer.status = SessionClaim::kMine;
+    answer.coming = static_cast<uint32_t>(number_of(reply->at(2).text));
   } else {
     answer.state = session_of(asked.player, *reply);
     const std::string& before = reply->at(2).text;
     answer.from_here = before == settings_.gateway;
     Held& held = held_[asked.player];
-    held = {number_of(reply->at(1).text), answer.state->id, asked.shard};
+    answer.coming = static_cast<uint32_t>(number_of(reply->at(7).text));
+    held = Held{number_of(reply->at(1).text), answer.state->id, asked.shard, answer.coming};
     if (!before.empty() && !answer.from_here) {
       tell(before, "T " + reply->at(1).text + " " + asked.player, after);
     }
     answer.status = answer.state->id != 0 ? SessionClaim::kState : SessionClaim::kNone;
     if (answer.state->id != 0) {
-      known_[answer.state->id] = {asked.player, asked.shard, false};
+      if (const auto [it, is_new] = known_.try_emplace(answer.state->id); is_new) {
+        it->second = {asked.player, asked.shard};
+      } else {
+        ++it->second.rows;
+      }
     } else {
       answer.state.reset();
     }
@@ -417,7 +436,7 @@ bool RedisStore::claim_of_dead(const Asked& asked, const std::string& holder, Re
   const RedisCommand look{alive, {"EXISTS", alive}};
   if (!link_.run({&look, 1}, &replies, error)) return false;
   if (replies[0].number != 0) return true;
-  const RedisCommand again = claim(asked.player, asked.change->record.attached != 0, false);
+  const RedisCommand again = claim(*asked.change, asked.player, false);
   if (!link_.run({&again, 1}, &replies, error)) return false;
   if (replies[0].error()) {
     *error = replies[0].text;
@@ -472,6 +491,7 @@ bool RedisStore::poll(std::vector<StoreNews>* news, std::string* error) {
       StoreNews taken{StoreNews::Kind::kTaken};
       taken.shard = held->second.shard;
       taken.session = held->second.session;
+      taken.coming = held->second.coming;
       taken.player = held->first;
       held_.erase(held);
       if (taken.session != 0) news->push_back(std::move(taken));

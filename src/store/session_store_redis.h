@@ -52,11 +52,13 @@ class RedisStore final : public SessionStore {
     std::string player;
     uint32_t shard;
     bool unsaid = false;  // not said again since kClear
+    uint32_t rows = 1;    // of shards, now and on their way: kForget ends one
   };
   struct Held {  // a player whose session is ours
     uint64_t gen = 0;
     uint64_t session = 0;
     uint32_t shard = 0;
+    uint32_t coming = 0;
   };
   struct Asked {  // what became of commands in flight
     const SessionChange* change;
@@ -73,7 +75,7 @@ class RedisStore final : public SessionStore {
   std::string news_prefix() const;
   enum Script : uint8_t { kClaim, kWrite };  // in the order in which they are loaded
   RedisCommand script(Script which, const std::string& player) const;
-  RedisCommand claim(const std::string& player, bool has_row, bool refuse);
+  RedisCommand claim(const SessionChange& c, const std::string& player, bool refuse);
   RedisCommand change(const SessionChange& c, const std::string& player);
   void end_unsaid(uint32_t shard);
   bool on_claimed(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,

@@ -79,7 +79,8 @@ class World {
       if (faults_) break_something();
       for (Client& c : clients_) {
         if (c.gateway < 0 && prng_.chance(0.1)) connect(c, pick_gateway());
-        if (c.gateway >= 0 && prng_.chance(0.01)) drop(c, prng_.chance(0.5));
+        // Not in the middle of the first login: nothing tells a later one from an older one.
+        if (c.gateway >= 0 && c.session != 0 && prng_.chance(0.01)) drop(c, prng_.chance(0.5));
         if (c.session != 0 && c.written.size() < 150 && prng_.chance(0.1)) write(c);
       }
       turn(prng_.chance(0.5));
@@ -113,7 +114,6 @@ class World {
   }
 
   void break_something() {
-    if (store_.settle > 0) --store_.settle;
     // What was acknowledged while the store was away is only in memory: that it and a gateway go
     // away together is not survived, and not tried.
     const bool whole = !store_.away && store_.settle == 0;
@@ -129,8 +129,13 @@ class World {
     if (prng_.chance(0.02)) {
       for (auto& g : gateways_) g->paused = false;
     }
-    if (whole && prng_.chance(0.002)) {
-      for (auto& g : gateways_) g->paused = false;
+    // Nor that a gateway has not heard yet what it lost when the store goes away.
+    bool heard = true;
+    for (const auto& [process, news] : store_.news) {
+      heard = heard && (news.empty() || process + kGateways <= processes_);
+    }
+    for (const auto& g : gateways_) heard = heard && !g->paused && g->keeper.posts() == 0;
+    if (whole && heard && prng_.chance(0.004)) {
       store_.away = true;
       ++outages;
     } else if (store_.away && prng_.chance(0.02)) {
@@ -197,7 +202,8 @@ class World {
 
   void write(Client& c) {
     const auto to = static_cast<uint32_t>(prng_.below(kClients));
-    if (clients_[to].session == 0) return;  // it was never there
+    const auto row = store_.rows.find(clients_[to].name);
+    if (row == store_.rows.end() || row->second.id == 0) return;  // it was never there
     c.written.push_back({static_cast<uint32_t>(&c - clients_.data()), to, c.written.size() + 1});
     deliver_written(c);
   }
@@ -298,6 +304,7 @@ class World {
     c.session = opened.session;
     c.nonce = c.asked_nonce;
     c.in = true;
+    c.safe = std::max(c.safe, opened.safe);
     c.delivered = opened.received;
     to_home(static_cast<uint32_t>(c.gateway),
             mailbox::SessionProgress{c.session, c.received, c.delivered, 1, 0}, c.name);
@@ -305,6 +312,8 @@ class World {
   }
 
   void turn(bool busy) {
+    ++store_.step;
+    if (store_.settle > 0) --store_.settle;
     now_ = now_ + base::Duration{50'000};  // the journal's patience never ends
     for (uint32_t g = 0; g < kGateways; ++g) {
       Gateway& gateway = *gateways_[g];

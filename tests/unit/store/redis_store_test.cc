@@ -61,10 +61,13 @@ class Gateway {
     r.acked = acked;
     return add(r);
   }
-  Gateway& claim(const std::string& player, bool has_row = false, bool refuse = false) {
+  Gateway& claim(const std::string& player, bool has_row = false, bool refuse = false,
+                 uint64_t session = 0, uint32_t nonce = 0) {
     mailbox::SessionOpen open{};
     open.player_bytes = static_cast<uint8_t>(player.size());
-    SessionRecord r = record(SessionChangeOp::kClaim, 0);
+    SessionRecord r = record(SessionChangeOp::kClaim, session);
+    r.nonce_before = nonce;
+    r.nonce = nonce + 1;
     r.attached = has_row ? 1 : 0;
     r.fresh = refuse ? 1 : 0;
     return add(r, std::string(reinterpret_cast<const char*>(&open), sizeof open) + player);
@@ -220,6 +223,26 @@ TEST_F(RedisStoreTest, AnEndLeavesNothingBehindAndALifeEndsByItself) {
             0);
   ASSERT_TRUE(b_->claim("ann").write());
   EXPECT_EQ(b_->news.at(0).status, SessionClaim::kNone);
+}
+
+TEST_F(RedisStoreTest, AUsedTokenTakesNothingFromWhoHasTheSession) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());  // its nonce is 7
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 6).write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kDown);
+  ASSERT_TRUE(a_->poll());
+  EXPECT_TRUE(a_->news.empty());
+  ASSERT_TRUE(b_->claim("ann", false, false, 99, 6).write()) << "of a session that has ended";
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kState);
+  ASSERT_TRUE(a_->claim("ann", false, false, 1, 7).write());
+  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kState);
+  EXPECT_EQ(a_->news[0].state->nonce, 8u) << "as soon as it was shown";
+  EXPECT_EQ(a_->news[0].state->nonce_before, 7u);
+  // Another try with the same token, elsewhere: good only when the answer to the first was lost.
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 7).write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kDown);
+  ASSERT_EQ(server_->ask({"HSET", "tidegate:{ann}:s", "seen", "1000"}).number, 0);
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 7).write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kState);
 }
 
 TEST_F(RedisStoreTest, ASecondLoginIsRefusedWhileTheHolderLives) {
