@@ -19,6 +19,7 @@ using mailbox::MessageType;
 namespace {
 
 constexpr uint32_t kDeliveriesPerTurn = 1024;
+constexpr base::Duration kRaiseEvery = base::seconds(10);
 
 std::string prefix(const BusConfig& config) { return "tidegate." + config.cluster + '.'; }
 
@@ -186,6 +187,16 @@ void BusService::turn(base::Instant now, base::UnixMs unix_ms, ShardPort& port) 
     if (connects_ == 0) membership_.heard_by(now + config_.membership.heartbeat * 5 / 2);
     connects_ = connects;
     heartbeat_at_ = now;
+  }
+  // What had to be dropped is said anew, but not so often that this alone fills the queues.
+  const TransportFigures carried = transport_.figures();
+  const uint64_t dropped = carried.dropped_in + carried.dropped_out + figures_.dropped;
+  if (!transport_.connected()) {
+    dropped_ = dropped;
+  } else if (dropped != dropped_ && now - raised_at_ >= kRaiseEvery) {
+    dropped_ = dropped;
+    raised_at_ = now;
+    membership_.raise_epoch();
   }
   Delivery delivery;
   for (uint32_t i = 0; i < kDeliveriesPerTurn && transport_.poll(&delivery); ++i) {

@@ -130,7 +130,9 @@ class BusService {
   uint32_t marks_left_ = 0;  // shards that have not answered the phase
   uint32_t mark_phase_ = 0;
   uint64_t connects_ = 0;
-  bool turn_due_ = false;  // something is to be done that nothing else wakes for
+  uint64_t dropped_ = 0;       // up to here everything was said anew
+  base::Instant raised_at_{};  // for that
+  bool turn_due_ = false;      // something is to be done that nothing else wakes for
   base::Instant now_{};
   base::UnixMs unix_ms_ = 0;
   base::Instant heartbeat_at_{};

@@ -13,6 +13,15 @@ namespace tidegate::shard {
 using mailbox::BusMail;
 using mailbox::BusOp;
 
+bool Shard::service_serves(uint32_t type) const {
+  for (const auto& [first, last] : config_.service_types) {
+    if (type >= first && type <= last) {
+      return config_.handlers == nullptr || config_.handlers->find(type) == HandlerTable::kNone;
+    }
+  }
+  return false;
+}
+
 Handled Shard::on_service_call(uint32_t slot, const wire::Envelope& message) {
   if (message.payload.size() > kPeerBytesMax) return Handled::kInvalid;
   const IdentityView who = identities_.view(players_[slot].identity);

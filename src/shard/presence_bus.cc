@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint32_t kWatchesPerLook = 512;
 constexpr uint32_t kOwnPerLook = 2048;
-constexpr base::Duration kSayAgain = base::seconds(30);
+constexpr base::Duration kSayAgain = base::seconds(10);
 // For another gateway to say that the user is invisible.
 constexpr base::Duration kAskTime = base::milliseconds(200);
 

@@ -241,6 +241,7 @@ class Shard final : net::ConnectionHandler,
   void on_session_send(base::Bytes bytes);
   // backend.cc
   static constexpr uint32_t kServicePermissionBytes = 4096;
+  bool service_serves(uint32_t type) const;
   Handled on_service_call(uint32_t slot, const wire::Envelope& message);
   void on_service_answer(const mailbox::BusMail& mail, base::Bytes tail);
   void reply_service(uint32_t slot, uint64_t sequence, uint32_t code, std::string_view text);

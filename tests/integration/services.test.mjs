@@ -138,9 +138,9 @@ describe('errors', () => {
       const error = await client.error(code);
       assert.equal(error.payload.fatal, false);
     }
-    const m = await metrics(gateways[0]);
-    assert.ok(m.sum('tidegate_service_timeouts_total') >= 1);
-    assert.ok(m.sum('tidegate_service_nobody_total') >= 1);
+    for (const what of ['timeouts', 'nobody', 'refused']) {
+      await until(async () => (await metrics(gateways[0])).sum(`tidegate_service_${what}_total`) >= 1, what, long);
+    }
     await client.leave();
   });
 
