@@ -138,6 +138,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/metrics",
                                   "/api/v1/connections",
                                   "/api/v1/shards",
+                                  "/api/v1/cells",
                                   "/api/v1/config",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
@@ -147,6 +148,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
+constexpr const char* kUsersPrefix = "/api/v1/users/";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -211,7 +213,9 @@ struct AdminHttp::State {
   }
 
   static bool is_command(const std::string& path) {
-    if (path == kTlsReload) return true;
+    if (path == kTlsReload || (path.starts_with(kUsersPrefix) && path.ends_with("/erase"))) {
+      return true;
+    }
     for (const char* name : kAdminCommands) {
       if (path == kCommandPrefix + std::string(name)) return true;
     }
@@ -367,6 +371,9 @@ struct AdminHttp::State {
     get("/api/v1/shards", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.shards_json() + '\n', kJson);
     });
+    get("/api/v1/cells", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.cells_json() + '\n', kJson);
+    });
     get("/api/v1/config", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.config_json() + '\n', kJson);
     });
@@ -400,6 +407,15 @@ struct AdminHttp::State {
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);
     });
+    get(R"(/api/v1/users/([^/]{1,192}))",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          out.set_content(source.user_json(in.matches[1], false) + '\n', kJson);
+        });
+    server.Post(R"(/api/v1/users/([^/]{1,192})/erase)",
+                [this](const httplib::Request& in, httplib::Response& out) {
+                  if (!permitted(in, out) || !from_no_page(in, out)) return;
+                  out.set_content(source.user_json(in.matches[1], true) + '\n', kJson);
+                });
     get("/api/v1/topics", [this](const httplib::Request& in, httplib::Response& out) {
       int64_t offset = 0;
       int64_t limit = 100;

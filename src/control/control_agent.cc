@@ -33,6 +33,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kSessionRecord:
             if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
             break;
+          case MessageType::kUserRecord:
+            if (list_keeper_ != nullptr) list_keeper_->on_record(bytes);
+            break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
             break;
@@ -51,11 +54,17 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kTopicRow:
             on_topic_row(from, bytes);
             break;
+          case MessageType::kUserFact:
+            on_user_fact(bytes);
+            break;
           case MessageType::kTopicListEnd:
             on_topic_list_end(bytes);
             break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
+            break;
+          case MessageType::kShardLoad:
+            if (balance_ != nullptr) balance_->on_load(from, bytes, mailbox_);
             break;
           case MessageType::kSnapshotPiece:
             if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);

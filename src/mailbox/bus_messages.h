@@ -32,7 +32,8 @@ enum class BusOp : uint16_t {
   kPresenceWatch = 20,  // flags: 1 on, 0 off
   kPresenceState = 21,  // a: last seen; b: when chosen; d: status << 8 | connected; data: text
   kPresenceAsk = 22,    // the user came: who knows what it chose says so
-  // Messages of the game. Name: user or player; d: type; data: payload.
+  // Messages of the game. Name: user or player; b: source, as in SendToPlayer; d: type; data:
+  // payload.
   kSendUser = 30,
   kSendPlayer = 31,
   kSendSession = 32,  // a: session or 0; b: origin

@@ -161,6 +161,36 @@ const char* name_of(MessageType type) {
       return "bus_mail";
     case MessageType::kBusView:
       return "bus_view";
+    case MessageType::kPollLetter:
+      return "poll_letter";
+    case MessageType::kMoveCells:
+      return "move_cells";
+    case MessageType::kCellMoved:
+      return "cell_moved";
+    case MessageType::kMovesTaken:
+      return "moves_taken";
+    case MessageType::kShardLoad:
+      return "shard_load";
+    case MessageType::kGroupAsk:
+      return "group_ask";
+    case MessageType::kSocialAnswer:
+      return "social_answer";
+    case MessageType::kGroupMembership:
+      return "group_membership";
+    case MessageType::kUserEntries:
+      return "user_entries";
+    case MessageType::kSocialSet:
+      return "social_set";
+    case MessageType::kDeliverGroup:
+      return "deliver_group";
+    case MessageType::kFocusMoves:
+      return "focus_moves";
+    case MessageType::kUserRecord:
+      return "user_record";
+    case MessageType::kUserQuestion:
+      return "user_question";
+    case MessageType::kUserFact:
+      return "user_fact";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -33,8 +33,8 @@
 #include "control/snapshot_service.h"
 #include "io/backend.h"
 #include "io/event_waker.h"
-#include "mem/budget.h"
 #include "mailbox/mailboxes.h"
+#include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
@@ -130,6 +130,7 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
@@ -147,6 +148,9 @@ class Server final : control::AdminSource {
   std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
   void settle_sessions();
+  // social.cc
+  bool open_list_keeper(std::string* error);
+  bool restore_lists(std::string* error);
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
   bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
@@ -164,10 +168,12 @@ class Server final : control::AdminSource {
   std::string sessions_json(const control::SessionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
   std::string cluster_json() override;
   std::string store_json() override;
+  std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -196,10 +202,12 @@ class Server final : control::AdminSource {
   std::mutex bus_mutex_;  // bus_view_: what control last saw, for the admin API
   BusView bus_view_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<store::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
+  std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;
-  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};

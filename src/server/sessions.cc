@@ -223,7 +223,7 @@ bool Server::restore_sessions(std::string* error) {
 // At a stop, when all connections have gone: their sessions are on their way to control. A shard
 // whose outbox is empty some ticks later has said everything.
 void Server::settle_sessions() {
-  if (!keeper_) return;
+  if (!keeper_ && !list_keeper_) return;
   constexpr uint32_t kTicks = 3;
   std::vector<uint32_t> from;
   for (const auto& agent : agents_) from.push_back(agent->shard->current_tick());
@@ -241,13 +241,14 @@ void Server::settle_sessions() {
 
 // Behind the shards' threads and control's: what is still in the rings goes to the store.
 void Server::keep_last_sessions() {
-  if (!keeper_) return;
+  if (!keeper_ && !list_keeper_) return;
   struct NoWakes final : mailbox::WakeSink {
     void wake_agent(mailbox::AgentId) override {}
   } no_wakes;
   for (int i = 0; i < 64 && control_->work(unix_now_s() * 1000, no_wakes); ++i) {
   }
-  keeper_->stop();
+  if (keeper_) keeper_->stop();
+  if (list_keeper_) list_keeper_->stop();
 }
 
 std::string Server::sessions_json(const control::SessionsQuery& query) {

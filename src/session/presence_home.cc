@@ -102,9 +102,20 @@ void PresenceHome::note_first(uint32_t user, base::Instant now) {
 void PresenceHome::resend(uint32_t user) {
   User& u = users_[user];
   u.sent = Status::kUnknown;  // differs from all that is shown
+  note_own(user);
   if (u.queued != 0) return;
   u.queued = 1;
   changed_[changed_count_++] = user;
+}
+
+void PresenceHome::forget(std::string_view user) {
+  const uint32_t row = names_.find(user);
+  if (row == kNone) return;
+  User& u = users_[row];
+  const std::string_view none;
+  set(row, Status::kOnline, &none, 0);
+  std::memset(texts_.data() + size_t{row} * kStatusTextBytesMax, 0, kStatusTextBytesMax);
+  u.seen = 0;
 }
 
 void PresenceHome::begin_change(const User& u) {

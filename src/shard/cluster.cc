@@ -15,6 +15,9 @@ using mailbox::read_message;
 
 Cluster::Home Cluster::home_in(const View& view, std::string_view name) {
   if (view.count == 0) return {};
+  if (name.starts_with(session::kGroupTopicPrefix)) {
+    return {kNone, bus::hash_text(session::kGroupTopicPrefix), true};
+  }
   const uint32_t i = bus::home_among(view.members, view.count, bus::hash_text(name));
   const BusMember& m = view.members[i];
   const bool here = m.self != 0;

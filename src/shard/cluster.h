@@ -35,6 +35,7 @@ class Cluster {
     uint64_t key = 0;    // of the gateway and its epoch, and of ours
     bool here = true;
   };
+  // A group's topic is at home where the group is: each gateway has its own groups.
   Home home_of(std::string_view name) const { return home_in(now_, name); }
   // Whether the name's home is another one than before and not all gateways agree yet.
   bool moving(std::string_view name) const {

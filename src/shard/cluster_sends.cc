@@ -37,11 +37,12 @@ void Shard::on_bus_send(const BusMail& mail, base::Bytes tail) {
       near.message_type = mail.d;
       near.except_shard = UINT32_MAX;
       near.shape = mailbox::NearShape::kEveryone;
+      near.source = mail.b;
       deliver_near(near, payload);
       break;
     }
     case BusOp::kSendPlayer:
-      if (may_send(mail.d)) deliver_to_player(name, mail.d, payload);
+      if (may_send(mail.d)) deliver_to_player(name, mail.d, payload, mail.b);
       break;
     case BusOp::kSendSession: {
       if (!may_send(mail.d) || !has_session(name)) return;
@@ -90,10 +91,11 @@ void Shard::on_session_send(base::Bytes bytes) {
 }
 
 // To the player when it is connected here.
-bool Shard::deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload) {
+bool Shard::deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload,
+                              uint64_t source) {
   const world::DirectoryEntry* entry = directory_.find(player);
   if (entry == nullptr || !entry->connection.valid()) return false;
-  const mailbox::Deliver deliver{entry->connection, type};
+  const mailbox::Deliver deliver{entry->connection, type, 0, source};
   if (!mailbox_.post(entry->connection_shard.value, deliver, payload)) {
     counters_.add(Counter::kHandlerSendsDropped, 1);
   }

@@ -43,7 +43,9 @@ void Presence::watch_far(std::string_view user, bool on) {
 }
 
 bool Presence::post_own(uint64_t gateways, uint32_t user) {
-  const PresenceHome::Far own = home_.own(user);
+  PresenceHome::Far own = home_.own(user);
+  // Who may see the user only this gateway knows: at others nobody does then.
+  if (shard_.social_.users().restricted(home_.name(user))) own = {};
   BusMail mail;
   mail.op = BusOp::kPresenceState;
   mail.gateways = gateways;
@@ -121,7 +123,8 @@ void Presence::on_bus_mail(const BusMail& mail, base::Bytes tail) {
       break;
     }
     case BusOp::kSendUser:
-      if (may_send(mail.d) && data.size() <= kPeerBytesMax) deliver_to_user(name, mail.d, data);
+      if (may_send(mail.d) && data.size() <= kPeerBytesMax)
+        deliver_to_user(name, mail.d, data, mail.b);
       break;
     default:
       break;

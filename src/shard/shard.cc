@@ -28,6 +28,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       slice_(config.world, {static_cast<uint16_t>(config.index)}),
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
       governor_(config.world.tick_rate, config.world.adaptive),
+      balance_(config.balance_ticks == 0 ? 0 : config.world.cells),
       directory_(config.world.entities),
       sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
@@ -43,6 +44,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      social_(*this, config.groups, config.users, endpoint_.slots()),
+      packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -56,6 +59,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
   sessions_.logs().charge_to(config.endpoint.account);
   topics_.charge_to(config.endpoint.account);
   add_routes();
+  interest_.set_owners(&slice_.owners());
   TG_ASSERT(config.environment.size() <= environment_.size());
   environment_bytes_ = static_cast<uint32_t>(config.environment.size());
   if (environment_bytes_ != 0) {
@@ -84,7 +88,9 @@ void Shard::turn(Wait wait) {
       cluster_.turn();
       topics_.turn();
       presence_.turn();
+      social_.turn();
     }
+    endpoint_.run_polls();
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
@@ -123,8 +129,19 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       barrier_.on_simulation_done(mark.tick, {mark.started_ns});
       break;
     }
-    case MessageType::kFrameDone:
-      barrier_.on_frame_done(read_message<mailbox::FrameDone>(bytes).tick);
+    case MessageType::kFrameDone: {
+      const auto mark = read_message<mailbox::FrameDone>(bytes);
+      barrier_.on_frame_done(mark.tick, mark.cells_moved);
+      break;
+    }
+    case MessageType::kMoveCells:
+      on_move_cells(bytes);
+      break;
+    case MessageType::kCellMoved:
+      on_cell_moved(bytes);
+      break;
+    case MessageType::kMovesTaken:
+      barrier_.on_moves_taken(read_message<mailbox::MovesTaken>(bytes).tick);
       break;
     case MessageType::kPublication:
       on_publication(bytes);
@@ -176,6 +193,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       break;
     case MessageType::kCloseConnection:
       on_close_request(bytes);
+      break;
+    case MessageType::kPollLetter:
+      on_poll_posted(bytes);
       break;
     case MessageType::kDrain:
       on_drain(bytes);
@@ -236,6 +256,16 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSendToUser:
       presence_.on_mail(from, type, bytes);
       break;
+    case MessageType::kGroupAsk:
+    case MessageType::kSocialAnswer:
+    case MessageType::kGroupMembership:
+    case MessageType::kUserEntries:
+    case MessageType::kSocialSet:
+    case MessageType::kDeliverGroup:
+    case MessageType::kFocusMoves:
+    case MessageType::kUserQuestion:
+      social_.on_mail(from, type, bytes);
+      break;
     case MessageType::kTopicRow:
     case MessageType::kTopicListEnd:
     case MessageType::kSessionOpen:
@@ -288,6 +318,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       break;
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
+    case MessageType::kShardLoad:
+    case MessageType::kUserRecord:
+    case MessageType::kUserFact:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -327,6 +360,8 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  social_.update_gauges();
+  count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -340,6 +375,7 @@ void Shard::update_gauges() {
   counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
   counters_.set(Counter::kArrivalsRefused, slice.arrivals_refused);
+  counters_.set(Counter::kCellEntitiesMoved, slice.cell_entities_in);
   counters_.set(Counter::kInputsRefusedByHook, slice.inputs_refused_hook);
   counters_.set(Counter::kViolationsForgiven, slice.violations_forgiven);
   counters_.set(Counter::kSpawned, slice.spawned);
@@ -381,7 +417,8 @@ uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
-         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes();
+         balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -15,8 +15,9 @@
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums; targets.cc messages of the game to many. json.cc clients of the
-// JSON-RPC subprotocol. Topics and presence are parts of their own.
+// desync.cc clients' checksums; balance.cc cells that change their owner; targets.cc messages of
+// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics and presence are parts of
+// their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -33,6 +34,7 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/balance.h"
 #include "shard/cluster.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
@@ -40,11 +42,13 @@
 #include "shard/identities.h"
 #include "shard/json_clients.h"
 #include "shard/outbox.h"
+#include "shard/packing.h"
 #include "shard/player.h"
 #include "shard/presence.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/social.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
@@ -72,6 +76,7 @@ struct ShardConfig {
   base::Duration expiry_leeway = base::seconds(5);    // after it
   std::string_view server_version;                    // outlives the shard
   base::Instant first_tick;                           // the same for all shards
+  uint32_t balance_ticks = 0;                         // between two load reports; 0: none
   bool snapshots = false;                             // whether control may ask for them
   uint64_t seed = 1;                                  // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
@@ -82,6 +87,10 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  session::GroupLimits groups;
+  session::UserLimits users;
+  PackingConfig packing;
+  bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   // Types that backend services on the bus serve, as first and last; beyond them kRoutesMax. Not
@@ -128,6 +137,7 @@ class Shard final : net::ConnectionHandler,
     return sessions_.restore_message(player, type, payload);
   }
   void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
+  Social& social() { return social_; }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
@@ -145,12 +155,15 @@ class Shard final : net::ConnectionHandler,
   friend class Cluster;
   friend class Topics;
   friend class Presence;
+  friend class Social;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
   void on_open(uint32_t slot) override;
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
   void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+  bool on_secret(base::MutableBytes out) override;
+  bool on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) override;
   void on_translate(uint32_t slot, base::Bytes own, const iovec* parts, uint32_t count) override;
 
   // world (tick.cc)
@@ -159,6 +172,7 @@ class Shard final : net::ConnectionHandler,
   bool transfer(base::ShardId to, base::Bytes entity) override;
   bool gone(base::EntityId entity, std::string_view player_id,
             const world::Steps3& position) override;
+  void taken(base::EntityId entity, std::string_view player_id, bool marked) override;
   bool interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
                         uint8_t protobuf_levels, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
@@ -175,6 +189,7 @@ class Shard final : net::ConnectionHandler,
 
   // login.cc
   void on_auth_result(base::Bytes bytes);
+  void on_poll_posted(base::Bytes bytes);
   void begin_login(uint32_t slot);
   void pop_hello();
   void on_world_full(base::Bytes bytes);
@@ -225,6 +240,20 @@ class Shard final : net::ConnectionHandler,
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
+  // pressure.cc: whether a message without acknowledgement is not for this connection just now.
+  // Costs one load while nothing waits.
+  static constexpr uint32_t kPriorityPlain = 5;  // of what has none
+  static constexpr uint32_t kRungs = static_cast<uint32_t>(world::Rung::kEnd);
+  bool holds_back(uint32_t slot, uint32_t priority) const {
+    return endpoint_.hot(slot).backlog_bytes != 0 && holds_back_now(slot, priority);
+  }
+  bool holds_back_now(uint32_t slot, uint32_t priority) const;
+  uint32_t priority_of(uint32_t type) const;  // of a message of the game
+  void count_rungs();
+
+  // packing.cc
+  bool find_form(uint32_t slot, uint32_t type, base::Bytes payload, PackedForms& forms,
+                 const uint8_t** data, uint32_t* size);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -232,7 +261,8 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
-  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  // `source`: hash of the user it comes from, 0: the server (targets.cc)
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
   void deliver_near(const mailbox::DeliverNear& near, base::Bytes payload);
   // cluster_sends.cc
   void send_far(mailbox::BusOp op, uint32_t type, std::string_view name, base::Bytes payload,
@@ -247,7 +277,8 @@ class Shard final : net::ConnectionHandler,
   void reply_service(uint32_t slot, uint64_t sequence, uint32_t code, std::string_view text);
   void refuse_service(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details);
   void on_bus_send(const mailbox::BusMail& mail, base::Bytes tail);
-  bool deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload);
+  bool deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload,
+                         uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -312,6 +343,12 @@ class Shard final : net::ConnectionHandler,
   void leave_user(uint32_t slot);
   void end_expired();
 
+  // balance.cc
+  void on_move_cells(base::Bytes bytes);
+  void on_cell_moved(base::Bytes bytes);
+  uint32_t give_cells();
+  void report_load();
+
   // desync.cc
   Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
   void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
@@ -359,6 +396,7 @@ class Shard final : net::ConnectionHandler,
   world::LoadGovernor governor_;
   uint32_t flush_from_ = 0;  // the slot whose flush comes first
   base::Duration work_{};    // for the tick that runs
+  BalanceState balance_;
   world::Directory directory_;
   SessionHome sessions_;
   Identities identities_;
@@ -380,6 +418,10 @@ class Shard final : net::ConnectionHandler,
   Cluster cluster_{*this};
   Topics topics_;
   Presence presence_;
+  Social social_;
+  Packing packing_;
+  uint32_t on_rung_[kRungs] = {};  // of the second that is being counted
+  uint32_t held_back_ = 0;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -43,8 +43,12 @@ void Shard::run_simulate() {
     const uint32_t slot = moved_players_[i];
     Player& player = players_[slot];
     player.flags &= static_cast<uint16_t>(~kMoved);
-    if (player.session != 0 && interest_.watching(slot)) interest_.move(slot, player.position);
+    if (player.session != 0 && interest_.watching(slot)) {
+      interest_.move(slot, player.position);
+      if (social_.anybody_followed()) social_.note_moved(slot);
+    }
   }
+  if (social_.anybody_followed()) social_.send_moves(tick);
   moved_count_ = 0;
   interest_.post_changes(*this);
   if (steering_count_ != 0) run_steering();
@@ -64,7 +68,8 @@ void Shard::run_encode() {
   if (snapshot_.due(tick)) cut_snapshot();
   const base::Instant started = io_.now();
   slice_.encode(tick, io_.unix_ms(), *this);
-  for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick});
+  const uint32_t moved = balance_.order_count == 0 ? 0 : give_cells();
+  for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick, moved});
   barrier_.encoded();
   const base::Duration took = io_.now() - started;
   work_ = work_ + took;
@@ -86,7 +91,10 @@ void Shard::run_flush() {
     interest_.limit_keyframes(std::max<uint64_t>(1, endpoint_.backlog_room() / 2));
     const auto flush_from = [&](uint32_t from, uint32_t to) {
       for (uint32_t slot = from; slot < to; ++slot) {
-        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) {
+          slot = endpoint_.skip_unused(slot);
+          continue;
+        }
         flush_player(slot, tick, unix_ms);
         if (interest_.keyframe_bytes() < sent + kPortion) continue;
         sent = interest_.keyframe_bytes();
@@ -109,14 +117,19 @@ void Shard::run_flush() {
     endpoint_.flush();
   }
   counters_.record(metrics::Timing::kTick, io_.now() - simulate_started_);
+  report_load();
   const uint64_t late = barrier_.late();
   barrier_.flushed();
+  if (barrier_.cells_moved()) {
+    for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::MovesTaken{tick});
+  }
   counters_.add(Counter::kTicks, 1);
   counters_.add(Counter::kTickOverruns, barrier_.late() - late);
   published_tick_.store(tick, std::memory_order_relaxed);
   const base::Duration took = io_.now() - started;
   governor_.note(work_ + took, keyframe_bytes);
   counters_.record(metrics::Timing::kFlush, took);
+  balance_.meter.note(work_, took);
 }
 
 void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {

@@ -173,7 +173,7 @@ void Topics::on_bus_event(uint32_t gateway, uint32_t topic, const BusMail& mail,
     return;
   }
   home_.append(topic, frame, mail.d, shard_.now_);
-  post_event(topic, mail.a, frame, mail.d);
+  fan_out(topic, mail.a, {frame, mail.d});
 }
 
 void Topics::on_bus_pull(uint32_t gateway, uint32_t topic, const BusMail& mail,
@@ -207,7 +207,7 @@ void Topics::take_records(uint32_t topic, base::Bytes records) {
       home_.skip_to(topic, record.offset);
     }
     home_.append(topic, frame, record.note, shard_.now_);
-    post_event(topic, record.offset, frame, record.note);
+    fan_out(topic, record.offset, {frame, record.note});
   }
 }
 

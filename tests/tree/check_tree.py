@@ -48,7 +48,7 @@ BANNED_INCLUDES = [
     (r'<(iostream|regex|format)>', 'heavy header', ()),
     (r'<liburing', 'the ring belongs to io', ('io/',)),
     (r'<openssl/', 'OpenSSL belongs to crypto and tls', ('crypto/', 'tls/')),
-    (r'<zlib', 'zlib belongs to protocol', ('protocol/',)),
+    (r'<zlib', 'zlib belongs to protocol and codec', ('protocol/', 'codec/')),
     (r'<(httplib\.h|toml\+\+|spdlog/|CLI/)', 'for control and programs only', ('control/',)),
 ]
 IN_TESTS = re.compile(r'\bsleep_for\b|\bsleep_until\b|\b(usleep|nanosleep)\s*\(|'

@@ -7,14 +7,17 @@
 import { Backoff, defaultBackoff, type BackoffOptions } from './backoff.js';
 import { Delivery } from './delivery.js';
 import { Emitter } from './emitter.js';
+import { inflate } from './inflate.js';
 import { encodeFrame, parseFrames, type EnvelopeHead } from './frame.js';
 import type { Host, Socket } from './host.js';
 import {
+  Compression,
   AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType,
   ResumeResult, type NetworkMessage,
 } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
+import { REFUSALS, TransportChoice, type Opening, type Transport, type TransportPolicy } from './transport.js';
 
 export type ConnectionState =
   'closed' | 'connecting' | 'connected' | 'authenticating' | 'authenticated' | 'inWorld' | 'reconnecting';
@@ -44,9 +47,12 @@ export interface ConnectionOptions {
   silenceMs: number;
   /** A connection that held so long makes the next wait a short one again, ms. */
   stableMs: number;
+  /** `auto`: HTTP long polling when WebSocket is blocked. */
+  transport: TransportPolicy;
 }
 export const defaultConnection: Omit<ConnectionOptions, 'endpoints'> = {
   backoff: defaultBackoff, loginTimeoutMs: 10_000, heartbeatMs: 5000, silenceMs: 15_000, stableMs: 5000,
+  transport: 'auto',
 };
 
 export interface Loss {
@@ -74,6 +80,7 @@ export interface ConnectionEvents {
 
 /** How long an acknowledgement may wait for a message to ride on, ms. */
 const ACK_DELAY_MS = 50;
+const RAW_BYTES_MAX = 1 << 20;  // of a compressed payload
 const EMPTY = new Uint8Array(0);
 
 export class Connection extends Emitter<ConnectionEvents> {
@@ -87,6 +94,9 @@ export class Connection extends Emitter<ConnectionEvents> {
 
   private readonly options: ConnectionOptions;
   private readonly backoff: Backoff;
+  private readonly choice: TransportChoice;
+  private by: Transport = 'websocket';
+  private opening = false;  // a try goes on that has not been judged
   private current: ConnectionState = 'closed';
   private generation = 0;
   private socket: Socket | undefined;
@@ -110,9 +120,12 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (options.endpoints.length === 0) throw new Error('no endpoint to connect to');
     this.options = { ...defaultConnection, ...options };
     this.backoff = new Backoff(() => host.random(), this.options.backoff);
+    this.choice = new TransportChoice(host.openPolling ? this.options.transport : 'websocket');
   }
 
   get state(): ConnectionState { return this.current; }
+  /** What the try under way, or the connection that stands, goes by. */
+  get transport(): Transport { return this.by; }
 
   /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
   connect(): void {
@@ -121,8 +134,9 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.attempt();
   }
 
-  /** While it waits to come back: tries at once, such as when the network is there again. */
+  /** While it waits to come back: tries at once, such as when the network is another one. */
   retryNow(): void {
+    this.choice.forget();
     if (this.current !== 'reconnecting' || this.retryTimer === undefined) return;
     this.reconnects += 1;
     this.attempt();
@@ -194,6 +208,7 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (this.ackTimer !== undefined) this.host.clearTimer(this.ackTimer);
     this.retryTimer = this.ackTimer = undefined;
     this.socket = undefined;
+    this.opening = false;
     this.sessionKnown = false;
     this.farewell = undefined;
     this.beats.clear();
@@ -229,21 +244,37 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (token !== undefined && token !== '') url.searchParams.set('token', token);
     this.resumeAsked = this.resumeToken !== '';
     if (this.resumeAsked) url.searchParams.set('resume', this.resumeToken);
-    const socket = this.host.openSocket(url.href, ['tidegate.v1.proto']);
+    this.by = this.choice.next(this.host.now());
+    this.opening = true;
+    const { host } = this;
+    const socket = (this.by === 'polling' ? host.openPolling! : host.openSocket)(url.href, ['tidegate.v1.proto']);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
     const mine = (): boolean => generation === this.generation;
     socket.onopen = () => {
-      if (!mine()) socket.close(CloseCode.NORMAL);
-      else this.move('connected');
+      if (!mine()) {
+        socket.close(CloseCode.NORMAL);
+        return;
+      }
+      this.judge('opened');
+      this.move('connected');
     };
     socket.onmessage = ({ data }) => { if (mine()) this.receive(generation, data); };
-    socket.onclose = ({ code, reason }) => this.lose(generation, code, reason);
+    socket.onclose = ({ code, reason, status }) => {
+      if (mine() && status !== undefined && REFUSALS.includes(status)) this.judge('refused');
+      this.lose(generation, code, reason);
+    };
     socket.onerror = () => undefined;  // a close follows
+  }
+
+  private judge(how: Opening): void {
+    if (this.opening) this.choice.began(this.by, how);
+    this.opening = false;
   }
 
   private lose(generation: number, code: number, reason: string): void {
     if (generation !== this.generation) return;
+    this.judge('failed');
     const { socket, farewell } = this;
     const wasInWorld = this.current === 'inWorld';
     const stable = wasInWorld && this.host.now() - this.worldSince >= this.options.stableMs;
@@ -290,7 +321,11 @@ export class Connection extends Emitter<ConnectionEvents> {
         if (generation !== this.generation) return;
         this.received.add(message.type, message.payload.length, now);
         this.delivery.onAck(message.ack);
-        if (message.compression !== 0) throw new WireError('a compressed message, which was not offered', 4017);
+        if (message.compression !== 0) {
+          if (message.compression !== Compression.ZLIB) throw new WireError('a compression that was not offered', 4017);
+          if (message.rawSize > RAW_BYTES_MAX) throw new WireError('a compressed message that is too large', 4017);
+          message.payload = inflate(message.payload, message.rawSize);
+        }
         const wanted = this.delivery.accept(message.sequence, message.requiresAck);
         if (this.delivery.ackOwed) this.owe(generation);
         if (wanted) this.take(generation, message, now);
