@@ -124,6 +124,7 @@ typedef struct tidegate_client_config {
    * game's server must decide the same, and so must a second call. */
   void (*limit)(void* user, const double from[3], const double to[3], double out[3]);
   void* limit_user;
+  int32_t polling; /* 0: HTTP long polling when WebSocket is blocked; 1: always; 2: never */
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */

@@ -209,6 +209,13 @@
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
   X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kPollRequests, "tidegate_poll_requests_total", "Requests of HTTP long polling")                \
+  X(kPollForwarded, "tidegate_poll_forwarded_total",                                               \
+    "Requests and answers of long polling that went to another shard")                             \
+  X(kPollRepeats, "tidegate_poll_repeats_total",                                                   \
+    "POSTs that came again because their answer was lost, and were not taken again")               \
+  X(kPollRefetchedBytes, "tidegate_poll_refetched_bytes_total",                                    \
+    "Bytes of answers that were asked for again")                                                  \
   X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
     "Sessions that came here from another gateway, or from a process that ended")                  \
   X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
@@ -280,7 +287,8 @@
     "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
-  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")                         \
+  X(kPollSessions, "tidegate_poll_sessions", "Sessions by HTTP long polling open")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                           \

@@ -211,7 +211,12 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("state_encoding").text(c.row.encoding == 1 ? "packed" : "protobuf");
     json.key("address").text(peer_text(c.row));
     json.key("age_ms").unsigned_integer(c.row.age_ms);
+    json.key("transport").text((c.row.transport & 1) != 0 ? "polling" : "websocket");
+    json.key("tls").boolean((c.row.transport & 2) != 0);
+    json.key("compressed").boolean((c.row.transport & 4) != 0);
+    json.key("subprotocol").text(wire::kSubprotocols[(c.row.transport & 8) != 0 ? 1 : 0]);
     json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    json.key("rtt_jitter_ms").number(c.row.rtt_jitter_us / 1000.0);
     // Of the TCP connection; not of one behind a proxy, where the peer is not the client.
     base::IpAddress peer;
     std::memcpy(peer.bytes, c.row.peer, sizeof peer.bytes);
@@ -229,6 +234,7 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("bytes_in").unsigned_integer(c.row.bytes_in);
     json.key("bytes_out").unsigned_integer(c.row.bytes_out);
     json.key("backlog_bytes").unsigned_integer(c.row.backlog_bytes);
+    json.key("backlog_age_s").unsigned_integer(c.row.backlog_age_s);
     json.end_object();
   }
   json.end_array().end_object();

@@ -290,6 +290,9 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
   shard.endpoint.big_inputs = config_.limits.big_messages;
+  shard.endpoint.poll.sessions = config_.limits.poll_sessions;
+  shard.endpoint.poll.shards = shards;
+  shard.endpoint.poll.hold = config_.listen.poll_hold;
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
@@ -337,6 +340,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.admission = admission_.get();
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
+    shard.endpoint.poll.shard = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
     shard.endpoint.account = agents_[i]->account.get();
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,

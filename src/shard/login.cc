@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "crypto/random.h"
 #include "shard/shard.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
@@ -175,6 +176,25 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   identities_.free(player.identity);
   set_state(slot, State::kDisconnected);
   player = Player{};
+}
+
+bool Shard::on_secret(base::MutableBytes out) { return crypto::fill_random(out); }
+
+bool Shard::on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) {
+  if (outbox_.strained()) return false;
+  mailbox::PollPosted posted;
+  static_assert(sizeof letter == sizeof posted.letter);
+  std::memcpy(posted.letter, &letter, sizeof letter);
+  outbox_.post(shard, posted, body);
+  return true;
+}
+
+void Shard::on_poll_posted(base::Bytes bytes) {
+  base::Bytes body;
+  const auto posted = read_message<mailbox::PollPosted>(bytes, &body);
+  net::PollLetter letter;
+  std::memcpy(&letter, posted.letter, sizeof letter);
+  endpoint_.on_poll_letter(letter, body);
 }
 
 void Shard::leave_world(uint32_t slot) {

@@ -93,6 +93,7 @@ void Shard::turn(Wait wait) {
       presence_.turn();
       social_.turn();
     }
+    endpoint_.run_polls();
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
@@ -196,6 +197,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       break;
     case MessageType::kCloseConnection:
       on_close_request(bytes);
+      break;
+    case MessageType::kPollLetter:
+      on_poll_posted(bytes);
       break;
     case MessageType::kDrain:
       on_drain(bytes);

@@ -166,6 +166,8 @@ class Shard final : net::ConnectionHandler,
   void on_open(uint32_t slot) override;
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
   void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+  bool on_secret(base::MutableBytes out) override;
+  bool on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) override;
   void on_translate(uint32_t slot, base::Bytes own, const iovec* parts, uint32_t count) override;
 
   // world (tick.cc)
@@ -191,6 +193,7 @@ class Shard final : net::ConnectionHandler,
 
   // login.cc
   void on_auth_result(base::Bytes bytes);
+  void on_poll_posted(base::Bytes bytes);
   void begin_login(uint32_t slot);
   void pop_hello();
   void on_world_full(base::Bytes bytes);

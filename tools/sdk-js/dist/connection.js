@@ -12,6 +12,7 @@ import { encodeFrame, parseFrames } from './frame.js';
 import { Compression, AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType, ResumeResult, TokenRefresh, } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
+import { REFUSALS, TransportChoice } from './transport.js';
 /** From a state to those that may follow it. */
 export const TRANSITIONS = {
     closed: ['connecting'],
@@ -24,6 +25,7 @@ export const TRANSITIONS = {
 };
 export const defaultConnection = {
     backoff: defaultBackoff, loginTimeoutMs: 10_000, heartbeatMs: 5000, silenceMs: 15_000, stableMs: 5000,
+    transport: 'auto',
 };
 /** How long an acknowledgement may wait for a message to ride on, ms. */
 const ACK_DELAY_MS = 50;
@@ -40,6 +42,9 @@ export class Connection extends Emitter {
     reconnects = 0;
     options;
     backoff;
+    choice;
+    by = 'websocket';
+    opening = false; // a try goes on that has not been judged
     current = 'closed';
     generation = 0;
     socket;
@@ -66,8 +71,11 @@ export class Connection extends Emitter {
             throw new Error('no endpoint to connect to');
         this.options = { ...defaultConnection, ...options };
         this.backoff = new Backoff(() => host.random(), this.options.backoff);
+        this.choice = new TransportChoice(host.openPolling ? this.options.transport : 'websocket');
     }
     get state() { return this.current; }
+    /** What the try under way, or the connection that stands, goes by. */
+    get transport() { return this.by; }
     /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
     connect() {
         if (this.current !== 'closed')
@@ -75,8 +83,9 @@ export class Connection extends Emitter {
         this.backoff.reset();
         this.attempt();
     }
-    /** While it waits to come back: tries at once, such as when the network is there again. */
+    /** While it waits to come back: tries at once, such as when the network is another one. */
     retryNow() {
+        this.choice.forget();
         if (this.current !== 'reconnecting' || this.retryTimer === undefined)
             return;
         this.reconnects += 1;
@@ -152,6 +161,7 @@ export class Connection extends Emitter {
             this.host.clearTimer(this.ackTimer);
         this.retryTimer = this.ackTimer = undefined;
         this.socket = undefined;
+        this.opening = false;
         this.sessionKnown = this.resumeRefused = this.refreshing = false;
         this.farewell = undefined;
         this.beats.clear();
@@ -193,24 +203,39 @@ export class Connection extends Emitter {
         this.resumeAsked = this.resumeToken !== '';
         if (this.resumeAsked)
             url.searchParams.set('resume', this.resumeToken);
-        const socket = this.host.openSocket(url.href, ['tidegate.v1.proto']);
+        this.by = this.choice.next(this.host.now());
+        this.opening = true;
+        const { host } = this;
+        const socket = (this.by === 'polling' ? host.openPolling : host.openSocket)(url.href, ['tidegate.v1.proto']);
         socket.binaryType = 'arraybuffer';
         this.socket = socket;
         const mine = () => generation === this.generation;
         socket.onopen = () => {
-            if (!mine())
+            if (!mine()) {
                 socket.close(CloseCode.NORMAL);
-            else
-                this.move('connected');
+                return;
+            }
+            this.judge('opened');
+            this.move('connected');
         };
         socket.onmessage = ({ data }) => { if (mine())
             this.receive(generation, data); };
-        socket.onclose = ({ code, reason }) => this.lose(generation, code, reason);
+        socket.onclose = ({ code, reason, status }) => {
+            if (mine() && status !== undefined && REFUSALS.includes(status))
+                this.judge('refused');
+            this.lose(generation, code, reason);
+        };
         socket.onerror = () => undefined; // a close follows
+    }
+    judge(how) {
+        if (this.opening)
+            this.choice.began(this.by, how);
+        this.opening = false;
     }
     lose(generation, code, reason) {
         if (generation !== this.generation)
             return;
+        this.judge('failed');
         const { socket, farewell } = this;
         const wasInWorld = this.current === 'inWorld';
         const stable = wasInWorld && this.host.now() - this.worldSince >= this.options.stableMs;
