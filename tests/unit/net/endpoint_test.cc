@@ -505,6 +505,38 @@ TEST_F(EndpointTest, ChurnLeavesNothingBehind) {
   EXPECT_EQ(io_.buffers_out(), 0u);
 }
 
+TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
+  io::SimClientSocket* s = open();
+  // Each ping is answered after so many milliseconds.
+  const auto beat = [&](int after_ms) {
+    std::string ping;
+    for (int i = 0; i < 1100 && ping.empty(); ++i) {
+      run(1);
+      ping = read(s);
+    }
+    ASSERT_EQ(ping.size(), 10u);
+    run(after_ms);
+    std::string pong(protocol::kHeaderMax + 8, '\0');
+    pong.resize(protocol::write_masked_frame(
+        reinterpret_cast<uint8_t*>(pong.data()), protocol::Opcode::kPong, true,
+        base::as_bytes(std::string_view(ping).substr(2)), 0x12345678));
+    send(s, pong);
+    run(10);
+  };
+  beat(20);
+  const Cold& cold = endpoint_.cold(0);
+  const uint32_t first = cold.rtt_us;
+  EXPECT_GE(first, 20'000u);
+  EXPECT_LT(first, 40'000u);
+  EXPECT_EQ(cold.opened.rtt_jitter_us, 0u);
+  beat(60);
+  const uint32_t second = cold.rtt_us;
+  EXPECT_GT(second, first + 30'000);
+  EXPECT_EQ(cold.opened.rtt_jitter_us, (second - first) / 4);
+  beat(60);
+  EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
+}
+
 // --- hand-over to another process (handover.cc) ---
 
 std::vector<uint8_t> bytes_of(const handover::Connection& c) {
@@ -563,38 +595,6 @@ TEST_F(EndpointTest, WhatIsNoConnectionIsRefused) {
   const std::string long_text(100'000, 'x');
   EXPECT_TRUE(refused([&](auto& c) { c.input = base::as_bytes(long_text); }));
   EXPECT_FALSE(refused([](auto&) {}));
-}
-
-TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
-  io::SimClientSocket* s = open();
-  // Each ping is answered after so many milliseconds.
-  const auto beat = [&](int after_ms) {
-    std::string ping;
-    for (int i = 0; i < 1100 && ping.empty(); ++i) {
-      run(1);
-      ping = read(s);
-    }
-    ASSERT_EQ(ping.size(), 10u);
-    run(after_ms);
-    std::string pong(protocol::kHeaderMax + 8, '\0');
-    pong.resize(protocol::write_masked_frame(
-        reinterpret_cast<uint8_t*>(pong.data()), protocol::Opcode::kPong, true,
-        base::as_bytes(std::string_view(ping).substr(2)), 0x12345678));
-    send(s, pong);
-    run(10);
-  };
-  beat(20);
-  const Cold& cold = endpoint_.cold(0);
-  const uint32_t first = cold.rtt_us;
-  EXPECT_GE(first, 20'000u);
-  EXPECT_LT(first, 40'000u);
-  EXPECT_EQ(cold.opened.rtt_jitter_us, 0u);
-  beat(60);
-  const uint32_t second = cold.rtt_us;
-  EXPECT_GT(second, first + 30'000);
-  EXPECT_EQ(cold.opened.rtt_jitter_us, (second - first) / 4);
-  beat(60);
-  EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
 }
 
 }  // namespace
