@@ -220,6 +220,7 @@ struct Config {
     uint32_t count = 10'000;                  // of each home shard
     uint32_t members = 50'000;                // of each home shard's groups together
     uint32_t per_user = 16;
+    uint32_t changes_per_second = 10;  // of one connection, lists included
   } groups;
   struct Social {
     uint32_t users = 20'000;     // with entries, of each home shard

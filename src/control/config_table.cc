@@ -380,6 +380,11 @@ const KeySpec kKeys[] = {
      "members and invitations of one home shard's groups together", FIELD(groups.members)},
     {"groups.per_user", KeyType::kCount, 1, 1'000, "",
      "groups and invitations of one user; more are ERROR 4012", FIELD(groups.per_user)},
+    {"groups.changes_per_second", KeyType::kCount, 1, 10'000, "",
+     "requests about groups and users' lists of one connection, with a burst of five times as "
+     "many; "
+     "more are ERROR 4006",
+     FIELD(groups.changes_per_second)},
     {"social.path", KeyType::kText, 0, 4096, "",
      "SQLite file that keeps groups and users' lists; without one they end with the process",
      FIELD(social.path)},

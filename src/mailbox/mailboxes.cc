@@ -177,6 +177,8 @@ const char* name_of(MessageType type) {
       return "social_answer";
     case MessageType::kGroupMembership:
       return "group_membership";
+    case MessageType::kUserAsk:
+      return "user_ask";
     case MessageType::kUserEntries:
       return "user_entries";
     case MessageType::kSocialSet:

@@ -109,6 +109,7 @@ enum class MessageType : uint16_t {
   kGroupAsk,
   kSocialAnswer,
   kGroupMembership,
+  kUserAsk,
   kUserEntries,
   kSocialSet,
   kDeliverGroup,

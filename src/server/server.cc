@@ -321,7 +321,8 @@ bool Server::set_up(std::string* error) {
   shard.region = config_.presence.region;
   if (!session::check_group_kinds(config_.groups.kinds)) {
     *error =
-        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "groups.kinds: write kinds as <name>:<members> (1 to 1,000), separated by spaces, as in "
+        "\"party:8 "
         "guild:200\"";
     return false;
   }

@@ -116,6 +116,7 @@ base::Instant Shard::next_deadline() const {
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
   if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
+  if (social_.answering()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
   if (outbox_.waiting() || sessions_.stalled())
     deadline = std::min(deadline, now_ + base::milliseconds(1));
@@ -265,6 +266,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kGroupAsk:
     case MessageType::kSocialAnswer:
     case MessageType::kGroupMembership:
+    case MessageType::kUserAsk:
     case MessageType::kUserEntries:
     case MessageType::kSocialSet:
     case MessageType::kDeliverGroup:
