@@ -202,6 +202,19 @@ struct Config {
     base::Duration history_interval = base::seconds(60);  // between samples; 0: none
     base::Duration history_age = base::seconds(24 * 3600);
   } presence;
+  struct Bus {
+    std::vector<std::string> servers;  // empty: no bus
+    std::string user;
+    std::string password;
+    std::string cluster = "main";
+    std::string gateway;  // empty: host name and process id
+    base::Duration heartbeat = base::milliseconds(200);
+    base::Duration member_timeout = base::milliseconds(1500);
+    uint32_t queue_bytes = 16 << 20;
+    base::Duration request_timeout = base::seconds(2);
+    std::vector<std::string> services;  // "1000-1099", "json:1200"
+    base::Duration service_timeout = base::seconds(5);
+  } bus;
   struct Groups {
     std::string kinds = "party:8 guild:200";  // and the members each may have
     std::string create = "party.* guild.*";   // patterns of names that everybody may create

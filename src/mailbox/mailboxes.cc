@@ -157,6 +157,10 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kBusMail:
+      return "bus_mail";
+    case MessageType::kBusView:
+      return "bus_view";
     case MessageType::kPollLetter:
       return "poll_letter";
     case MessageType::kMoveCells:

@@ -51,6 +51,16 @@ SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
     for (uint32_t to = 0; to < shards; ++to) {
       posted &= control_->post_for_host(to, mail.near, as_base(payload), wake);
     }
+    if (bus_ && target.kind == Target::Kind::kEveryone) {
+      control_->run(
+          [this, type, kept = joined({}, payload)] {
+            mailbox::BusMail far;
+            far.op = mailbox::BusOp::kSendEveryone;
+            far.d = type;
+            bus_->broadcast(far, kept);
+          },
+          wake);
+    }
   }
   return posted ? SendResult::kOk : SendResult::kBusy;
 }

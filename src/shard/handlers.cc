@@ -276,12 +276,10 @@ void Shard::on_send_to_player(base::Bytes bytes) {
   base::Bytes tail;
   const auto send = read_message<mailbox::SendToPlayer>(bytes, &tail);
   TG_ASSERT(send.name_bytes <= tail.size());
-  const world::DirectoryEntry* entry = directory_.find(base::as_text(tail.first(send.name_bytes)));
-  if (entry == nullptr || !entry->connection.valid()) return;  // not online
-  const mailbox::Deliver deliver{entry->connection, send.message_type, 0, send.source};
-  if (!mailbox_.post(entry->connection_shard.value, deliver, tail.subspan(send.name_bytes))) {
-    counters_.add(Counter::kHandlerSendsDropped, 1);
-  }
+  const std::string_view player = base::as_text(tail.first(send.name_bytes));
+  const base::Bytes payload = tail.subspan(send.name_bytes);
+  if (deliver_to_player(player, send.message_type, payload, send.source)) return;
+  send_far(mailbox::BusOp::kSendPlayer, send.message_type, player, payload, 0, send.source);
 }
 
 void Shard::on_deliver(base::Bytes bytes) {

@@ -73,6 +73,9 @@ void Shard::on_login(mailbox::AgentId from, base::Bytes bytes) {
   }
   entry->connection = login.connection;
   entry->connection_shard = {static_cast<uint16_t>(from)};
+  // With a store that gateways share the session's end closes the connection elsewhere.
+  if (!config_.session.shared)
+    send_far(mailbox::BusOp::kLoggedIn, 0, player, {}, static_cast<uint64_t>(login.since_ms));
   send_spawn(player, *entry);
   directory_.update(entry, tick);
 }

@@ -89,6 +89,7 @@ void Shard::turn(Wait wait) {
     progress |= advance_tick();
     worked |= progress;
     if (round == 0) {
+      cluster_.turn();
       topics_.turn();
       presence_.turn();
       social_.turn();
@@ -113,6 +114,7 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
   if (social_.answering()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
@@ -293,7 +295,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       sessions_.on_progress(bytes, now_);
       break;
     case MessageType::kSessionSend:
-      sessions_.on_send(bytes, now_);
+      on_session_send(bytes);
+      break;
+    case MessageType::kBusView:
+      cluster_.on_view(bytes);
+      break;
+    case MessageType::kBusMail:
+      cluster_.on_mail(bytes);
       break;
     case MessageType::kSessionDeliver:
       on_session_deliver(bytes);

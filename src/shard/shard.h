@@ -24,7 +24,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -33,6 +35,7 @@
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
 #include "shard/balance.h"
+#include "shard/cluster.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
@@ -90,6 +93,9 @@ struct ShardConfig {
   bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
+  // Types that backend services on the bus serve, as first and last; beyond them kRoutesMax. Not
+  // those that an embedder serves. Outlives the shard.
+  std::span<const std::pair<uint32_t, uint32_t>> service_types;
   SessionConfig session;
 };
 
@@ -156,6 +162,7 @@ class Shard final : net::ConnectionHandler,
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
   friend class HandlerContext;   // handlers.cc: what a handler may do
+  friend class Cluster;
   friend class Topics;
   friend class Presence;
   friend class Social;
@@ -199,6 +206,7 @@ class Shard final : net::ConnectionHandler,
   void on_world_full(base::Bytes bytes);
   void on_replaced(base::Bytes bytes);
   void enter_world(uint32_t slot);
+  int64_t connected_since(uint32_t slot);
   void leave_world(uint32_t slot);
   void set_state(uint32_t slot, session::State state);
   std::string_view player_id(uint32_t slot) {
@@ -266,6 +274,22 @@ class Shard final : net::ConnectionHandler,
   void on_environment(base::Bytes bytes);
   // `source`: hash of the user it comes from, 0: the server (targets.cc)
   SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
+  void deliver_near(const mailbox::DeliverNear& near, base::Bytes payload);
+  // cluster_sends.cc
+  void send_far(mailbox::BusOp op, uint32_t type, std::string_view name, base::Bytes payload,
+                uint64_t a = 0, uint64_t b = 0);
+  bool has_session(std::string_view player);
+  void on_session_send(base::Bytes bytes);
+  // backend.cc
+  static constexpr uint32_t kServicePermissionBytes = 4096;
+  bool service_serves(uint32_t type) const;
+  Handled on_service_call(uint32_t slot, const wire::Envelope& message);
+  void on_service_answer(const mailbox::BusMail& mail, base::Bytes tail);
+  void reply_service(uint32_t slot, uint64_t sequence, uint32_t code, std::string_view text);
+  void refuse_service(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details);
+  void on_bus_send(const mailbox::BusMail& mail, base::Bytes tail);
+  bool deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload,
+                         uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -407,6 +431,7 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
+  Cluster cluster_{*this};
   Topics topics_;
   Presence presence_;
   Social social_;
