@@ -70,7 +70,9 @@ enum class SendResult : uint8_t {
   kRange,     // a code, name or radius that is none
 };
 
-struct Target;  // events.h
+struct Target;     // events.h
+struct StateSpec;  // states.h
+enum class StateScope : uint8_t;
 
 // The call's view of the player and the ways to answer. Valid until the handler returns.
 class Context {
@@ -111,6 +113,10 @@ class Context {
   // itself: player_id(). At most kPeerBytesMax.
   virtual SendResult send_acknowledged(std::string_view player_id, uint32_t type,
                                        Bytes payload) noexcept = 0;
+  // Keyed state (states.h). kOk: on its way to its home, where it holds when it arrives.
+  virtual SendResult set_state(const StateSpec& spec) noexcept = 0;
+  virtual SendResult remove_state(StateScope scope, std::string_view key,
+                                  std::string_view player = {}) noexcept = 0;
 
  protected:
   ~Context() = default;

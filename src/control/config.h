@@ -176,6 +176,10 @@ struct Config {
     base::Duration offline_delay = base::seconds(2);
     std::string region;
   } presence;
+  struct State {
+    uint32_t entries = 256;           // of each home shard
+    uint32_t private_entries = 1024;  // likewise
+  } state;
   struct Desync {
     std::string directory;  // empty: no files are written
     uint32_t keep = 100;    // newest files that stay

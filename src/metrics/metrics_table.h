@@ -137,6 +137,15 @@
   X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
+  X(kStateChanges, "tidegate_state_changes_total", "Keyed states set, by the game or by clients")   \
+  X(kStateConflicts, "tidegate_state_conflicts_total",                                             \
+    "Changes of clients that lost to another one: stale, or taken by another player")              \
+  X(kStateRefusals, "tidegate_state_refusals_total",                                               \
+    "Changes of clients refused for any other reason")                                             \
+  X(kStatesRefused, "tidegate_states_refused_total",                                               \
+    "Keyed states of the game that had no room, or nobody to see them")                            \
+  X(kStatesExpired, "tidegate_states_expired_total", "Keyed states whose lifetime was over")       \
+  X(kStateBytes, "tidegate_state_bytes_total", "Payload bytes of STATE_UPDATEs")                   \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
     "Calls of an embedder's event handlers")                                                       \
   X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
@@ -190,6 +199,8 @@
   X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
   X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
+  X(kStates, "tidegate_states", "Keyed states of this home")                                \
+  X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \

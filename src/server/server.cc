@@ -271,6 +271,8 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  shard.states.entries = config_.state.entries;
+  shard.states.private_entries = config_.state.private_entries;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;
   shard.first_tick = monotonic_now() + base::milliseconds(50);

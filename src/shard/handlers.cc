@@ -158,6 +158,14 @@ class HandlerContext final : public tidegate::Context {
     return shard_.post_acknowledged(player, 0, type, as_base(payload));
   }
 
+  SendResult set_state(const StateSpec& spec) noexcept override {
+    return posted_state(shard_.states_.set(spec));
+  }
+  SendResult remove_state(StateScope scope, std::string_view key,
+                          std::string_view player) noexcept override {
+    return posted_state(shard_.states_.remove(scope, key, player));
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
@@ -172,6 +180,7 @@ class HandlerContext final : public tidegate::Context {
   }
 
  private:
+  SendResult posted_state(SendResult result) const { return posted_topic(result); }
   SendResult posted_topic(SendResult result) const {
     if (result == SendResult::kBusy) {
       shard_.counters_.add(Counter::kHandlerSendsDropped, 1);

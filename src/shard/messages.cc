@@ -95,6 +95,10 @@ struct ClientMessages {
     return s.presence_.on_subscribe(slot, m);
   }
 
+  static Handled state_change(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.states_.on_change(slot, m);
+  }
+
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
     if (!wire::decode(m.payload, &state)) return Handled::kInvalid;
@@ -130,6 +134,7 @@ void Shard::add_routes() {
   add(MessageType::kPlayerMove, ClientMessages::player_move);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
+  add(MessageType::kStateChange, ClientMessages::state_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
   // A known number that only an embedder serves.

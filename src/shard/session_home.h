@@ -60,6 +60,8 @@ class SessionHome {
   }
 
   void on_list(base::Bytes bytes);
+  // The player's session, parked or not; 0: it has none.
+  uint64_t session_of(std::string_view player) const;
 
   // Before the first turn: a session of the store, its messages one after the other behind it.
   // False: no room, or it has expired.

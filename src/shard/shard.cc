@@ -43,6 +43,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      states_(*this, config.states, endpoint_.slots()),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -194,6 +195,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kEnvironment:
       on_environment(bytes);
       break;
+    case MessageType::kStateSet:
+    case MessageType::kStateAsked:
+    case MessageType::kStateAnswered:
+    case MessageType::kStateShown:
+    case MessageType::kStateTold:
+      states_.on_mail(from, type, bytes);
+      break;
     case MessageType::kSnapshotAt:
       on_snapshot_at(bytes);
       break;
@@ -297,6 +305,7 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  states_.update_gauges();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -351,7 +360,8 @@ uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
-         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes();
+         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes() +
+         states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -16,7 +16,7 @@
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
 // desync.cc clients' checksums; targets.cc messages of the game to many. json.cc clients of the
-// JSON-RPC subprotocol. Topics and presence are parts of their own.
+// JSON-RPC subprotocol. Topics, presence and keyed state are parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -42,6 +42,7 @@
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/states.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
 #include "shard/world_bridge.h"
@@ -77,6 +78,7 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  state::StateLimits states;
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
@@ -136,6 +138,7 @@ class Shard final : net::ConnectionHandler,
   friend class HandlerContext;   // handlers.cc: what a handler may do
   friend class Topics;
   friend class Presence;
+  friend class States;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -157,6 +160,7 @@ class Shard final : net::ConnectionHandler,
   base::Instant now() override { return io_.now(); }
   base::EntityId make_entity_id() override { return new_entity_id(); }
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
+  States& states() override { return states_; }
 
   // shard.cc
   uint32_t unix_s() { return static_cast<uint32_t>(io_.unix_ms() / 1000); }
@@ -347,6 +351,7 @@ class Shard final : net::ConnectionHandler,
   SnapshotCapture snapshot_;
   Topics topics_;
   Presence presence_;
+  States states_;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -10,7 +10,8 @@ export const Type = {
   RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
   EVENT: 13, REPLY: 14, PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102,
   PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202,
-  INTEREST_UPDATE: 203, CELL_FRAME: 204, CELL_REPORT: 205, PRESENCE_UPDATE: 300, FRIEND_STATUS: 301,
+  INTEREST_UPDATE: 203, CELL_FRAME: 204, CELL_REPORT: 205, STATE_UPDATE: 206,
+  STATE_CHANGE: 207, STATE_RESULT: 208, PRESENCE_UPDATE: 300, FRIEND_STATUS: 301,
   PRESENCE_SUBSCRIBE: 302,
 };
 export const nameOf = (type) => Object.keys(Type).find((key) => Type[key] === type) ?? `type ${type}`;
@@ -49,6 +50,9 @@ const payloadOf = {
   [Type.TIME_SYNC]: 'TimeSync',
   [Type.INTEREST_UPDATE]: 'InterestUpdate',
   [Type.CELL_REPORT]: 'CellReport',
+  [Type.STATE_UPDATE]: 'StateUpdate',
+  [Type.STATE_CHANGE]: 'StateChange',
+  [Type.STATE_RESULT]: 'StateResult',
 };
 
 // The name of a type's payload message; undefined: opaque bytes.

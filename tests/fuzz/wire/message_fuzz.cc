@@ -11,6 +11,7 @@
 #include "wire/envelope.h"
 #include "wire/event_messages.h"
 #include "wire/messages.h"
+#include "wire/state_messages.h"
 
 namespace {
 
@@ -53,6 +54,8 @@ void check_payload(base::Bytes payload) {
   check<wire::Reply>(payload);
   check<wire::PlayerStatusChange>(payload);
   check<wire::PresenceUpdate>(payload);
+  check<wire::StateChange>(payload);
+  check<wire::StateResult>(payload);
   // The encoders of these leave out what changed_fields does not name, and split permissions at
   // spaces, so a second encoding may differ: only their decoders are tried.
   wire::PlayerStateDelta delta;

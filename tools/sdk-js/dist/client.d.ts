@@ -3,9 +3,10 @@ import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
 import { type Host } from './host.js';
-import { Event, MoveAck, PresenceUpdate, Reply, type ErrorNotification, type NetworkMessage, type Vector3 } from './messages.js';
+import { Event, MoveAck, PresenceUpdate, Reply, StateResult, type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3 } from './messages.js';
 import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
 import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
+import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { WorldPicture, type Entity, type WorldCounters } from './world.js';
 export interface ClientOptions extends Partial<ConnectionOptions> {
@@ -33,6 +34,10 @@ export interface ClientEvents {
     topicEvent: Event;
     reply: Reply;
     presence: PresenceUpdate;
+    stateChanged: StateEntry;
+    stateRemoved: StateEntry;
+    /** What came of a change that this client asked for; `states` has what holds already. */
+    stateResult: StateResult;
     /** Messages this client has no own event for: custom types, gameplay. */
     message: NetworkMessage;
 }
@@ -70,6 +75,8 @@ export interface ClientStats {
 export declare class TidegateClient extends Emitter<ClientEvents> {
     readonly connection: Connection;
     readonly world: WorldPicture;
+    /** Keyed state that this client is shown. */
+    readonly states: KeyedStates;
     readonly clock: ClockSync;
     readonly playout: PlayoutClock;
     readonly prediction: Prediction;
@@ -84,6 +91,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     private stateCame;
     private placed;
     private lastAckTick;
+    private lastRequest;
     private syncTimer;
     private reportTimer;
     constructor(options: ClientOptions);
@@ -111,6 +119,15 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     setStatusText(customStatus: string): boolean;
     /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
     watchPresence(userIds: string[]): boolean;
+    /**
+     * Asks to set a keyed state; `stateResult` with the number returned says what came of it. With `baseVersion` the
+     * change is refused when the state has another version by then. Undefined: there is no connection.
+     */
+    setState(scope: number, key: string, value: Uint8Array, baseVersion?: number): number | undefined;
+    /** Asks to be its owner; the first one in the order of ticks is. */
+    claimState(scope: number, key: string, value?: Uint8Array): number | undefined;
+    releaseState(scope: number, key: string): number | undefined;
+    private changeState;
     stats(): ClientStats;
     private take;
     private beginState;

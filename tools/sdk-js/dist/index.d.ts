@@ -13,6 +13,7 @@ export { Message, WireError, type Field, type Of } from './pb.js';
 export * from './playout.js';
 export * from './prediction.js';
 export * from './simulator.js';
+export * from './states.js';
 export * from './statistics.js';
 export * from './world.js';
 export * from './xxh3.js';
