@@ -119,6 +119,10 @@ typedef struct tidegate_client_config {
       tls_authorities;      /* PEM text of whom to trust; null: the system's; without `transport` */
   int32_t tls_insecure;     /* 1: any certificate is good; for tests */
   int32_t spread_endpoints; /* 1: begin with a random one; a crowd is spread over them */
+  /* Of tidegate_client_steer: the place instead of `to`, for walls and the like; null: `to`. The
+   * game's server must decide the same, and so must a second call. */
+  void (*limit)(void* user, const double from[3], const double to[3], double out[3]);
+  void* limit_user;
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */
@@ -183,6 +187,14 @@ TIDEGATE_API size_t tidegate_client_queued(const tidegate_client* client);
 TIDEGATE_API tidegate_client_result tidegate_client_move(tidegate_client* client,
                                                          tidegate_vector velocity, float yaw,
                                                          uint32_t flags, float dt);
+
+/* Tells the server where the player wants to go (a direction of length up to 1) for `dt` seconds:
+ * the server moves it, at its own speed, and the predicted self goes the same way at once. Call it
+ * with every picture, also while the player stands. DROPPED: not in the world, or a server without
+ * steering. Do not mix it with move. */
+TIDEGATE_API tidegate_client_result tidegate_client_steer(tidegate_client* client,
+                                                          tidegate_vector direction, float yaw,
+                                                          uint32_t flags, float dt);
 
 /* ---- world ---- */
 

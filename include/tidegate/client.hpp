@@ -144,6 +144,11 @@ class Client {
                               uint32_t flags = 0) {
     return tidegate_client_move(get(), velocity, yaw, flags, dt);
   }
+  // A direction of length up to 1; the server moves the player.
+  tidegate_client_result steer(tidegate_vector direction, float dt, float yaw = 0,
+                               uint32_t flags = 0) {
+    return tidegate_client_steer(get(), direction, yaw, flags, dt);
+  }
 
   // Everybody in view with where to draw them: `for (const auto& e : client.entities())`, once for
   // each picture.

@@ -129,6 +129,9 @@ struct Config {
     float cell_size = 64.0F;       // metres
     float view_distance = 100.0F;  // metres
     float max_speed = 12.0F;       // metres a second
+    float steer_speed = 5.0F;      // metres a second
+    base::Duration steer_delay = base::milliseconds(250);
+    bool claims = true;
     Vector3 bounds_min{-2048.0F, -512.0F, -2048.0F};
     Vector3 bounds_max{2048.0F, 512.0F, 2048.0F};
     Vector3 spawn{0.0F, 0.0F, 0.0F};

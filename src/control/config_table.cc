@@ -201,6 +201,17 @@ const KeySpec kKeys[] = {
      "how far players see; at most 3.2 cells", FIELD(world.view_distance)},
     {"world.max_speed", KeyType::kNumber, 0.1, 300, "m/s", "faster moves are refused with 4010",
      FIELD(world.max_speed)},
+    {"world.steer_speed", KeyType::kNumber, 0.1, 300, "m/s",
+     "speed of players that move by PLAYER_STEER; at most world.max_speed counts",
+     FIELD(world.steer_speed)},
+    {"world.steer_delay", KeyType::kDuration, 0, 2, "",
+     "how long PLAYER_STEER's samples may wait at the most, so that a network that bunches them "
+     "does not show",
+     FIELD(world.steer_delay)},
+    {"world.claims", KeyType::kFlag, 0, 1, "",
+     "whether players may claim where they are (PLAYER_MOVE); false: they move by PLAYER_STEER "
+     "only",
+     FIELD(world.claims)},
     {"world.bounds_min", KeyType::kVector, -500'000, 500'000, "m",
      "corner of the world: x, y (up), z", FIELD(world.bounds_min)},
     {"world.bounds_max", KeyType::kVector, -500'000, 500'000, "m", "opposite corner",

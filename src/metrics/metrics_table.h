@@ -27,6 +27,11 @@
     "Ticks that began more than a period late on some shard")                                      \
   X(kInputsApplied, "tidegate_inputs_applied_total", "Moves applied to entities")                  \
   X(kInputsDropped, "tidegate_inputs_dropped_total", "Moves dropped: too many or no such entity")  \
+  X(kSteerSteps, "tidegate_steer_steps_total", "Samples of PLAYER_STEER applied, one a tick")      \
+  X(kSteerStarved, "tidegate_steer_starved_total",                                                 \
+    "Ticks in which a player's next sample had not come yet")                                      \
+  X(kSteerRefused, "tidegate_steer_refused_total",                                                 \
+    "Samples of PLAYER_STEER refused: more than one a tick, for long")                             \
   X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")         \
   X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds")  \
   X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")              \

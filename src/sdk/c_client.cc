@@ -114,6 +114,10 @@ tidegate_client_result tidegate_client_move(tidegate_client* client, tidegate_ve
                                             float yaw, uint32_t flags, float dt) {
   return of(client).move(velocity, yaw, flags, dt);
 }
+tidegate_client_result tidegate_client_steer(tidegate_client* client, tidegate_vector direction,
+                                             float yaw, uint32_t flags, float dt) {
+  return of(client).steer(direction, yaw, flags, dt);
+}
 
 int32_t tidegate_client_next(tidegate_client* client, uint32_t* cursor,
                              tidegate_client_entity* out) {

@@ -117,10 +117,8 @@ Client::Client(ConnectionOptions options, const tidegate_client_config& c,
       world_(c.entities_most != 0 ? c.entities_most : 65'536, c.no_interpolation == 0),
       prediction_([this, &c] {
         PredictionOptions p;
-        if (c.step != nullptr) {
-          p.step = step;
-          p.user = this;
-        }
+        p.step = step;
+        p.user = this;
         return p;
       }()) {
   settings_.protobuf = c.protobuf != 0;
@@ -129,11 +127,15 @@ Client::Client(ConnectionOptions options, const tidegate_client_config& c,
   settings_.report = c.report_ms == UINT32_MAX ? base::Duration{} : ms_or(c.report_ms, 10'000);
   settings_.step = c.step;
   settings_.step_user = c.step_user;
+  steering_.set_limit(c.limit, c.limit_user);
   report_.reserve(16 * 1024);
 }
 
 Vec Client::step(void* user, const Vec& at, const MoveInput& input) {
-  const Settings& s = static_cast<const Client*>(user)->settings_;
+  const auto* const self = static_cast<const Client*>(user);
+  if (input.steered) return self->steering_.step(at, input);
+  const Settings& s = self->settings_;
+  if (s.step == nullptr) return walk(nullptr, at, input);
   const double from[3] = {at.x, at.y, at.z};
   const float velocity[3] = {static_cast<float>(input.velocity.x),
                              static_cast<float>(input.velocity.y),
@@ -243,6 +245,38 @@ tidegate_client_result Client::move(const tidegate_vector& velocity, float yaw, 
   return connection_.send_message(now(), MessageType::kPlayerMove, m);
 }
 
+tidegate_client_result Client::steer(const tidegate_vector& direction, float yaw, uint32_t flags,
+                                     float dt) {
+  if (connection_.state() != TIDEGATE_CLIENT_IN_WORLD || !prediction_.placed() ||
+      !steering_.possible()) {
+    return TIDEGATE_CLIENT_DROPPED;
+  }
+  if (!std::isfinite(direction.x) || !std::isfinite(direction.y) || !std::isfinite(direction.z) ||
+      !std::isfinite(yaw) || !std::isfinite(dt) || dt < 0) {
+    return TIDEGATE_CLIENT_INVALID;
+  }
+  if (!connection_.link().has_room(512)) return TIDEGATE_CLIENT_WOULD_BLOCK;
+  const wire::SteerSample sample =
+      steer_sample({static_cast<double>(direction.x), static_cast<double>(direction.y),
+                    static_cast<double>(direction.z)},
+                   static_cast<double>(yaw), flags);
+  wire::PlayerSteer m;
+  const uint32_t count =
+      steering_.advance(sample, static_cast<double>(dt), &prediction_, &m.client_tick);
+  if (count == 0) return TIDEGATE_CLIENT_OK;
+  wire::SteerSample samples[Steering::kStepsMost];
+  std::fill_n(samples, count, sample);
+  uint8_t runs[64];
+  m.samples = {runs, wire::encode_steer_runs(runs, samples, count)};
+  return connection_.send_message(now(), MessageType::kPlayerSteer, m);
+}
+
+Vec Client::own_shown() const {
+  const Vec at = prediction_.shown(to_ms(now()));
+  const Vec ahead = steering_.ahead();
+  return {at.x - ahead.x, at.y - ahead.y, at.z - ahead.z};
+}
+
 // ---- the world as it is shown
 
 tidegate_client_entity Client::view(uint32_t row) const {
@@ -271,7 +305,7 @@ bool Client::next_entity(uint32_t* cursor, tidegate_client_entity* out) {
     if (!e.live) continue;
     Track* const track = world_.track(row);
     if (row == own_row_ && prediction_.placed()) {
-      const Vec shown = prediction_.shown(to_ms(now()));
+      const Vec shown = own_shown();
       e.shown = {shown.x, shown.y, shown.z, e.yaw};
     } else if (track != nullptr && !std::isnan(shown_tick_)) {
       e.shown = track->sample(shown_tick_, playout_.gap_ticks());
@@ -293,7 +327,7 @@ bool Client::find_entity(std::string_view id, tidegate_client_entity* out) {
 
 bool Client::self(tidegate_vector* out) const {
   if (!prediction_.placed()) return false;
-  const Vec shown = prediction_.shown(to_ms(now()));
+  const Vec shown = own_shown();
   *out = vector_of(shown.x, shown.y, shown.z);
   return true;
 }
@@ -381,6 +415,10 @@ void Client::on_established(const wire::ConnectionEstablished& m) {
     clock_.tick_rate = m.tick_rate;
     playout_.tick_ms = 1000.0 / m.tick_rate;
   }
+  uint32_t speed = 0;
+  std::from_chars(m.steer_speed.data(), m.steer_speed.data() + m.steer_speed.size(), speed);
+  steering_.set_position_step(world_.position_step);
+  steering_.set_server(speed, m.tick_rate > 0 ? 1.0 / m.tick_rate : 0);
 }
 
 void Client::on_authenticated(const wire::AuthenticationResult& m) {
@@ -583,6 +621,7 @@ void Client::begin_state() {
   own_row_ = NameMap::kNone;
   placed_ = false;
   prediction_.forget();
+  steering_.reset();
 }
 
 void Client::apply_cell_frames(base::Bytes payload) {

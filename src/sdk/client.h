@@ -19,6 +19,7 @@
 #include "sdk/keyed_states.h"
 #include "sdk/prediction.h"
 #include "sdk/statistics.h"
+#include "sdk/steering.h"
 #include "sdk/tls_transport.h"
 #include "sdk/world.h"
 #include "tidegate/client.h"
@@ -46,6 +47,8 @@ class Client final : ConnectionSink {
   tidegate_client_result send(uint32_t type, base::Bytes payload,
                               const tidegate_client_send_options& options);
   tidegate_client_result move(const tidegate_vector& velocity, float yaw, uint32_t flags, float dt);
+  tidegate_client_result steer(const tidegate_vector& direction, float yaw, uint32_t flags,
+                               float dt);
 
   bool next_entity(uint32_t* cursor, tidegate_client_entity* out);
   bool find_entity(std::string_view id, tidegate_client_entity* out);
@@ -80,6 +83,7 @@ class Client final : ConnectionSink {
   void emit(tidegate_client_event& event);
   void emit_entity(int32_t kind, uint32_t row);
   tidegate_client_entity view(uint32_t row) const;
+  Vec own_shown() const;
   static Vec step(void* user, const Vec& at, const MoveInput& input);
 
   void on_state(State from, State to) override;
@@ -124,6 +128,7 @@ class Client final : ConnectionSink {
   ClockSync clock_;
   PlayoutClock playout_;
   Prediction prediction_;
+  Steering steering_;
   Rate bytes_in_, bytes_out_, messages_in_;
   uint64_t bytes_in_seen_ = 0, bytes_out_seen_ = 0, messages_seen_ = 0;
 

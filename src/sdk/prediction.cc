@@ -29,13 +29,14 @@ void Prediction::reset(const Vec& place) {
 
 const Vec& Prediction::apply(const MoveInput& input) {
   TG_ASSERT(placed_);
-  predicted_ = options_.step(options_.user, predicted_, input);
-  ++tick_;
+  MoveInput numbered = input;
+  numbered.tick = ++tick_;
+  predicted_ = options_.step(options_.user, predicted_, numbered);
   if (count_ == kPendingMost) {
     first_ = (first_ + 1) % kPendingMost;
     --count_;
   }
-  ring_[(first_ + count_) % kPendingMost] = {tick_, input};
+  ring_[(first_ + count_) % kPendingMost] = numbered;
   ++count_;
   return predicted_;
 }
@@ -56,7 +57,7 @@ void Prediction::on_ack(const Ack& ack, double now_ms) {
   }
   Vec again = ack.position;
   for (uint32_t i = 0; i < count_; ++i) {
-    again = options_.step(options_.user, again, ring_[(first_ + i) % kPendingMost].input);
+    again = options_.step(options_.user, again, ring_[(first_ + i) % kPendingMost]);
   }
   const double size = length(minus(predicted_, again));
   stats_.last_error = size;

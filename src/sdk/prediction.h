@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "wire/steer.h"
+
 namespace tidegate::sdk {
 
 struct Vec {
@@ -19,7 +21,10 @@ struct MoveInput {
   Vec velocity;    // metres a second
   double yaw = 0;  // radians about y
   uint32_t flags = 0;
-  double dt = 0;  // seconds
+  double dt = 0;         // seconds
+  bool steered = false;  // `sample` holds instead (steering.h)
+  wire::SteerSample sample;
+  uint32_t tick = 0;  // client tick, set by Prediction
 };
 
 // The place after an input. It must give the same for the same arguments.
@@ -78,14 +83,10 @@ class Prediction {
   Vec shown(double now_ms) const;
 
  private:
-  struct Pending {
-    uint32_t tick = 0;
-    MoveInput input;
-  };
   void walk_off(const Vec& shown, double now_ms);
 
   PredictionOptions options_;
-  Pending ring_[kPendingMost];
+  MoveInput ring_[kPendingMost];
   uint32_t first_ = 0;
   uint32_t count_ = 0;
   bool placed_ = false;

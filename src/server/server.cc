@@ -68,6 +68,8 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.adaptive = config.interest.adaptive;
   w.budget = live_settings(config).budget;
   w.max_speed = config.world.max_speed;
+  w.steer_speed = config.world.steer_speed;
+  w.steer_delay_ms = static_cast<uint32_t>(config.world.steer_delay.ns / 1'000'000);
   for (int i = 0; i < 3; ++i) {
     w.bounds_min[i] = config.world.bounds_min[static_cast<size_t>(i)];
     w.bounds_max[i] = config.world.bounds_max[static_cast<size_t>(i)];
@@ -258,6 +260,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
   if (!set_up_tls(&shard.endpoint.tls, error)) return false;
+  shard.claims = config_.world.claims;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
   shard.handlers = extensions_.handlers;

@@ -177,6 +177,7 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
 void Shard::leave_world(uint32_t slot) {
   Player& player = players_[slot];
   if (interest_.watching(slot)) interest_.remove(slot);
+  end_steering(slot);
   const base::ConnectionRef connection = endpoint_.ref(slot);
   if (player.entity.valid()) {
     mailbox::Detach detach{};

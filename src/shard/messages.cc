@@ -75,6 +75,12 @@ struct ClientMessages {
     return s.on_move(slot, move);
   }
 
+  static Handled player_steer(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::PlayerSteer message;
+    if (!wire::decode(m.payload, &message)) return Handled::kInvalid;
+    return s.on_steer(slot, message);
+  }
+
   static Handled subscribe(Shard& s, uint32_t slot, const Envelope& m) {
     return s.topics_.on_subscribe(slot, m);
   }
@@ -132,6 +138,7 @@ void Shard::add_routes() {
   add(MessageType::kUnsubscribe, ClientMessages::unsubscribe);
   add(MessageType::kPublish, ClientMessages::publish);
   add(MessageType::kPlayerMove, ClientMessages::player_move);
+  add(MessageType::kPlayerSteer, ClientMessages::player_steer);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
   add(MessageType::kStateChange, ClientMessages::state_change);
@@ -302,7 +309,8 @@ Handled Shard::on_move(uint32_t slot, const wire::PlayerMovement& move) {
     return Handled::kInvalid;
   }
   Player& player = players_[slot];
-  if (!player.entity.valid()) return Handled::kNotPermitted;  // the state has not begun
+  // The state has not begun, or players move by input only.
+  if (!player.entity.valid() || !config_.claims) return Handled::kNotPermitted;
   world::Input input{};
   const float step = config_.world.position_step;
   if (move.has_position) {
@@ -322,11 +330,7 @@ Handled Shard::on_move(uint32_t slot, const wire::PlayerMovement& move) {
   }
   input.flags = move.movement_flags;
   input.client_tick = move.client_tick;
-  // Inputs may be lost to a full ring: the client sends the next one anyway.
-  if (!mailbox_.post(player.owner, mailbox::InputPosted{player.entity, 0},
-                     {reinterpret_cast<const uint8_t*>(&input), sizeof input})) {
-    counters_.add(Counter::kInputsDropped, 1);
-  }
+  post_input(player, input);
   return Handled::kOk;
 }
 

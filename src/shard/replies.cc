@@ -59,6 +59,9 @@ void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
   char cell_size[16];
   std::snprintf(cell_size, sizeof cell_size, "%g", static_cast<double>(config_.world.cell_size));
   established.cell_size = cell_size;
+  char steer_speed[16];
+  std::snprintf(steer_speed, sizeof steer_speed, "%u", slice_.scale().steer_speed);
+  established.steer_speed = steer_speed;
   established.resume_token = token;
   established.tick_rate = config_.world.tick_rate;
   established.server_tick = current_tick();
@@ -131,8 +134,8 @@ uint32_t Shard::write_ack(base::MutableBytes out, Player& player, base::UnixMs u
   return writer.finish();
 }
 
-uint32_t Shard::write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms) {
-  const world::MoveResult& answer = player.answer;
+uint32_t Shard::write_move_ack(base::MutableBytes out, uint32_t slot, base::UnixMs unix_ms) {
+  const world::MoveResult& answer = players_[slot].answer;
   wire::MoveAck ack;
   ack.client_tick = answer.client_tick;
   ack.server_tick = answer.server_tick;
@@ -140,6 +143,7 @@ uint32_t Shard::write_move_ack(base::MutableBytes out, const Player& player, bas
   ack.velocity = velocity(answer.velocity);
   ack.corrected = answer.corrected != 0;
   ack.reason = answer.reason;
+  ack.buffered = steer_[slot].waiting();
   wire::MessageWriter writer(out, {wire::MessageType::kMoveAck, unix_ms});
   wire::encode(writer.payload(), ack);
   return writer.finish();

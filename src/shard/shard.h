@@ -43,6 +43,7 @@
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/states.h"
+#include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
 #include "shard/world_bridge.h"
@@ -62,6 +63,7 @@ struct ShardConfig {
   uint32_t messages_per_second = 2000;  // from one connection
   uint32_t messages_burst = 4000;
   uint32_t violations_per_minute = 100;  // then close 1008
+  bool claims = true;                    // whether PLAYER_MOVE is taken
   base::Duration hello_wait = base::seconds(1);
   bool close_at_expiry = true;                        // of the token
   base::Duration expiry_warning = base::seconds(30);  // before it; 0: none
@@ -210,6 +212,12 @@ class Shard final : net::ConnectionHandler,
   void send_due_acks();
   Handled on_move(uint32_t slot, const wire::PlayerMovement& move);
 
+  // steering.cc
+  Handled on_steer(uint32_t slot, const wire::PlayerSteer& message);
+  void run_steering();
+  void end_steering(uint32_t slot);
+  void post_input(const Player& player, const world::Input& input);
+
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
@@ -238,7 +246,7 @@ class Shard final : net::ConnectionHandler,
   void send_time_sync(uint32_t slot, const wire::TimeSync& asked);
   void send_ack(uint32_t slot);
   uint32_t write_ack(base::MutableBytes out, Player& player, base::UnixMs unix_ms);
-  uint32_t write_move_ack(base::MutableBytes out, const Player& player, base::UnixMs unix_ms);
+  uint32_t write_move_ack(base::MutableBytes out, uint32_t slot, base::UnixMs unix_ms);
   uint32_t write_cells_head(base::MutableBytes out, uint32_t shared, uint32_t tick);
   uint32_t write_view_distance(base::MutableBytes out, float metres, base::UnixMs unix_ms);
   uint32_t write_world_head(base::MutableBytes out, uint32_t shared, uint32_t tick,
@@ -252,6 +260,7 @@ class Shard final : net::ConnectionHandler,
   void flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms);
   void on_moved(base::Bytes bytes);
   void on_input(base::Bytes bytes);
+  void take_input(mailbox::InputPosted message, const world::Input& input, base::Bytes bytes);
   void on_publication(base::Bytes bytes);
   void on_subscribe(mailbox::AgentId from, base::Bytes bytes);
   void on_transfer(base::Bytes bytes);
@@ -362,6 +371,11 @@ class Shard final : net::ConnectionHandler,
   // Players whose position changed since interest was decided; each once.
   mem::MappedArray<uint32_t> moved_players_;
   uint32_t moved_count_ = 0;
+  // Connections whose samples wait or are expected; each once.
+  mem::MappedArray<SteerBuffer> steer_;
+  mem::MappedArray<bool> steer_listed_;
+  mem::MappedArray<uint32_t> steering_;
+  uint32_t steering_count_ = 0;
   uint32_t live_players_ = 0;
   uint32_t players_end_ = 0;   // one past the highest slot with a session
   uint32_t publications_ = 0;  // stored for the tick that runs

@@ -47,6 +47,7 @@ void Shard::run_simulate() {
   }
   moved_count_ = 0;
   interest_.post_changes(*this);
+  if (steering_count_ != 0) run_steering();
   if (bridge_.wants_tick()) bridge_.run_tick(tick);
   if (bridge_.wants_state()) bridge_.run_providers();
   slice_.simulate(tick, *this);
@@ -143,7 +144,7 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
   const base::MutableBytes personal{personal_.data(), personal_.size()};
   if (player.flags & kAnswerDue) {
     player.flags &= static_cast<uint16_t>(~kAnswerDue);
-    own += write_move_ack(personal.subspan(own), player, unix_ms);
+    own += write_move_ack(personal.subspan(own), slot, unix_ms);
   }
   if (player.inbound.ack_owed()) own += write_ack(personal.subspan(own), player, unix_ms);
   float view = 0;
@@ -289,14 +290,18 @@ void Shard::on_moved(base::Bytes bytes) {
 
 void Shard::on_input(base::Bytes bytes) {
   base::Bytes tail;
-  auto message = read_message<mailbox::InputPosted>(bytes, &tail);
+  const auto message = read_message<mailbox::InputPosted>(bytes, &tail);
   world::Input input;
   TG_ASSERT(tail.size() == sizeof input);
   std::memcpy(&input, tail.data(), sizeof input);
+  take_input(message, input, tail);
+}
+
+void Shard::take_input(mailbox::InputPosted message, const world::Input& input, base::Bytes bytes) {
   const world::Queued queued = slice_.queue_input(message.entity, input);
   if (queued.status == world::QueueStatus::kForward && message.hops < 8) {
     ++message.hops;
-    outbox_.post(queued.to.value, message, tail);
+    outbox_.post(queued.to.value, message, bytes);
   } else if (queued.status != world::QueueStatus::kOk) {
     counters_.add(Counter::kInputsDropped, 1);
   }

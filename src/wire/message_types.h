@@ -26,6 +26,7 @@
   X(kPlayerState, 102, "PLAYER_STATE")                   \
   X(kPlayerStatusChange, 103, "PLAYER_STATUS_CHANGE")    \
   X(kMoveAck, 104, "MOVE_ACK")                           \
+  X(kPlayerSteer, 105, "PLAYER_STEER")                   \
   X(kWorldState, 200, "WORLD_STATE")                     \
   X(kZoneUpdate, 201, "ZONE_UPDATE")                     \
   X(kTimeSync, 202, "TIME_SYNC")                         \

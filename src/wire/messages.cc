@@ -7,7 +7,9 @@
 namespace tidegate::wire {
 namespace {
 
-constexpr std::string_view kCellSize = "cell_size";  // key of ConnectionEstablished.features
+// Keys of ConnectionEstablished.features.
+constexpr std::string_view kCellSize = "cell_size";
+constexpr std::string_view kSteerSpeed = "steer_speed";
 
 // One field's value into a member, with the check of its wire type; false: malformed.
 class Field {
@@ -63,8 +65,8 @@ bool Field::to(Vector3* v) const {
          });
 }
 
-// An entry of a map<string, string>; `value` is set when its key is `wanted`.
-bool read_text_entry(const Field& field, std::string_view wanted, std::string_view* value) {
+// An entry of the map `features`: what is known of it goes into `m`.
+bool read_feature(const Field& field, ConnectionEstablished* m) {
   base::Bytes entry;
   std::string_view parts[2];
   if (!field.to(&entry) || !for_fields(entry, [&](uint32_t n, const Field& f) {
@@ -73,8 +75,17 @@ bool read_text_entry(const Field& field, std::string_view wanted, std::string_vi
       })) {
     return false;
   }
-  if (parts[0] == wanted) *value = parts[1];
+  if (parts[0] == kCellSize) m->cell_size = parts[1];
+  if (parts[0] == kSteerSpeed) m->steer_speed = parts[1];
   return true;
+}
+
+void write_feature(PbWriter& out, std::string_view key, std::string_view value) {
+  if (value.empty()) return;
+  const size_t mark = out.begin(5);
+  out.text(1, key);
+  out.text(2, value);
+  out.end(mark);
 }
 
 bool Field::to(Quaternion* q) const {
@@ -186,6 +197,15 @@ bool decode(base::Bytes bytes, PlayerMovement* m) {
       default:
         return true;
     }
+  });
+}
+
+bool decode(base::Bytes bytes, PlayerSteer* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    if (n == 1) return f.to(&m->client_tick);
+    if (n == 2) return f.to(&m->samples);
+    return true;
   });
 }
 
@@ -301,7 +321,7 @@ bool decode(base::Bytes bytes, ConnectionEstablished* m) {
       case 4:
         return f.to(&m->heartbeat_interval);
       case 5:
-        return read_text_entry(f, kCellSize, &m->cell_size);
+        return read_feature(f, m);
       case 6:
         return f.to(&m->resume_token);
       case 7:
@@ -392,6 +412,8 @@ bool decode(base::Bytes bytes, MoveAck* m) {
         return f.to(&m->corrected);
       case 6:
         return f.to(&m->reason);
+      case 7:
+        return f.to(&m->buffered);
       default:
         return true;
     }
@@ -445,6 +467,11 @@ void encode(PbWriter& out, const PlayerMovement& m) {
   out.int64(6, m.client_time);
 }
 
+void encode(PbWriter& out, const PlayerSteer& m) {
+  out.varint(1, m.client_tick);
+  out.bytes(2, m.samples);
+}
+
 void encode(PbWriter& out, const PlayerStateUpdate& m) {
   out.text(1, m.player_id);
   if (m.has_position) encode_vector(out, 2, m.position);
@@ -491,12 +518,8 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.text(2, m.server_version);
   out.int64(3, m.server_time);
   out.varint(4, m.heartbeat_interval);
-  if (!m.cell_size.empty()) {
-    const size_t mark = out.begin(5);
-    out.text(1, kCellSize);
-    out.text(2, m.cell_size);
-    out.end(mark);
-  }
+  write_feature(out, kCellSize, m.cell_size);
+  write_feature(out, kSteerSpeed, m.steer_speed);
   out.text(6, m.resume_token);
   out.varint(7, m.tick_rate);
   out.varint(8, m.server_tick);
@@ -537,6 +560,7 @@ void encode(PbWriter& out, const MoveAck& m) {
   encode_vector(out, 4, m.velocity);
   out.boolean(5, m.corrected);
   out.varint(6, m.reason);
+  out.varint(7, m.buffered);
 }
 
 }  // namespace tidegate::wire

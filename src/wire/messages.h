@@ -52,6 +52,11 @@ struct PlayerMovement {
   bool has_position = false, has_rotation = false, has_velocity = false;
 };
 
+struct PlayerSteer {
+  uint32_t client_tick = 0;  // of the first sample
+  base::Bytes samples;       // wire/steer.h
+};
+
 struct PlayerStateUpdate {
   std::string_view player_id;
   Vector3 position;
@@ -104,6 +109,7 @@ struct ConnectionEstablished {
   int64_t server_time = 0;
   uint32_t heartbeat_interval = 0;  // ms
   std::string_view cell_size;       // features["cell_size"], metres; empty: left out
+  std::string_view steer_speed;     // features["steer_speed"], see wire/steer.h; empty: left out
   std::string_view resume_token;
   uint32_t tick_rate = 0;
   uint32_t server_tick = 0;
@@ -139,11 +145,13 @@ struct MoveAck {
   Vector3 velocity;
   bool corrected = false;
   uint32_t reason = 0;
+  uint32_t buffered = 0;  // samples of PLAYER_STEER that wait
 };
 
 bool decode(base::Bytes bytes, Disconnect* out);
 bool decode(base::Bytes bytes, ClientHello* out);
 bool decode(base::Bytes bytes, PlayerMovement* out);
+bool decode(base::Bytes bytes, PlayerSteer* out);
 bool decode(base::Bytes bytes, PlayerStateUpdate* out);
 bool decode(base::Bytes bytes, PlayerStateDelta* out);
 bool decode(base::Bytes bytes, TimeSync* out);
@@ -157,6 +165,7 @@ bool decode(base::Bytes bytes, MoveAck* out);
 void encode(PbWriter& out, const Disconnect& m);
 void encode(PbWriter& out, const ClientHello& m);
 void encode(PbWriter& out, const PlayerMovement& m);
+void encode(PbWriter& out, const PlayerSteer& m);
 void encode(PbWriter& out, const PlayerStateUpdate& m);
 void encode(PbWriter& out, const PlayerStateDelta& m);
 void encode(PbWriter& out, const TimeSync& m);

@@ -186,10 +186,15 @@ constexpr FieldSchema kPlayerMovementFields[] = {
 };
 constexpr MessageSchema kPlayerMovement{"PlayerMovement", kPlayerMovementFields};
 
+constexpr FieldSchema kPlayerSteerFields[] = {field(1, kUint32, "client_tick"),
+                                              field(2, kBytes, "samples")};
+constexpr MessageSchema kPlayerSteer{"PlayerSteer", kPlayerSteerFields};
+
 constexpr FieldSchema kMoveAckFields[] = {
     field(1, kUint32, "client_tick"), field(2, kUint32, "server_tick"),
     field(3, kVector3, "position"),   field(4, kVector3, "velocity"),
     field(5, kBool, "corrected"),     field(6, kUint32, "reason"),
+    field(7, kUint32, "buffered"),
 };
 constexpr MessageSchema kMoveAck{"MoveAck", kMoveAckFields};
 
@@ -329,6 +334,7 @@ constexpr const MessageSchema* kMessages[] = {
     &kVector3,
     &kQuaternion,
     &kPlayerMovement,
+    &kPlayerSteer,
     &kMoveAck,
     &kPlayerAction,
     &kPlayerStateUpdate,
@@ -370,6 +376,7 @@ constexpr Payload kPayloads[] = {
     {MessageType::kEvent, &kEvent},
     {MessageType::kReply, &kReply},
     {MessageType::kPlayerMove, &kPlayerMovement},
+    {MessageType::kPlayerSteer, &kPlayerSteer},
     {MessageType::kPlayerAction, &kPlayerAction},
     {MessageType::kPlayerState, &kPlayerStateUpdate},
     {MessageType::kPlayerStatusChange, &kPlayerStatusChange},

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "wire/quantise.h"
+#include "wire/steer.h"
 #include "world/world_slice.h"
 
 namespace tidegate::world {
@@ -84,6 +86,7 @@ void WorldSlice::apply(EntitySlot s, const Input& received, uint32_t tick) {
   membership.state |= kResultPending | kAcknowledges;
   activate(s);
   Input input = received;
+  if (input.has & Input::kSteer) steer(image.position, &input);
   if (hooks_ != nullptr) {
     if (const uint16_t refused = hooks_->before_input(s, &input); refused != 0) {
       control.reason = refused;
@@ -110,6 +113,21 @@ void WorldSlice::apply(EntitySlot s, const Input& received, uint32_t tick) {
   ++counters_.inputs_applied;
   const uint8_t changed = change_image(s, input, input.position);
   if (hooks_ != nullptr && changed != 0) hooks_->changed(s, changed);
+}
+
+// From a direction to the place and the velocity it gives, inside of the bounds.
+void WorldSlice::steer(const Steps3& from, Input* input) const {
+  wire::SteerSample sample;
+  for (int i = 0; i < 3; ++i) sample.direction[i] = static_cast<int8_t>(input->velocity[i]);
+  const Steps3 moved = wire::steer_steps(sample, input->client_tick, scale_.steer_speed);
+  Steps3 to = from;
+  for (size_t i = 0; i < 3; ++i) to[i] += moved[i];
+  input->position = scale_.clamp(to);
+  for (int i = 0; i < 3; ++i) {
+    input->velocity[i] = wire::to_velocity(static_cast<float>(input->velocity[i]) *
+                                           scale_.steer_metres / wire::kSteerFull);
+  }
+  input->has |= Input::kPosition | Input::kVelocity;
 }
 
 // Takes over what the input has, `position` in place of its own. Returns ChangedField bits.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "world/world_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "world/interest.h"
@@ -22,7 +23,7 @@ const char* describe(ConfigStatus status) {
     case ConfigStatus::kBounds:
       return "bounds are empty or too far for 16-bit cell coordinates";
     case ConfigStatus::kSpeed:
-      return "max_speed and speed_tolerance must be positive";
+      return "max_speed, speed_tolerance and steer_speed must be positive";
     case ConfigStatus::kSpawn:
       return "spawn lies outside the bounds or spawn_radius is negative";
     case ConfigStatus::kLimits:
@@ -48,7 +49,7 @@ ConfigStatus WorldConfig::check() const {
     return ConfigStatus::kRates;
   }
   if (!(max_speed > 0.0F && max_speed <= 10'000.0F && speed_tolerance >= 1.0F &&
-        speed_tolerance <= 100.0F)) {
+        speed_tolerance <= 100.0F && steer_speed > 0.0F && steer_delay_ms <= 2000)) {
     return ConfigStatus::kSpeed;
   }
   for (int i = 0; i < 3; ++i) {
@@ -90,6 +91,12 @@ WorldScale::WorldScale(const WorldConfig& config)
   budget_per_tick = static_cast<uint32_t>(std::ceil(per_second / config.tick_rate));
   budget_max = static_cast<uint32_t>(std::ceil(per_second / 2.0));
   if (budget_max < budget_per_tick) budget_max = budget_per_tick;
+  const double steered = static_cast<double>(std::min(config.steer_speed, config.max_speed)) /
+                         static_cast<double>(config.position_step) * 256.0 / config.tick_rate;
+  steer_speed = static_cast<uint32_t>(std::min(65'535.0, std::nearbyint(steered)));
+  steer_metres = static_cast<float>(steer_speed * static_cast<double>(config.position_step) *
+                                    config.tick_rate / 256.0);
+  steer_delay_ticks = (config.steer_delay_ms * config.tick_rate + 999) / 1000;
   linger_ticks = static_cast<uint32_t>(
       (static_cast<uint64_t>(config.linger_ms) * config.tick_rate + 999) / 1000);
 }

@@ -46,6 +46,8 @@ struct WorldConfig {
   float crowd_view_distance = 16.0F;  // metres
   float max_speed = 12.0F;            // metres a second
   float speed_tolerance = 1.15F;      // factor on max_speed: clocks drift, inputs bunch
+  float steer_speed = 5.0F;           // metres a second of PLAYER_STEER; at most max_speed counts
+  uint32_t steer_delay_ms = 250;      // samples wait so long at most for even movement
   float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres
@@ -73,6 +75,9 @@ struct WorldScale {
   uint32_t budget_per_tick;       // distance, 1/256 step
   uint32_t budget_max;            // half a second of it
   uint32_t linger_ticks;
+  uint32_t steer_speed;        // 1/256 step a tick, see wire/steer.h
+  float steer_metres;          // the same in metres a second
+  uint32_t steer_delay_ticks;  // deepest that a player's samples wait
   float metres_per_step;
   uint32_t shard_count;
 

@@ -36,9 +36,10 @@ inline constexpr size_t kTransferBytesMax =     // serialised entity
 inline constexpr uint16_t kReasonSpeed = 4010;
 inline constexpr uint16_t kReasonBounds = 4011;
 
-// One PLAYER_MOVE in the world's units. Crosses mailboxes by value.
+// One PLAYER_MOVE, or one sample of PLAYER_STEER, in the world's units. Crosses mailboxes by value.
 struct Input {
-  enum Has : uint8_t { kPosition = 1, kYaw = 2, kVelocity = 4, kFlags = 8 };
+  // With kSteer the velocity is a direction (wire/steer.h) and the slice finds the position.
+  enum Has : uint8_t { kPosition = 1, kYaw = 2, kVelocity = 4, kFlags = 8, kSteer = 16 };
   Steps3 position;
   uint32_t client_tick;
   uint32_t flags;       // of a client always applied
@@ -191,6 +192,7 @@ class WorldSlice {
   bool has_room(EntityKind kind) const;
   void activate(EntitySlot s);
   void apply(EntitySlot s, const Input& received, uint32_t tick);
+  void steer(const Steps3& from, Input* input) const;
   uint8_t change_image(EntitySlot s, const Input& input, const Steps3& position);
   uint16_t check_move(Control& control, const Steps3& from, const Steps3& to, uint32_t tick) const;
   void apply_inputs(uint32_t tick);

@@ -57,6 +57,22 @@ test('interpolation of one entity', () => {
   });
 });
 
+test('steering', () => {
+  const steering = new sdk.Steering();
+  steering.speed = 1067;
+  steering.stepTime = 1 / 60;
+  const prediction = new sdk.Prediction({ step: (from, input) => steering.step(from, input) });
+  prediction.reset(at(3, 0, -4));
+  vectors.steering.forEach(([[x, z, yaw, flags, dt], count, first, place, ahead, bytes], i) => {
+    const sample = sdk.steerSample(at(x, 0, z), yaw, flags);
+    const made = steering.advance(sample, dt, prediction);
+    assert.deepEqual([made.count, made.firstTick], [count, first], `row ${i}`);
+    assert.deepEqual([prediction.position.x, prediction.position.z], place, `row ${i}`);
+    assert.deepEqual([steering.ahead().x, steering.ahead().z], ahead, `row ${i}`);
+    assert.deepEqual(count > 0 ? [...sdk.encodeSteerRun(sample, count)] : [], bytes, `row ${i}`);
+  });
+});
+
 test('prediction and replay', () => {
   const prediction = new sdk.Prediction();
   let now = 1000;

@@ -18,6 +18,7 @@
 #include "sdk/outbox.h"
 #include "sdk/playout.h"
 #include "sdk/prediction.h"
+#include "sdk/steering.h"
 
 namespace tidegate::sdk {
 namespace {
@@ -133,6 +134,45 @@ std::string track() {
       const Pose at = track.sample(shown, gap);
       rows.add(list({1, shown, gap, at.x, at.y, at.z, at.yaw}));
     }
+  }
+  return rows.list();
+}
+
+// Calls of steer at 60 ticks a second and 1,067 / 256 steps a tick: [x, z, yaw, flags, dt], the
+// samples made, the first one's client tick, where the prediction is, the place shown less that,
+// and the bytes of PLAYER_STEER's samples as numbers.
+std::string steering() {
+  Rows rows;
+  base::Prng random(21);
+  Steering steering;
+  steering.set_server(1067, 1.0 / 60);
+  PredictionOptions options;
+  options.user = &steering;
+  options.step = [](void* user, const Vec& at, const MoveInput& input) {
+    return static_cast<const Steering*>(user)->step(at, input);
+  };
+  Prediction p(options);
+  p.reset({3, 0, -4});
+  Vec direction;
+  for (int i = 0; i < 160; ++i) {
+    if (i % 9 == 0) direction = {random.unit() * 2.4 - 1.2, 0, random.unit() * 2.4 - 1.2};
+    if (i % 31 == 30) direction = {};
+    const double yaw = i % 5 == 0 ? random.unit() * 8 - 4 : 0.5;
+    const auto flags = static_cast<uint32_t>(i % 40 == 7 ? 300 : 1);
+    const double dt = random.unit() * 0.04;
+    const wire::SteerSample sample = steer_sample(direction, yaw, flags);
+    uint32_t first = 0;
+    const uint32_t count = steering.advance(sample, dt, &p, &first);
+    std::vector<wire::SteerSample> samples(count, sample);
+    uint8_t bytes[64];
+    const uint32_t size = encode_steer_runs(bytes, samples.data(), count);
+    std::string run = "[";
+    for (uint32_t b = 0; b < size; ++b) run += (b > 0 ? ", " : "") + std::to_string(bytes[b]);
+    const Vec ahead = steering.ahead();
+    rows.add("[" + list({direction.x, direction.z, yaw, static_cast<double>(flags), dt}) + ", " +
+             std::to_string(count) + ", " + std::to_string(first) + ", " +
+             list({p.position().x, p.position().z}) + ", " + list({ahead.x, ahead.z}) + ", " + run +
+             "]]");
   }
   return rows.list();
 }
@@ -302,8 +342,9 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
   made << "{\n  \"made by\": \"tests/unit/sdk/vectors_test.cc\""
        << ",\n  \"backoff\": " << backoff() << ",\n  \"clock\": " << clock()
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
-       << ",\n  \"prediction\": " << prediction() << ",\n  \"delivery\": " << delivery()
-       << ",\n  \"codes\": " << codes() << ",\n  \"transitions\": " << transitions() << "\n}\n";
+       << ",\n  \"prediction\": " << prediction() << ",\n  \"steering\": " << steering()
+       << ",\n  \"delivery\": " << delivery() << ",\n  \"codes\": " << codes()
+       << ",\n  \"transitions\": " << transitions() << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;

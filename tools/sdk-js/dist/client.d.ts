@@ -8,6 +8,7 @@ import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
 import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
+import { type SteerLimit } from './steering.js';
 import { WorldPicture, type Entity, type WorldCounters } from './world.js';
 export interface ClientOptions extends Partial<ConnectionOptions> {
     endpoints: readonly string[];
@@ -18,6 +19,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
     /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
     reportMs?: number;
     prediction?: Partial<PredictionOptions>;
+    /** Of steer(): the place instead of where the rule leads; the game's server must decide the same. */
+    steerLimit?: SteerLimit;
     playout?: Partial<PlayoutOptions>;
     host?: Host;
 }
@@ -80,6 +83,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     readonly clock: ClockSync;
     readonly playout: PlayoutClock;
     readonly prediction: Prediction;
+    private readonly steering;
     /** The own entity's id, once logged in. */
     playerId: string;
     /** Of ConnectionEstablished. */
@@ -106,6 +110,14 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
         velocity: Vector3;
         dt: number;
     }): boolean;
+    /**
+     * Tells the server where the player wants to go (a direction of length up to 1) for `dt` seconds: the server
+     * moves it, at its own speed, and the predicted self goes the same way at once. Call it with every picture, also
+     * while the player stands; not together with move(). False: not in the world, or a server without steering.
+     */
+    steer(direction: Vector3, dt: number, yaw?: number, flags?: number): boolean;
+    /** Where to draw the own player at `now`; undefined while it is not in the world. */
+    selfShown(now: number): Vector3 | undefined;
     /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
     eachRemote(now: number, each: (entity: Entity, pose: Readonly<Pose>) => void): void;
     action(actionId: string, targetId?: string, parameters?: Record<string, string>): boolean;

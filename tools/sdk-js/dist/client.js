@@ -5,10 +5,11 @@ import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserHost } from './host.js';
-import { CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateChange, StateEncoding, StateOperation, StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateChange, StateEncoding, StateOperation, StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
-import { Prediction } from './prediction.js';
+import { Prediction, walk } from './prediction.js';
 import { KeyedStates } from './states.js';
+import { Steering, encodeSteerRun, steerSample } from './steering.js';
 import { WorldPicture, quaternionOf } from './world.js';
 const SYNC_FIRST = 5;
 const SYNC_FIRST_MS = 150;
@@ -22,6 +23,7 @@ export class TidegateClient extends Emitter {
     clock = new ClockSync();
     playout;
     prediction;
+    steering = new Steering();
     /** The own entity's id, once logged in. */
     playerId = '';
     /** Of ConnectionEstablished. */
@@ -40,7 +42,12 @@ export class TidegateClient extends Emitter {
         super();
         this.host = options.host ?? browserHost();
         this.playout = new PlayoutClock({ ...defaultPlayout, ...options.playout });
-        this.prediction = new Prediction(options.prediction);
+        const walked = options.prediction?.step ?? walk;
+        this.prediction = new Prediction({
+            ...options.prediction,
+            step: (at, input) => (input.sample ? this.steering.step(at, input) : walked(at, input)),
+        });
+        this.steering.limit = options.steerLimit;
         this.connection = new Connection(this.host, options);
         const { connection, world } = this;
         connection.on('state', (change) => {
@@ -56,6 +63,9 @@ export class TidegateClient extends Emitter {
             const cellSize = Number(established.features['cell_size']);
             if (cellSize > 0)
                 world.cellSize = cellSize;
+            this.steering.speed = Number(established.features['steer_speed'] ?? 0);
+            this.steering.stepTime = established.tickRate > 0 ? 1 / established.tickRate : 0;
+            this.steering.reset();
             this.clock.reset();
             this.playout.reset();
             if (established.tickRate > 0) {
@@ -113,6 +123,26 @@ export class TidegateClient extends Emitter {
             position, rotation: quaternionOf(whole.yaw), velocity: whole.velocity, movementFlags: whole.flags, clientTick,
             clientTime: this.host.wallClock(),
         }));
+    }
+    /**
+     * Tells the server where the player wants to go (a direction of length up to 1) for `dt` seconds: the server
+     * moves it, at its own speed, and the predicted self goes the same way at once. Call it with every picture, also
+     * while the player stands; not together with move(). False: not in the world, or a server without steering.
+     */
+    steer(direction, dt, yaw = this.self?.yaw ?? 0, flags = 0) {
+        if (this.state !== 'inWorld' || !this.prediction.position || !this.steering.possible)
+            return false;
+        const sample = steerSample(direction, yaw, flags);
+        const { count, firstTick } = this.steering.advance(sample, dt, this.prediction);
+        return count === 0 || this.connection.send(MessageType.PLAYER_STEER, PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count) }));
+    }
+    /** Where to draw the own player at `now`; undefined while it is not in the world. */
+    selfShown(now) {
+        if (!this.prediction.position)
+            return undefined;
+        const at = this.prediction.shown(now);
+        const ahead = this.steering.ahead();
+        return { x: at.x - ahead.x, y: at.y - ahead.y, z: at.z - ahead.z };
     }
     /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
     eachRemote(now, each) {

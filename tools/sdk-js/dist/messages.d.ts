@@ -20,6 +20,7 @@ export declare const MessageType: {
     readonly PLAYER_STATE: 102;
     readonly PLAYER_STATUS_CHANGE: 103;
     readonly MOVE_ACK: 104;
+    readonly PLAYER_STEER: 105;
     readonly WORLD_STATE: 200;
     readonly ZONE_UPDATE: 201;
     readonly TIME_SYNC: 202;
@@ -260,6 +261,11 @@ export declare const PlayerMovement: Message<{
     clientTime: number;
 }>;
 export type PlayerMovement = Of<typeof PlayerMovement>;
+export declare const PlayerSteer: Message<{
+    clientTick: number;
+    samples: Uint8Array<ArrayBufferLike>;
+}>;
+export type PlayerSteer = Of<typeof PlayerSteer>;
 export declare const PlayerAction: Message<{
     actionId: string;
     targetId: string;
@@ -337,6 +343,7 @@ export declare const MoveAck: Message<{
     } | undefined;
     corrected: boolean;
     reason: number;
+    buffered: number;
 }>;
 export type MoveAck = Of<typeof MoveAck>;
 export declare const EnvironmentState: Message<{

@@ -7,7 +7,7 @@ export const MessageType = {
     HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
     RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
     EVENT: 13, REPLY: 14,
-    PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104,
+    PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, PLAYER_STEER: 105,
     WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
     CELL_REPORT: 205, STATE_UPDATE: 206, STATE_CHANGE: 207, STATE_RESULT: 208,
     PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302,
@@ -82,6 +82,7 @@ export const PlayerMovement = define('PlayerMovement', {
     position: sub(1, Vector3), rotation: sub(2, Quaternion), velocity: sub(3, Vector3),
     movementFlags: u32(4), clientTick: u32(5), clientTime: i64(6),
 });
+export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2) });
 export const PlayerAction = define('PlayerAction', {
     actionId: text(1), targetId: text(2), parameters: map(3), clientTick: u32(4),
 });
@@ -99,7 +100,7 @@ export const PlayerStatusChange = define('PlayerStatusChange', {
 });
 export const MoveAck = define('MoveAck', {
     clientTick: u32(1), serverTick: u32(2), position: sub(3, Vector3), velocity: sub(4, Vector3),
-    corrected: bool(5), reason: u32(6),
+    corrected: bool(5), reason: u32(6), buffered: u32(7),
 });
 export const EnvironmentState = define('EnvironmentState', {
     timeOfDay: float(1), weather: text(2), properties: map(3),
@@ -144,7 +145,7 @@ export const StateResult = define('StateResult', {
 export const MESSAGES = [
     NetworkMessage, Vector3, Quaternion, ConnectionEstablished, AuthenticationResult, ErrorNotification,
     ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
-    PlayerMovement, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
+    PlayerMovement, PlayerSteer, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
     EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
     CellReport, PresenceUpdate, FriendStatus, PresenceSubscribe, StateEntry, StateUpdate, StateChange, StateResult,
 ];

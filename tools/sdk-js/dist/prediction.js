@@ -42,9 +42,10 @@ export class Prediction {
     apply(input) {
         if (!this.predicted)
             throw new Error('no place to move from: the player is not in the world');
-        this.predicted = this.options.step(this.predicted, input);
         this.tick = (this.tick + 1) >>> 0;
-        this.pending.push({ tick: this.tick, input });
+        const numbered = { ...input, tick: this.tick };
+        this.predicted = this.options.step(this.predicted, numbered);
+        this.pending.push({ tick: this.tick, input: numbered });
         if (this.pending.length > this.options.pendingMost)
             this.pending.shift();
         return { position: this.predicted, clientTick: this.tick };

@@ -7,14 +7,16 @@ import { Emitter } from './emitter.js';
 import { browserHost, type Host } from './host.js';
 import {
   CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
+  PlayerSteer,
   PresenceSubscribe, PresenceUpdate, Publish, Reply, StateChange, StateEncoding, StateOperation,
   StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe,
   type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3,
 } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } from './playout.js';
-import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
+import { Prediction, walk, type MoveInput, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
+import { Steering, encodeSteerRun, steerSample, type SteerLimit } from './steering.js';
 import { WorldPicture, quaternionOf, type Entity, type WorldCounters } from './world.js';
 
 export interface ClientOptions extends Partial<ConnectionOptions> {
@@ -26,6 +28,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
   /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
   reportMs?: number;
   prediction?: Partial<PredictionOptions>;
+  /** Of steer(): the place instead of where the rule leads; the game's server must decide the same. */
+  steerLimit?: SteerLimit;
   playout?: Partial<PlayoutOptions>;
   host?: Host;
 }
@@ -96,6 +100,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
   readonly clock = new ClockSync();
   readonly playout: PlayoutClock;
   readonly prediction: Prediction;
+  private readonly steering = new Steering();
   /** The own entity's id, once logged in. */
   playerId = '';
   /** Of ConnectionEstablished. */
@@ -116,7 +121,12 @@ export class TidegateClient extends Emitter<ClientEvents> {
     super();
     this.host = options.host ?? browserHost();
     this.playout = new PlayoutClock({ ...defaultPlayout, ...options.playout });
-    this.prediction = new Prediction(options.prediction);
+    const walked = options.prediction?.step ?? walk;
+    this.prediction = new Prediction({
+      ...options.prediction,
+      step: (at, input) => (input.sample ? this.steering.step(at, input) : walked(at, input)),
+    });
+    this.steering.limit = options.steerLimit;
     this.connection = new Connection(this.host, options);
     const { connection, world } = this;
     connection.on('state', (change) => {
@@ -130,6 +140,9 @@ export class TidegateClient extends Emitter<ClientEvents> {
       this.features = established.features;
       const cellSize = Number(established.features['cell_size']);
       if (cellSize > 0) world.cellSize = cellSize;
+      this.steering.speed = Number(established.features['steer_speed'] ?? 0);
+      this.steering.stepTime = established.tickRate > 0 ? 1 / established.tickRate : 0;
+      this.steering.reset();
       this.clock.reset();
       this.playout.reset();
       if (established.tickRate > 0) {
@@ -188,6 +201,27 @@ export class TidegateClient extends Emitter<ClientEvents> {
       position, rotation: quaternionOf(whole.yaw), velocity: whole.velocity, movementFlags: whole.flags, clientTick,
       clientTime: this.host.wallClock(),
     }));
+  }
+
+  /**
+   * Tells the server where the player wants to go (a direction of length up to 1) for `dt` seconds: the server
+   * moves it, at its own speed, and the predicted self goes the same way at once. Call it with every picture, also
+   * while the player stands; not together with move(). False: not in the world, or a server without steering.
+   */
+  steer(direction: Vector3, dt: number, yaw = this.self?.yaw ?? 0, flags = 0): boolean {
+    if (this.state !== 'inWorld' || !this.prediction.position || !this.steering.possible) return false;
+    const sample = steerSample(direction, yaw, flags);
+    const { count, firstTick } = this.steering.advance(sample, dt, this.prediction);
+    return count === 0 || this.connection.send(MessageType.PLAYER_STEER,
+      PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count) }));
+  }
+
+  /** Where to draw the own player at `now`; undefined while it is not in the world. */
+  selfShown(now: number): Vector3 | undefined {
+    if (!this.prediction.position) return undefined;
+    const at = this.prediction.shown(now);
+    const ahead = this.steering.ahead();
+    return { x: at.x - ahead.x, y: at.y - ahead.y, z: at.z - ahead.z };
   }
 
   /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */

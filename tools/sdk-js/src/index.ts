@@ -16,5 +16,6 @@ export * from './prediction.js';
 export * from './simulator.js';
 export * from './states.js';
 export * from './statistics.js';
+export * from './steering.js';
 export * from './world.js';
 export * from './xxh3.js';

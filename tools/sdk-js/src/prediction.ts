@@ -4,6 +4,7 @@
 // behind it are applied again. A difference is not shown as a jump: the shown self walks it off.
 
 import type { MoveAck, Vector3 } from './messages.js';
+import type { SteerSample } from './steering.js';
 
 export interface MoveInput {
   /** Metres a second. */
@@ -13,6 +14,10 @@ export interface MoveInput {
   flags: number;
   /** Seconds. */
   dt: number;
+  /** Holds instead of the others when the player is steered (steering.ts). */
+  sample?: SteerSample;
+  /** Client tick, set by Prediction. */
+  tick?: number;
 }
 /** The place after an input. It must give the same for the same arguments. */
 export type StepFunction = (at: Vector3, input: MoveInput) => Vector3;
@@ -93,9 +98,10 @@ export class Prediction {
   /** Applies an input and returns what PLAYER_MOVE says of it. */
   apply(input: MoveInput): { position: Vector3; clientTick: number } {
     if (!this.predicted) throw new Error('no place to move from: the player is not in the world');
-    this.predicted = this.options.step(this.predicted, input);
     this.tick = (this.tick + 1) >>> 0;
-    this.pending.push({ tick: this.tick, input });
+    const numbered = { ...input, tick: this.tick };
+    this.predicted = this.options.step(this.predicted, numbered);
+    this.pending.push({ tick: this.tick, input: numbered });
     if (this.pending.length > this.options.pendingMost) this.pending.shift();
     return { position: this.predicted, clientTick: this.tick };
   }
