@@ -37,6 +37,7 @@ void answer_health(httplib::Response& out, const Health& health) {
   JsonWriter json;
   json.begin_object().key("ok").boolean(health.ok);
   if (!health.ok) json.key("reason").text(health.reason);
+  if (!health.note.empty()) json.key("note").text(health.note);
   json.end_object();
   out.status = health.ok ? 200 : 503;
   out.set_content(json.take() + '\n', kJson);

@@ -42,6 +42,7 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 struct Health {
   bool ok = false;
   std::string reason;  // why not; empty when ok
+  std::string note;    // what is worth knowing of it though it is ok
 };
 
 struct ConnectionsQuery {

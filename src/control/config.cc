@@ -291,6 +291,8 @@ class Loader {
     };
     one_of("listen.proxy_protocol", c.listen.proxy_protocol, {"off", "required"});
     one_of("listen.forwarded", c.listen.forwarded, {"x-forwarded-for", "forwarded", "off"});
+    one_of("io.backend", c.io.backend, {"auto", "io_uring", "epoll"});
+    one_of("security.seccomp", c.security.seccomp, {"off", "refuse", "kill"});
     one_of("log.level", c.log.level, {"debug", "info", "warning", "error"});
     if (c.listen.proxy_protocol == "required" && c.listen.trusted.empty()) {
       error({},

@@ -68,6 +68,12 @@ struct Config {
     std::vector<uint32_t>
         cpus;  // shard i runs on cpus[i]; empty: those the process may use, in order
   } shards;
+  struct IoSettings {
+    std::string backend = "auto";  // or io_uring, epoll
+  } io;
+  struct Security {
+    std::string seccomp = "off";  // or refuse, kill
+  } security;
   struct Auth {
     std::string hs256_secret;
     std::string hs256_secret_file;  // paths are resolved already
@@ -98,6 +104,7 @@ struct Config {
     uint32_t extra_frames_per_second = 50'000;
     uint32_t backlog_memory = 16 << 20;  // of each shard
     uint32_t big_messages = 256;         // of each shard
+    uint32_t memory = 512 << 20;         // of all buffers of all shards; 0: no sum
     // 0: none
     uint32_t connections_per_ip = 256;
     uint32_t connections_per_network = 512;

@@ -59,6 +59,13 @@ const KeySpec kKeys[] = {
      "threads that serve players; 0: one for each CPU", FIELD(shards.count)},
     {"shards.cpus", KeyType::kCpus, 0, 1023, "",
      "CPUs the shards are pinned to, in order; []: those the process may use", FIELD(shards.cpus)},
+    {"io.backend", KeyType::kText, 0, 16, "",
+     "auto: io_uring, or epoll where the machine refuses it; io_uring; epoll", FIELD(io.backend)},
+    {"security.seccomp", KeyType::kText, 0, 8, "",
+     "once it serves, system calls that it does not need: off: are left to the kernel; refuse: "
+     "fail "
+     "with EPERM; kill: end the process",
+     FIELD(security.seccomp)},
     {"auth.hs256_secret", KeyType::kSecret, 0, 0, "", "HS256 secret of at least 32 bytes",
      FIELD(auth.hs256_secret)},
     {"auth.hs256_secret_file", KeyType::kPath, 0, 0, "", "file with the HS256 secret",
@@ -129,6 +136,10 @@ const KeySpec kKeys[] = {
      "of each shard: messages larger than its head_bytes that may be arriving at once; one more "
      "closes with 1013",
      FIELD(limits.big_messages)},
+    {"limits.memory", KeyType::kSize, 0, 4095 * kMebi, "",
+     "what all buffers of all shards may hold together; from 3/4 of it on new connections get 503, "
+     "then unfinished messages close with 1013, then slow readers are cut; 0: no sum",
+     FIELD(limits.memory)},
     {"limits.connections_per_ip", KeyType::kCount, 0, 1'000'000, "",
      "of one IPv4 or IPv6 address; more are answered with 429; 0: no limit",
      FIELD(limits.connections_per_ip)},

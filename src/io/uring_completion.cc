@@ -178,6 +178,9 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
     case -ENOBUFS:  // no free buffer; the bytes stay in the socket
       starve(slot);
       break;
+    case -ENOMEM:  // the bytes stay in the socket
+      ++counters_.memory_pauses;
+      [[fallthrough]];
     case -EINTR:
     case -EAGAIN:
       if (last) arm_receive(slot);
@@ -263,8 +266,21 @@ void UringIo::take_short_send(const io_uring_cqe& cqe) {
   forget_short_sends();
   ++counters_.short_sends;
   TG_ASSERT(short_count_ < limits_.sockets);
-  short_sends_[short_count_++] = {slot_of(cqe.user_data), generation_of(cqe.user_data),
-                                  cqe.res == -EAGAIN ? 0 : cqe.res};
+  int32_t sent = cqe.res;
+  switch (sent) {
+    case -ENOMEM:  // the kernel had no memory for it just now: what was to be sent waits
+    case -ENOBUFS:
+      ++counters_.memory_pauses;
+      [[fallthrough]];
+    case -EAGAIN:
+    case -EINTR:
+    case -ECANCELED:
+      sent = 0;
+      break;
+    default:
+      break;
+  }
+  short_sends_[short_count_++] = {slot_of(cqe.user_data), generation_of(cqe.user_data), sent};
 }
 
 // Picks the sends out of the completion queue where they stand and leaves the rest to poll.

@@ -30,15 +30,11 @@ namespace tidegate::io {
 struct UringCounters {
   uint64_t enters = 0;             // io_uring_enter calls
   uint64_t buffer_pauses = 0;      // receives that ended for want of a buffer and were re-armed
+  uint64_t memory_pauses = 0;      // receives and sends the kernel had no memory for
   uint64_t accept_errors = 0;      // kAccepted with an error
   uint64_t short_sends = 0;        // sends not taken whole
   uint64_t overflows = 0;          // completion queue ran over (slow path, nothing lost)
   uint64_t stale_completions = 0;  // completions of a generation that is gone; expected 0
-};
-
-// Why make() failed, for people: what was wrong and what to do.
-struct SetupError {
-  char text[256] = {};
 };
 
 class UringIo final : public Io {
@@ -68,10 +64,15 @@ class UringIo final : public Io {
   base::Instant now() override;
   base::UnixMs unix_ms() override;
 
+  IoTrouble trouble() const override {
+    return {counters_.buffer_pauses, counters_.memory_pauses, counters_.overflows};
+  }
+
   const UringCounters& counters() const { return counters_; }
   uint32_t open_sockets() const { return open_sockets_; }
 
  private:
+  friend struct UringFaults;  // tests: completions that the kernel gives only in want
   enum class Op : uint8_t;
   struct Slot {  // one for each socket
     uint32_t generation;

@@ -8,6 +8,16 @@
 // enumerator, Prometheus name, help
 #define TIDEGATE_COUNTERS(X)                                                                       \
   X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")               \
+  X(kAcceptErrors, "tidegate_accept_errors_total",                                                 \
+    "Sockets that could not be accepted: no descriptor, no memory, no place in the table")         \
+  X(kReceivePauses, "tidegate_receive_pauses_total",                                               \
+    "Receives that waited because all receive buffers of the shard were in use")                   \
+  X(kMemoryPauses, "tidegate_memory_pauses_total",                                                 \
+    "Receives and sends that the kernel had no memory for and that were tried again")              \
+  X(kMemoryRefused, "tidegate_memory_refused_total",                                               \
+    "Buffers that limits.memory did not allow")                                                    \
+  X(kQueueOverflows, "tidegate_queue_overflows_total",                                             \
+    "Times that the completion queue of io_uring ran over; nothing is lost by it")                 \
   X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
   X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                             \
   X(kSends, "tidegate_sends_total", "Send operations")                                             \
@@ -181,6 +191,8 @@
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kIoEpoll, "tidegate_io_epoll",                                                          \
+    "1 where a shard runs on epoll, because io_uring is refused or io.backend says so")     \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
   X(kTlsConnections, "tidegate_tls_connections", "Connections whose TLS handshake is over") \
   X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
@@ -212,6 +224,8 @@
     "Of limits.backlog_memory of each shard")                                               \
   X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
     "Buffers that hold a part of a head or message")                                        \
+  X(kMemoryCharged, "tidegate_memory_charged_bytes",                                        \
+    "What buffers hold of limits.memory")                                                   \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \

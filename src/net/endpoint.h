@@ -60,6 +60,7 @@ struct EndpointConfig {
   protocol::UpgradeRules rules;               // path and subprotocols; views outlive the endpoint
   EdgeRules edge;                             // trust, limits of addresses, origins
   AdmissionTables* admission = nullptr;       // null: addresses are not counted
+  mem::Account* account = nullptr;            // what buffers are charged to; null: nothing
   CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
   TlsConfig tls;
 };

@@ -91,9 +91,13 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
     tls_ = std::make_unique<TlsSide>(config.tls, static_cast<uint32_t>(rows_.size()),
                                      config.big_inputs, kInputSlack);
   }
+  inputs_.charge_to(config.account);
+  backlog_blocks_.charge_to(config.account, mem::Rank::kBacklog);
+  if (tls_ != nullptr) tls_->inputs.charge_to(config.account);
   if (!config.deflate.enabled) return;
   config_.rules.deflate = &config_.deflate.rules;
   compression_ = std::make_unique<Compression>(config.deflate, config.message_bytes, kSharedBytes);
+  compression_->charge_to(config.account);
 }
 
 uint64_t Endpoint::memory_bytes() const {
@@ -164,7 +168,10 @@ void Endpoint::on_completion(const io::Completion& c) {
 }
 
 void Endpoint::on_accepted(const io::Completion& c) {
-  if (c.result < 0 || c.slot >= rows_.size()) return;  // io goes on by itself
+  if (c.result < 0 || c.slot >= rows_.size()) {  // io goes on by itself
+    counters_.add(metrics::Counter::kAcceptErrors, 1);
+    return;
+  }
   counters_.add(metrics::Counter::kConnectionsAccepted, 1);
   Hot& row = rows_[c.slot];
   TG_ASSERT(row.phase == Phase::kFree);
@@ -190,6 +197,9 @@ void Endpoint::on_accepted(const io::Completion& c) {
   if (open_count_ > config_.connections) {
     counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kFull));
     refuse_early(c.slot, 429, "too_many_connections", "the server is full; try again later", 5);
+  } else if (config_.account != nullptr && config_.account->tight()) {
+    counters_.add(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kMemory));
+    refuse_early(c.slot, 503, "overloaded", "the memory for connections is in use", 5);
   }
 }
 

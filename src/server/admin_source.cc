@@ -117,26 +117,31 @@ control::Health Server::livez() {
   for (size_t i = 0; i < agents_.size(); ++i) {
     const base::Instant last = agents_[i]->shard->last_turn();
     if (last.ns != 0 && now - last > kStuckAfter) {
-      return {false, "shard " + std::to_string(i) + " has not turned for " +
-                         std::to_string((now - last).ns / 1'000'000) + " ms"};
+      return {false,
+              "shard " + std::to_string(i) + " has not turned for " +
+                  std::to_string((now - last).ns / 1'000'000) + " ms",
+              {}};
     }
   }
   const int64_t control = control_turn_ns_.load(std::memory_order_relaxed);
   if (control != 0 && now.ns - control > kStuckAfter.ns) {
-    return {false, "the control thread does not turn"};
+    return {false, "the control thread does not turn", {}};
   }
-  return {true, {}};
+  return {true, {}, {}};
 }
 
 control::Health Server::readyz() {
-  if (draining_.load(std::memory_order_relaxed)) return {false, "draining"};
+  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}};
   if (!keys_ready_.load(std::memory_order_relaxed)) {
-    return {false, "auth.jwks_url has not answered yet: there are no keys to check tokens with"};
+    return {
+        false, "auth.jwks_url has not answered yet: there are no keys to check tokens with", {}};
   }
   for (const auto& agent : agents_) {
-    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
+    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}};
   }
-  return livez();
+  control::Health health = livez();
+  health.note = backend_note_;
+  return health;
 }
 
 std::string Server::metrics_text() {

@@ -6,7 +6,8 @@
 #include <memory>
 #include <thread>
 
-#include "io/uring_io.h"
+#include "io/io.h"
+#include "mem/budget.h"
 #include "metrics/metrics.h"
 #include "server/server.h"
 #include "shard/shard.h"
@@ -15,7 +16,8 @@ namespace tidegate::server {
 
 struct Server::Agent {
   metrics::Counters counters;
-  std::unique_ptr<io::UringIo> io;
+  std::unique_ptr<mem::Account> account;
+  std::unique_ptr<io::Io> io;
   std::unique_ptr<shard::Shard> shard;
   std::thread thread;
   uint32_t cpu = 0;

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "control/start_thread.h"
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
@@ -201,24 +202,20 @@ bool Server::set_up(std::string* error) {
   control_->set_desync_dumps(desync_dumps_.get());
   if (!open_sessions(shards, error)) return false;
 
+  budget_ = std::make_unique<mem::Budget>(config_.limits.memory);
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
   listen.unsent_bytes = kUnsentBytes;
   std::vector<io::Waker*> wakers;
   for (uint32_t i = 0; i < shards; ++i) {
     auto agent = std::make_unique<Agent>();
+    agent->account = std::make_unique<mem::Account>(*budget_);
     io::IoLimits limits;
     limits.sockets = rows + net::kRefusalRows;
     // Game messages are small; a ring of buffers is touched as a whole sooner or later.
     limits.buffers = 512;
     limits.buffer_bytes = 2048;
-    io::SetupError setup_error;
-    auto made = io::UringIo::make(limits, &setup_error);
-    if (!made.ok()) {
-      *error = std::string("io_uring: ") + setup_error.text;
-      return false;
-    }
-    agent->io = std::move(made).value();
+    if (!make_backend(limits, agent.get(), error)) return false;
     agent->buffers = limits.buffers;
     const io::IoStatus status = agent->io->listen(listen, &websocket_port_);
     if (status != io::IoStatus::kOk) {
@@ -290,6 +287,7 @@ bool Server::set_up(std::string* error) {
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
+    shard.endpoint.account = agents_[i]->account.get();
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
                                                        agents_[i]->counters);
     agents_[i]->counters.set(metrics::Gauge::kHistoryTicks, world.history_ticks);
@@ -322,10 +320,11 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
-  control_thread_ = std::thread([this] { run_control(); });
-  for (uint32_t i = 0; i < agents_.size(); ++i) {
-    agents_[i]->thread = std::thread([this, i] { run_shard(i); });
+  bool started = control::start_thread(&control_thread_, [this] { run_control(); }, error);
+  for (uint32_t i = 0; i < agents_.size() && started; ++i) {
+    started = control::start_thread(&agents_[i]->thread, [this, i] { run_shard(i); }, error);
   }
+  if (!started) return false;  // stop() joins those there are
   // Ready means that the world ticks: who reads our "listening" may ask /readyz at once.
   const base::Instant give_up = monotonic_now() + base::seconds(2);
   while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
@@ -396,11 +395,13 @@ void Server::stop(base::Duration grace) {
   settle_sessions();
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
-  for (const auto& agent : agents_) agent->thread.join();
+  for (const auto& agent : agents_) {
+    if (agent->thread.joinable()) agent->thread.join();
+  }
   start_jwks({});  // ends it
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
-  control_thread_.join();
+  if (control_thread_.joinable()) control_thread_.join();
   keep_last_sessions();
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();

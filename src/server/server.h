@@ -30,7 +30,9 @@
 #include "control/session_keeper.h"
 #include "control/session_tokens.h"
 #include "control/snapshot_service.h"
-#include "io/uring_io.h"
+#include "io/backend.h"
+#include "io/event_waker.h"
+#include "mem/budget.h"
 #include "mailbox/mailboxes.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
@@ -124,6 +126,7 @@ class Server final : control::AdminSource {
   void settle_sessions();
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
+  bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   void run_shard(uint32_t index);
@@ -163,6 +166,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
+  std::unique_ptr<mem::Budget> budget_;
   std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
@@ -182,6 +186,8 @@ class Server final : control::AdminSource {
   control::DrainOrder drain_order_;
   base::Instant drain_empty_{};  // since when nobody is there
   bool running_ = false;
+  io::BackendKind backend_ = io::BackendKind::kAuto;  // of all shards, once one is made
+  std::string backend_note_;                          // why it is epoll; empty: it is io_uring
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
   uint16_t tls_port_ = 0;

@@ -66,6 +66,7 @@ class TopicHome {
   uint32_t high_water() const { return names_.high_water(); }
   uint32_t count() const { return names_.count(); }
   uint64_t history_bytes() const { return uint64_t{blocks_.in_use()} * kBlockBytes; }
+  void charge_to(mem::Account* account) { blocks_.charge_to(account, mem::Rank::kKept); }
   uint64_t memory_bytes() const {
     return names_.memory_bytes() + topics_.bytes() + blocks_.memory_bytes();
   }

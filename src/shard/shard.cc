@@ -54,6 +54,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       world_chunks_(kChunksMax),
       parts_(kChunksMax * 2),
       personal_(kPersonalBytes) {
+  sessions_.logs().charge_to(config.endpoint.account);
+  topics_.charge_to(config.endpoint.account);
   add_routes();
   TG_ASSERT(config.environment.size() <= environment_.size());
   environment_bytes_ = static_cast<uint32_t>(config.environment.size());
@@ -304,6 +306,14 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
   counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
   counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
+  if (const mem::Account* account = config_.endpoint.account; account != nullptr) {
+    counters_.set(Gauge::kMemoryCharged, account->charged());
+    counters_.set(Counter::kMemoryRefused, account->refused());
+  }
+  const io::IoTrouble trouble = io_.trouble();
+  counters_.set(Counter::kReceivePauses, trouble.buffer_pauses);
+  counters_.set(Counter::kMemoryPauses, trouble.memory_pauses);
+  counters_.set(Counter::kQueueOverflows, trouble.overflows);
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();

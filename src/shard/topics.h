@@ -67,6 +67,7 @@ class Topics {
   // Whether turn() has something to do soon that no message causes.
   bool waiting() const { return pull_count_ != 0 && pulls_out_ < kPullsMax; }
   void update_gauges();
+  void charge_to(mem::Account* account) { home_.charge_to(account); }
   uint64_t memory_bytes() const {
     return home_.memory_bytes() + members_.memory_bytes() + parked_.memory_bytes() +
            pulls_.bytes() + kFramesBytes + kScratchBytes;

@@ -62,10 +62,28 @@ after(async () => {
 });
 
 describe('the installed tree', () => {
-  test('holds the headers and the library, and nothing of the server', () => {
+  test('holds the headers and the libraries, and nothing else', () => {
     const headers = readdirSync(join(prefix, 'include/tidegate')).sort();
-    assert.deepEqual(headers, ['c_types.h', 'client.h', 'client.hpp', 'export.h']);
+    assert.deepEqual(headers, ['c_types.h', 'client.h', 'client.hpp', 'events.h', 'export.h', 'handlers.h', 'server.h',
+      'status.h', 'tidegate.h', 'world_hooks.h']);
     assert.ok(existsSync(join(libraries, 'libtidegate-client.so.1')));
+    assert.ok(existsSync(join(libraries, 'libtidegate.so.0')));
+  });
+  test('the ABI of the client is that of packaging/tidegate-client.abi', () => {
+    // A change that is meant: a struct that grew at its end, a function that is new. TIDEGATE_WRITE_ABI=1 writes the file
+    // anew; what was taken away or moved also raises TIDEGATE_CLIENT_ABI_VERSION and the library's soversion.
+    const headers = join(folder, 'abi');
+    mkdirSync(join(headers, 'tidegate'), { recursive: true });
+    for (const name of ['client.h', 'c_types.h', 'export.h']) {
+      cpSync(join(prefix, 'include/tidegate', name), join(headers, 'tidegate', name));
+    }
+    const baseline = join(root, 'packaging/tidegate-client.abi');
+    const library = join(libraries, 'libtidegate-client.so.1');
+    if (process.env.TIDEGATE_WRITE_ABI) {
+      run('abidw', ['--headers-dir', headers, '--drop-private-types', '--no-corpus-path', '--no-comp-dir-path',
+        '--no-show-locs', '--exported-interfaces-only', '--out-file', baseline, library]);
+    }
+    run('abidiff', ['--headers-dir2', headers, '--drop-private-types', '--exported-interfaces-only', baseline, library]);
   });
   test('the library exports what client.h declares, no more and no less', () => {
     const declared = readFileSync(join(prefix, 'include/tidegate/client.h'), 'utf8')

@@ -318,8 +318,11 @@ def docs_current(tree):
     for path in tree.paths:
         if not path.endswith('.md'):
             continue
+        code = False
         for number, line in enumerate(tree.lines(path), 1):
-            for target in re.findall(r'\]\(([^)#\s]+)[^)]*\)', line):
+            if line.startswith('```'):
+                code = not code
+            for target in [] if code else re.findall(r'\]\(([^)#\s]+)[^)]*\)', line):
                 if '://' in target or target.startswith('mailto:'):
                     continue
                 if not (tree.root / Path(path).parent / target).exists():

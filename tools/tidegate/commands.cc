@@ -15,6 +15,7 @@
 #include "control/tls_files.h"
 #include "crypto/jwt_sign.h"
 #include "io/probe.h"
+#include "server/seccomp.h"
 #include "server/server.h"
 #include "service_notify.h"
 
@@ -137,6 +138,15 @@ int serve(const Common& common) {
   }
   if (!server || !server->start(&error)) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    return 1;
+  }
+  const std::string& seccomp = loaded.config.security.seccomp;
+  const auto mode = seccomp == "kill"     ? server::SeccompMode::kKill
+                    : seccomp == "refuse" ? server::SeccompMode::kRefuse
+                                          : server::SeccompMode::kOff;
+  if (!server::install_seccomp(mode, &error)) {
+    std::fprintf(stderr, "tidegate: %s\n", error.c_str());
+    server->stop({});
     return 1;
   }
   install_signals(2);

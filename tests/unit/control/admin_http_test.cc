@@ -20,7 +20,8 @@ struct FakeSource final : AdminSource {
   ConnectionsQuery last;
 
   Health livez() override {
-    return alive ? Health{true, {}} : Health{false, "shard \"0\" has not turned"};
+    return alive ? Health{true, {}, {}}
+                 : Health{false, "shard \"0\" has not turned", {}};
   }
   Health readyz() override { return {false, "draining"}; }
   std::string metrics_text() override { return "tidegate_up 1\n"; }

@@ -248,6 +248,54 @@ TEST_F(EndpointTest, TooManyConnectionsAreToldSo) {
   EXPECT_EQ(endpoint_.open_count(), 8u);
 }
 
+class BudgetedEndpointTest : public EndpointTest {
+ protected:
+  static EndpointConfig with(mem::Account* account) {
+    EndpointConfig c = small();
+    c.account = account;
+    return c;
+  }
+  explicit BudgetedEndpointTest() : EndpointTest(with(&account_)) {}
+  static constexpr uint64_t kBytes = 160 * 1024;
+  // Before the base: it is charged from there.
+  static inline mem::Budget budget_{kBytes};
+  static inline mem::Account account_{budget_};
+};
+
+TEST_F(BudgetedEndpointTest, SlowReadersAreCutAndNewcomersRefusedWhenTheSumIsSpent) {
+  std::vector<io::SimClientSocket*> readers;
+  for (int i = 0; i < 8; ++i) readers.push_back(open());
+  flood_ = 1000;  // nobody reads: each may hold 16 KiB, but all together no more than the budget
+  for (int i = 0; i < 60; ++i) {
+    run(1);
+    EXPECT_LE(account_.charged(), kBytes);
+  }
+  flood_ = 0;
+  EXPECT_FALSE(causes_.empty());
+  // The test's own charge stands for what other shards hold.
+  ASSERT_TRUE(account_.charge(kBytes, mem::Rank::kKept));
+  run(3000);
+  const size_t open_now = endpoint_.open_count();
+  io::SimClientSocket* late = network_.connect(kPort);
+  send(late, kRequest);
+  run(10);
+  EXPECT_EQ(read(late).substr(0, 12), "HTTP/1.1 503");
+  late->finish();
+  run(3000);
+  EXPECT_LE(endpoint_.open_count(), open_now);
+  EXPECT_EQ(counters_.get(metrics::Family::kAdmission, static_cast<uint32_t>(Admission::kMemory)),
+            1u);
+  account_.release(kBytes);
+  io::SimClientSocket* again = network_.connect(kPort);
+  send(again, kRequest);
+  run(10);
+  EXPECT_EQ(read(again).substr(0, 12), "HTTP/1.1 101");
+  for (io::SimClientSocket* s : readers) s->reset();
+  again->reset();
+  run(3000);
+  EXPECT_EQ(account_.charged(), 0u);
+}
+
 TEST_F(EndpointTest, ASilentHandshakeTimesOut) {
   io::SimClientSocket* s = network_.connect(kPort);
   send(s, "GET / HTTP/1.1\r\n");
