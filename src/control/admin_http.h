@@ -7,6 +7,7 @@
 //   /api/v1/shards /api/v1/config
 //   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
 //   /api/v1/sessions             ?offset&limit&player: with and without a connection
+//   /api/v1/cells                shards' loads and the shard of each busy cell
 //   /api/v1/snapshots            the files, and which one the world came back from
 //   POST /api/v1/drain           let players go as section drain says; force=true: now
 //   POST /api/v1/kick            user= or player= or session=, reason=
@@ -41,8 +42,9 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 
 struct Health {
   bool ok = false;
-  std::string reason;  // why not; empty when ok
-  std::string note;    // what is worth knowing of it though it is ok
+  std::string reason;    // why not; empty when ok
+  std::string note;      // what is worth knowing of it though it is ok
+  std::string degraded;  // what works worse than it should though it is ok
 };
 
 struct ConnectionsQuery {
@@ -91,10 +93,14 @@ class AdminSource {
   virtual std::string connections_json(const ConnectionsQuery& query) = 0;
   virtual std::string sessions_json(const SessionsQuery& query) = 0;
   virtual std::string shards_json() = 0;
+  virtual std::string cells_json() = 0;
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
+  // All that is known of a user; `erase`: and is forgotten now.
+  virtual std::string user_json(const std::string& user, bool erase) = 0;
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;

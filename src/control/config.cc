@@ -360,8 +360,13 @@ class Loader {
       error({}, "session.secret and session.secret_file are both set; keep one of them",
             "session.secret");
     }
-    if (c.session.store != "embedded" && c.session.store != "memory") {
-      error({}, "session.store is \"embedded\" or \"memory\"", "session.store");
+    if (c.session.store != "embedded" && c.session.store != "redis" &&
+        c.session.store != "memory") {
+      error({}, "session.store is \"embedded\", \"redis\" or \"memory\"", "session.store");
+    }
+    if (!c.redis.password.empty() && !c.redis.password_file.empty()) {
+      error({}, "redis.password and redis.password_file are both set; keep one of them",
+            "redis.password");
     }
     if (c.session.limit != 0 && c.session.limit < c.limits.connections) {
       error({}, "session.limit must be at least limits.connections, or 0", "session.limit");

@@ -162,6 +162,17 @@ struct Config {
     uint32_t bytes_per_second_max = 256 * 1024;
     base::Duration stall_timeout = base::seconds(10);
   } budget;
+  // Which cells get another shard, and when.
+  struct Balance {
+    bool on = true;
+    base::Duration interval = base::seconds(1);
+    float imbalance = 0.25F;
+    base::Duration min_work = base::microseconds(500);
+    uint32_t patience = 3;
+    uint32_t moves = 8;
+    base::Duration hold = base::seconds(30);
+    uint32_t cells = 1024;
+  } balance;
   struct History {
     uint32_t memory = 32 << 20;  // bytes of all shards together; 0: none is kept
     base::Duration duration{};   // 0: none is kept
@@ -190,6 +201,28 @@ struct Config {
     uint32_t entries = 256;           // of each home shard
     uint32_t private_entries = 1024;  // likewise
   } state;
+  struct Groups {
+    std::string kinds = "party:8 guild:200";  // and the members each may have
+    std::string create = "party.* guild.*";   // patterns of names that everybody may create
+    std::string focus = "party";              // kinds whose members follow each other
+    uint32_t count = 10'000;                  // of each home shard
+    uint32_t members = 50'000;                // of each home shard's groups together
+    uint32_t per_user = 16;
+  } groups;
+  struct Social {
+    uint32_t users = 20'000;     // with entries, of each home shard
+    uint32_t entries = 100'000;  // of each home shard
+    uint32_t friends = 200;      // of one user
+    uint32_t blocked = 200;
+    uint32_t shared = 200;
+    std::string path;  // of the file; empty: lists and groups end with the process
+  } social;
+  struct Compression {
+    std::string methods = "zstd lz4 zlib";  // in order of preference; empty: none
+    uint32_t min_bytes = 1024;
+    uint32_t level = 1;
+    std::string dictionary;  // a file
+  } compression;
   struct Desync {
     std::string directory;  // empty: no files are written
     uint32_t keep = 100;    // newest files that stay
@@ -213,6 +246,18 @@ struct Config {
     uint32_t replay_bytes = 256 * 1024;
     uint32_t replay_memory = 64 << 20;  // of all shards together
   } session;
+
+  struct Redis {
+    std::vector<std::string> addresses;
+    std::string sentinel_master;
+    bool cluster = false;
+    std::string user;
+    std::string password;
+    std::string password_file;
+    uint32_t database = 0;
+    std::string prefix = "tidegate:";
+    base::Duration timeout = base::seconds(1);
+  } redis;
 
   struct Handlers {
     base::Duration time_limit = base::seconds(5);

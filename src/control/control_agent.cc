@@ -33,6 +33,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kSessionRecord:
             if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
             break;
+          case MessageType::kUserRecord:
+            if (list_keeper_ != nullptr) list_keeper_->on_record(bytes);
+            break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
             break;
@@ -51,11 +54,17 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kTopicRow:
             on_topic_row(from, bytes);
             break;
+          case MessageType::kUserFact:
+            on_user_fact(bytes);
+            break;
           case MessageType::kTopicListEnd:
             on_topic_list_end(bytes);
             break;
           case MessageType::kCellDump:
             if (desync_dumps_ != nullptr) desync_dumps_->on_dump(from, bytes, unix_ms);
+            break;
+          case MessageType::kShardLoad:
+            if (balance_ != nullptr) balance_->on_load(from, bytes, mailbox_);
             break;
           case MessageType::kSnapshotPiece:
             if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
@@ -72,9 +81,14 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
   return seen != 0 || !unsent_.empty();
 }
 
-// To each shard, up to where its changes of sessions are safe. A full ring: the next turn.
+// To each shard, up to where its changes of sessions are safe, and what a shared store says of
+// them. A full ring: the next turn.
 void ControlAgent::tell_stored() {
   if (session_keeper_ == nullptr) return;
+  while (const store::SessionKeeper::Post* post = session_keeper_->next_post()) {
+    if (!mailbox_.post_raw(post->to, static_cast<uint16_t>(post->type), post->bytes)) return;
+    session_keeper_->drop_post();
+  }
   AgentId to = 0;
   mailbox::SessionsStored word{};
   while (session_keeper_->next_word(&to, &word)) {
@@ -166,10 +180,10 @@ std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view s
       session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
   result->token_bytes[0] = static_cast<uint8_t>(tail.size());
   if (shown.empty()) return tail;
-  const ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
-  if (claim.status == ResumeClaim::Status::kBad) return tail;
+  const store::ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  if (claim.status == store::ResumeClaim::Status::kBad) return tail;
   result->resume = TokenVerdict::kExpired;
-  if (claim.status == ResumeClaim::Status::kExpired) return tail;
+  if (claim.status == store::ResumeClaim::Status::kExpired) return tail;
   result->resume = TokenVerdict::kGood;
   result->resume_session = claim.session;
   result->resume_nonce = claim.nonce;

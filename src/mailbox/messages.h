@@ -97,11 +97,28 @@ enum class MessageType : uint16_t {
   kSessionSaved,
   kSessionRecord,
   kSessionsStored,
+  kSessionClaimed,
+  kSessionTaken,
+  kSessionLetter,
   kListSessions,
   kSessionRow,
   kKick,
   kKicked,
   kSettings,
+  kMoveCells,
+  kCellMoved,
+  kMovesTaken,
+  kShardLoad,
+  kGroupAsk,
+  kSocialAnswer,
+  kGroupMembership,
+  kUserEntries,
+  kSocialSet,
+  kDeliverGroup,
+  kFocusMoves,
+  kUserRecord,
+  kUserQuestion,
+  kUserFact,
   kCount,
 };
 
@@ -120,6 +137,7 @@ struct SimulationDone {
 struct FrameDone {
   static constexpr MessageType kType = MessageType::kFrameDone;
   uint32_t tick;
+  uint32_t cells_moved = 0;  // by the sender in this tick: CellMoved of each is posted
 };
 
 // One cell's chunks of this tick, for a shard with watchers. The tail is a world::Publication; the
@@ -192,6 +210,7 @@ struct Spawn {
   uint8_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
   uint8_t yaw;          // 256 steps about y
   int32_t position[3];  // steps
+  uint32_t passed_on;   // 1: by a shard that the place belonged to; the home does not know it yet
 };
 
 // Owner to the home shard: an entity to attach to was gone, or there is no room. Tail: player id.
@@ -431,6 +450,7 @@ struct SendToPlayer {
   static constexpr MessageType kType = MessageType::kSendToPlayer;
   uint32_t message_type;
   uint32_t name_bytes;
+  uint64_t source = 0;  // hash of the user it comes from (session::hash_name); 0: the server
 };
 
 // The same on its last leg: home shard to the connection's shard. Tail: payload. Drop.
@@ -438,6 +458,8 @@ struct Deliver {
   static constexpr MessageType kType = MessageType::kDeliver;
   ConnectionRef connection;
   uint32_t message_type;
+  uint32_t unused = 0;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // Whom a DeliverNear means on the shard that gets it.
@@ -457,6 +479,7 @@ struct DeliverNear {
   int32_t x, z;     // steps
   uint32_t radius;  // steps
   NearShape shape = NearShape::kCircle;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // A handler asks that an entity's custom state is written anew: connection's shard to the owner.
@@ -497,8 +520,10 @@ struct TopicLeave {
 };
 
 enum TopicFlag : uint16_t {
-  kTopicAckAsked = 1,  // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicAckAsked = 1,    // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicGroupEvent = 2,  // the frame is a GROUP_EVENT, not an EVENT
 };
+inline constexpr uint32_t kTopicPriorityShift = 8;  // 0 to 10 in four of the flags' bits
 
 // To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
 struct TopicPublish {
@@ -644,14 +669,16 @@ struct PresenceWatch {
   uint32_t on;
 };
 
-// What is shown of a user. Home to a shard with watchers. Tail: user id, text. Keep (at most once a
-// second for each user and shard).
+// What is shown of a user, and to whom. Home to a shard with watchers. Tail: user id, text, then
+// `audience` hashes of users. Keep (at most once a second for each user and shard).
 struct PresenceState {
   static constexpr MessageType kType = MessageType::kPresenceState;
   int64_t last_seen;
   uint16_t user_bytes;
   uint8_t status;
-  uint8_t unused[5];
+  uint8_t restricted;  // 0: to all; 1: to all but the audience; 2: to the audience alone
+  uint16_t text_bytes;
+  uint16_t audience;
 };
 
 // A message for all connections of a user: any shard to the user's home, which sends a Deliver to
@@ -660,6 +687,7 @@ struct SendToUser {
   static constexpr MessageType kType = MessageType::kSendToUser;
   uint32_t message_type;
   uint32_t user_bytes;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 template <class M>

@@ -14,8 +14,7 @@
     "Receives that waited because all receive buffers of the shard were in use")                   \
   X(kMemoryPauses, "tidegate_memory_pauses_total",                                                 \
     "Receives and sends that the kernel had no memory for and that were tried again")              \
-  X(kMemoryRefused, "tidegate_memory_refused_total",                                               \
-    "Buffers that limits.memory did not allow")                                                    \
+  X(kMemoryRefused, "tidegate_memory_refused_total", "Buffers that limits.memory did not allow")   \
   X(kQueueOverflows, "tidegate_queue_overflows_total",                                             \
     "Times that the completion queue of io_uring ran over; nothing is lost by it")                 \
   X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
@@ -45,6 +44,11 @@
   X(kMovesRefusedSpeed, "tidegate_moves_refused_speed_total", "Moves refused as too fast")         \
   X(kMovesRefusedBounds, "tidegate_moves_refused_bounds_total", "Moves refused as out of bounds")  \
   X(kHandovers, "tidegate_handovers_total", "Entities taken over from another shard")              \
+  X(kCellsMoved, "tidegate_cells_moved_total", "Cells given to another shard")                     \
+  X(kCellEntitiesMoved, "tidegate_cell_entities_moved_total",                                      \
+    "Entities taken over with their cell")                                                         \
+  X(kCellsOrdered, "tidegate_cells_ordered_total",                                                 \
+    "Cells that the balancer ordered to another shard")                                            \
   X(kSpawned, "tidegate_entities_spawned_total", "Entities that came into the world")              \
   X(kEntitiesGone, "tidegate_entities_gone_total", "Entities that left the world")                 \
   X(kCellFramesEncoded, "tidegate_cell_frames_encoded_total", "Cells encoded")                     \
@@ -150,6 +154,25 @@
   X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
     "Requests of topics refused because the way to another shard was full")                        \
   X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kGroupChanges, "tidegate_group_changes_total", "Requests that changed a group")                \
+  X(kMessagesHeldBack, "tidegate_messages_held_back_total",                                        \
+    "Messages of the game dropped for a slow reader, by their priority")                           \
+  X(kEventsPutOff, "tidegate_events_put_off_total",                                                \
+    "Times a slow reader was left to take a topic's messages from its history")                    \
+  X(kPayloadsPacked, "tidegate_payloads_packed_total", "Payloads compressed")                      \
+  X(kPayloadsIncompressible, "tidegate_payloads_incompressible_total",                             \
+    "Payloads that compression would not have made smaller")                                       \
+  X(kPayloadBytesSaved, "tidegate_payload_bytes_saved_total",                                      \
+    "Bytes by which compressed payloads were smaller, once for all receivers")                     \
+  X(kPayloadsUnpacked, "tidegate_payloads_unpacked_total", "Compressed payloads of clients")       \
+  X(kUnpackFailures, "tidegate_payload_unpack_failures_total",                                     \
+    "Compressed payloads of clients refused with ERROR 4017")                                      \
+  X(kListStoreFailures, "tidegate_list_store_failures_total",                                      \
+    "Writes of users' lists that failed and are tried again")                                      \
+  X(kFocusUpdates, "tidegate_focus_updates_total",                                                 \
+    "PLAYER_STATEs sent to members of focus groups")                                               \
+  X(kMessagesBlocked, "tidegate_messages_blocked_total",                                           \
+    "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
   X(kStateChanges, "tidegate_state_changes_total", "Keyed states set, by the game or by clients")   \
@@ -186,7 +209,13 @@
   X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
-  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
+    "Sessions that came here from another gateway, or from a process that ended")                  \
+  X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
+    "Acknowledged messages left in the store for a player of another gateway")                     \
+  X(kLettersReceived, "tidegate_letters_received_total",                                           \
+    "Acknowledged messages that other gateways left in the store for players here")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
@@ -198,6 +227,10 @@
   X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
     "When the first of the certificates expires; 0 without TLS")                            \
   X(kCellsWatched, "tidegate_cells_watched", "Cells with at least one watcher")             \
+  X(kCellsAway, "tidegate_cells_away",                                                      \
+    "Cells that belong to another shard than the fixed rule says; shown by control")        \
+  X(kLoadSpread, "tidegate_load_spread_percent",                                            \
+    "How much less work the idlest shard has than the busiest; shown by control")           \
   X(kClientsLimited, "tidegate_clients_limited", "Clients shown less than distance allows") \
   X(kRateCeiling, "tidegate_rate_ceiling",                                                  \
     "Highest level of any cell: 3 each tick, 2 half, 1 a quarter, 0 an eighth of them")     \
@@ -218,14 +251,25 @@
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
   X(kStates, "tidegate_states", "Keyed states of this home")                                \
   X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
+  X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
+  X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \
+    "Slow readers that get cells at half the rate at most")                                 \
+  X(kClientsNoLayer2, "tidegate_clients_no_layer2", "... at a quarter")                     \
+  X(kClientsNear, "tidegate_clients_near_only", "... without far cells")                    \
+  X(kClientsOwnOnly, "tidegate_clients_own_only", "... without the world")                  \
+  X(kClientsHeldBack, "tidegate_clients_held_back",                                         \
+    "Slow readers that get no messages of plain priority just now")                         \
+  X(kGroups, "tidegate_groups", "Groups, by home shard")                                    \
+  X(kGroupMembers, "tidegate_group_members", "Members of groups, and invitations")          \
+  X(kUserEntries, "tidegate_user_entries",                                                  \
+    "Memberships, friends, blocked users and others of users' lists")                       \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
     "Of limits.backlog_memory of each shard")                                               \
   X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
     "Buffers that hold a part of a head or message")                                        \
-  X(kMemoryCharged, "tidegate_memory_charged_bytes",                                        \
-    "What buffers hold of limits.memory")                                                   \
+  X(kMemoryCharged, "tidegate_memory_charged_bytes", "What buffers hold of limits.memory")  \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
@@ -235,26 +279,31 @@
     "Entities and places of absent players in the last world snapshot")                     \
   X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
   X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kSessionStoreUp, "tidegate_session_store_up",                                           \
+    "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
   X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
 
 // enumerator, name, help; seconds
-#define TIDEGATE_TIMINGS(X)                                                          \
-  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                   \
-  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")         \
-  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")               \
-  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send") \
-  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included") \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")   \
-  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                 \
-    "Busy time of a TLS handshake message, of which a connection has one or two")    \
-  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                   \
-    "Copying a shard's entities at the tick of a world snapshot")                    \
-  X(kSnapshot, "tidegate_snapshot_seconds",                                          \
-    "A world snapshot from the request to its file being safe")                      \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")         \
-  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")    \
+#define TIDEGATE_TIMINGS(X)                                                           \
+  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                    \
+  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")          \
+  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                \
+  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")  \
+  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")  \
+  X(kSessionRead, "tidegate_session_read_seconds",                                    \
+    "From asking a shared store for a player's session to its answer")                \
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")    \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                  \
+    "Busy time of a TLS handshake message, of which a connection has one or two")     \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                    \
+    "Copying a shard's entities at the tick of a world snapshot")                     \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                           \
+    "A world snapshot from the request to its file being safe")                       \
+  X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them

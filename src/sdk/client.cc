@@ -432,6 +432,9 @@ void Client::on_authenticated(const wire::AuthenticationResult& m) {
   hello.state_encoding = settings_.protobuf ? 0 : 1;
   hello.view_distance = settings_.view_distance;
   hello.max_bytes_per_second = settings_.max_bytes_per_second;
+  hello.compression = 1u << static_cast<uint32_t>(codec::Method::kZlib) |
+                      1u << static_cast<uint32_t>(codec::Method::kLz4) |
+                      1u << static_cast<uint32_t>(codec::Method::kZstd);
   const base::Instant at = now();
   connection_.send_message(at, MessageType::kClientHello, hello);
   syncs_ = 0;

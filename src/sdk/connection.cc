@@ -310,6 +310,14 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
   return any || link_.more();
 }
 
+// Methods that CLIENT_HELLO offered; the sizes are checked.
+bool Connection::unpack(wire::Envelope* m) {
+  if (m->compression >= codec::kMethodsEnd) return false;
+  if (codec_ == nullptr) codec_ = std::make_unique<codec::PayloadCodec>(codec::CodecConfig{});
+  m->payload = codec_->unpack(static_cast<codec::Method>(m->compression), m->payload, m->raw_size);
+  return !m->payload.empty();
+}
+
 void Connection::take_message(base::Instant at, base::MutableBytes bytes) {
   const uint32_t attempt = attempt_;
   wire::FrameReader frames(bytes);
@@ -319,7 +327,7 @@ void Connection::take_message(base::Instant at, base::MutableBytes bytes) {
     if (status == wire::FrameStatus::kEnd) break;
     wire::Envelope m;
     if (status != wire::FrameStatus::kFrame || !wire::decode_envelope(payload, &m) ||
-        m.compression != 0) {
+        (m.compression != 0 && !unpack(&m))) {
       link_.send_close(at, kCloseProtocol);
       lose(at, kCloseProtocol, "the server sent something that is no tidegate message");
       return;

@@ -10,11 +10,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/time.h"
+#include "codec/payload_codec.h"
 #include "sdk/backoff.h"
 #include "sdk/link.h"
 #include "sdk/outbox.h"
@@ -128,6 +130,7 @@ class Connection {
   void lose_refused(base::Instant now);
   bool run_timers(base::Instant now);
   bool run_link(base::Instant now, base::Instant until);
+  bool unpack(wire::Envelope* m);
   void take_message(base::Instant now, base::MutableBytes bytes);
   void take(base::Instant now, const wire::Envelope& m);
   bool write(base::Instant now, uint32_t type, base::Bytes payload, uint64_t sequence);
@@ -171,6 +174,7 @@ class Connection {
   std::vector<uint8_t> scratch_;  // a frame under way
   Traffic received_, sent_;
   uint32_t reconnects_ = 0;
+  std::unique_ptr<codec::PayloadCodec> codec_;  // made with the first compressed message
 };
 
 }  // namespace tidegate::sdk

@@ -125,22 +125,30 @@ control::Health Server::livez() {
   }
   const int64_t control = control_turn_ns_.load(std::memory_order_relaxed);
   if (control != 0 && now.ns - control > kStuckAfter.ns) {
-    return {false, "the control thread does not turn", {}};
+    return {false, "the control thread does not turn", {}, {}};
   }
-  return {true, {}, {}};
+  return {true, {}, {}, {}};
 }
 
 control::Health Server::readyz() {
-  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}};
+  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}, {}};
   if (!keys_ready_.load(std::memory_order_relaxed)) {
-    return {
-        false, "auth.jwks_url has not answered yet: there are no keys to check tokens with", {}};
+    return {false,
+            "auth.jwks_url has not answered yet: there are no keys to check tokens with",
+            {},
+            {}};
   }
   for (const auto& agent : agents_) {
-    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}};
+    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}, {}};
   }
   control::Health health = livez();
   health.note = backend_note_;
+  if (health.ok && keeper_) {
+    // Players go on, and new ones may come: to send them away would make it worse.
+    if (const auto status = keeper_->status(); status.failed) {
+      health.degraded = "session store: " + status.why;
+    }
+  }
   return health;
 }
 
@@ -327,6 +335,14 @@ std::string Server::topics_json(uint32_t offset, uint32_t limit, const std::stri
     json.key("history_bytes").unsigned_integer(t.history_bytes).end_object();
   }
   json.end_array().end_object();
+  return json.take();
+}
+
+std::string Server::cells_json() {
+  if (balance_) return balance_->json();
+  control::JsonWriter json;
+  json.begin_object().key("shards").begin_array().end_array();
+  json.key("cells").begin_array().end_array().end_object();
   return json.take();
 }
 

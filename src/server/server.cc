@@ -15,6 +15,7 @@
 #include "io/event_waker.h"
 #include "server/agent.h"
 #include "server/live_settings.h"
+#include "server/social_config.h"
 #include "wire/limits.h"
 
 namespace tidegate::server {
@@ -83,6 +84,7 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   // Spread thin, every player stands in a cell of its own and watches its neighbours.
   w.cells = std::clamp(config.limits.connections * 4, 8192u, 65'535u);
   w.shard_count = shards;
+  w.moved_cells = config.balance.on ? config.balance.cells : 0;
   w.zone_id = config.world.zone;
   if (hooks != nullptr) {
     w.custom_state = hooks->makes_state();
@@ -94,6 +96,19 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
                                               uint64_t{config.history.memory} / shards);
   return w;
+}
+
+balance::Settings balance_settings(const control::Config& config, uint32_t shards) {
+  const control::Config::Balance& b = config.balance;
+  balance::Settings s;
+  s.shards = shards;
+  s.cells = b.cells;
+  s.imbalance = b.imbalance;
+  s.work_ns = static_cast<uint32_t>(b.min_work.ns);
+  s.patience = b.patience;
+  s.moves = b.moves;
+  s.hold = static_cast<uint32_t>(b.hold.ns / b.interval.ns);
+  return s;
 }
 
 shard::SessionConfig session_config(const control::Config& config, uint32_t shards) {
@@ -200,7 +215,12 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  if (!open_sessions(shards, error)) return false;
+  if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
+  if (config_.balance.on && shards > 1) {
+    balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
+                                                         *control_counters_);
+    control_->set_balance(balance_.get());
+  }
 
   budget_ = std::make_unique<mem::Budget>(config_.limits.memory);
   io::ListenSpec listen;
@@ -260,6 +280,10 @@ bool Server::set_up(std::string* error) {
   shard.claims = config_.world.claims;
   shard.server_version = TIDEGATE_VERSION;
   shard.snapshots = !config_.snapshots.directory.empty();
+  if (balance_) {
+    const int64_t ticks = config_.balance.interval.ns * world.tick_rate / 1'000'000'000;
+    shard.balance_ticks = static_cast<uint32_t>(std::max<int64_t>(1, ticks));
+  }
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
   shard.events = extensions_.events;
@@ -273,8 +297,20 @@ bool Server::set_up(std::string* error) {
   shard.region = config_.presence.region;
   shard.states.entries = config_.state.entries;
   shard.states.private_entries = config_.state.private_entries;
+  if (!session::check_group_kinds(config_.groups.kinds)) {
+    *error =
+        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "guild:200\"";
+    return false;
+  }
+  shard.groups = group_limits(config_);
+  shard.users = user_limits(config_);
+  std::string dictionary;  // each shard's codec copies it
+  if (!packing_config(config_, &dictionary, &shard.packing, error)) return false;
+  shard.keep_lists = list_keeper_ != nullptr;
   shard.session = session_config(config_, shards);
   shard.session.stored = keeper_ != nullptr;
+  shard.session.shared = keeper_ != nullptr && keeper_->store().shared();
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
@@ -294,7 +330,7 @@ bool Server::set_up(std::string* error) {
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return restore_sessions(error);
+  return restore_sessions(error) && restore_lists(error);
 }
 
 bool Server::start(std::string* error) {
@@ -320,6 +356,7 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
+  if (list_keeper_) list_keeper_->start();
   bool started = control::start_thread(&control_thread_, [this] { run_control(); }, error);
   for (uint32_t i = 0; i < agents_.size() && started; ++i) {
     started = control::start_thread(&agents_[i]->thread, [this, i] { run_shard(i); }, error);

@@ -27,16 +27,16 @@
 #include "control/config.h"
 #include "control/control_agent.h"
 #include "control/jwks_service.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
 #include "io/backend.h"
 #include "io/event_waker.h"
-#include "mem/budget.h"
 #include "mailbox/mailboxes.h"
+#include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::server {
 
@@ -113,6 +113,7 @@ class Server final : control::AdminSource {
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
   SendResult set_state(const StateSpec& spec);
   SendResult remove_state(StateScope scope, std::string_view key, std::string_view player);
+  SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
@@ -122,8 +123,12 @@ class Server final : control::AdminSource {
   shard::StateWorld state_world() const;
   bool set_up(std::string* error);
   bool open_sessions(uint32_t shards, std::string* error);
+  std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
   void settle_sessions();
+  // social.cc
+  bool open_list_keeper(std::string* error);
+  bool restore_lists(std::string* error);
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
   bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
@@ -141,8 +146,11 @@ class Server final : control::AdminSource {
   std::string sessions_json(const control::SessionsQuery& query) override;
   std::string shards_json() override;
   std::string config_json() override;
+  std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string store_json() override;
+  std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -155,7 +163,7 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
-  std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::unique_ptr<store::SessionTokens> session_tokens_;
   std::mutex tls_reload_;  // tls_, for its setters
   tls::ContextHolder tls_;
   std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
@@ -164,10 +172,12 @@ class Server final : control::AdminSource {
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
+  std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
   std::unique_ptr<mem::Budget> budget_;
-  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};

@@ -82,6 +82,16 @@ void PresenceHome::resend(uint32_t user) {
   changed_[changed_count_++] = user;
 }
 
+void PresenceHome::forget(std::string_view user) {
+  const uint32_t row = names_.find(user);
+  if (row == kNone) return;
+  User& u = users_[row];
+  const std::string_view none;
+  set(row, Status::kOnline, &none, 0);
+  std::memset(texts_.data() + size_t{row} * kStatusTextBytesMax, 0, kStatusTextBytesMax);
+  u.seen = 0;
+}
+
 void PresenceHome::begin_change(const User& u) {
   if (u.connections == 0) return;
   --population_.users;

@@ -118,6 +118,9 @@ class PresenceHome {
   }
   // The state that goes to a shard that begins to watch counts as sent when it is the only one.
   void note_first(uint32_t user, base::Instant now);
+  // Status, text and the time it was last seen are as of a user who was never here; who is
+  // connected is shown as online.
+  void forget(std::string_view user);
   // What is shown goes to all watchers' shards once more, with the changes that are due.
   void resend(uint32_t user);
   bool changes_waiting() const { return changed_count_ != 0; }

@@ -58,6 +58,25 @@ class TopicHome {
   // (bytes not 0) when it does not fit. Its offset is above `from` where history has ended.
   bool read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out, Piece* piece);
 
+  // Calls mine(note, frame) for each kept message of the topic, oldest first; those for which it
+  // answers true are emptied: they keep their offset and are read with no bytes. `scratch` holds a
+  // message. Returns how many were.
+  template <class Mine>
+  uint32_t empty_if(uint32_t topic, base::MutableBytes scratch, Mine&& mine) {
+    Topic& t = topics_[topic];
+    uint32_t emptied = 0;
+    uint64_t offset = first_offset(t);
+    for (uint32_t b = t.first; b != kNone; b = block(b).next_message, ++offset) {
+      const uint32_t bytes = block(b).bytes;
+      if (bytes == 0 || bytes > scratch.size()) continue;
+      copy_message(b, scratch.first(bytes));
+      if (!mine(offset, block(b).note, base::Bytes{scratch.data(), bytes})) continue;
+      empty_message(t, b);
+      ++emptied;
+    }
+    return emptied;
+  }
+
   // Lets go of what is too old in some topics at a time; call about once a tick.
   void expire(base::Instant now, uint32_t topics);
 
@@ -95,6 +114,8 @@ class TopicHome {
 
   Block& block(uint32_t b) { return *reinterpret_cast<Block*>(blocks_.data(b)); }
   uint64_t first_offset(const Topic& t) const { return t.next_offset - t.count; }
+  void copy_message(uint32_t first, base::MutableBytes out);
+  void empty_message(Topic& t, uint32_t first);
   void drop_oldest(Topic& t);
   void drop_old(Topic& t, base::Instant now);
   void list(uint32_t topic);

@@ -42,7 +42,7 @@ Handled Shard::on_cell_report(uint32_t slot, const wire::CellReport& report) {
   // Reports may be lost to a full ring: the client's next one says the same.
   if (report.epoch != 0 || !interest_.has(slot, cell) ||
       !player.reports.take(endpoint_.now_ms(), kReportsPerSecond, kReportsPerSecond) ||
-      !mailbox_.post(world::owner_of(cell, config_.count).value, message, report.members)) {
+      !mailbox_.post(slice_.owners().owner(cell).value, message, report.members)) {
     counters_.add(Counter::kReportsUnknown, 1);
   }
   return Handled::kOk;

@@ -50,7 +50,7 @@ void Shard::send_spawn(std::string_view player, DirectoryEntry& entry) {
   } else {
     entry.entity = new_entity_id();
     const world::Steps3 at = entry.has_position ? entry.position : spawn_position(player);
-    entry.entity_shard = slice_.scale().owner_of_position(at);
+    entry.entity_shard = slice_.owner_of_position(at);
     spawn.entity = entry.entity;
     for (int i = 0; i < 3; ++i) spawn.position[i] = at[i];
     if (entry.has_position) spawn.yaw = entry.yaw;
@@ -162,11 +162,20 @@ void Shard::on_spawn(base::Bytes bytes) {
   spec.connection_shard = connection_shard;
   spec.connection = spawn.connection;
   const world::SpawnStatus status = slice_.spawn(spawn.entity, spec, barrier_.tick());
-  if (status != world::SpawnStatus::kOk) {
+  const base::ShardId owner = slice_.owner_of_position(spec.position);
+  if (status == world::SpawnStatus::kNotOwner && owner.value != config_.index) {
+    // The place went to another shard while the order was on its way. An attach that the home sends
+    // here before it knows is forwarded.
+    slice_.forward(spawn.entity, owner, barrier_.tick());
+    mailbox::Spawn passed = spawn;
+    passed.passed_on = 1;
+    outbox_.post(owner.value, passed, tail);
+  } else if (status != world::SpawnStatus::kOk) {
     failed.full = status == world::SpawnStatus::kFull ? 1 : 0;
     outbox_.post(home, failed, tail);
-  } else if (bridge_.wants_state()) {
-    bridge_.mark(spawn.entity);
+  } else {
+    if (spawn.passed_on != 0) outbox_.post(home, mailbox::TransferNotice{spawn.entity}, tail);
+    if (bridge_.wants_state()) bridge_.mark(spawn.entity);
   }
 }
 

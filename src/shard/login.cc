@@ -165,6 +165,7 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
     topics_.on_closed(slot);  // before leave_session(): what it parks is there first
     presence_.on_closed(slot);
     states_.on_closed(slot);
+    social_.on_closed(slot);
     leave_world(slot);
     leave_session(slot);
     --live_players_;

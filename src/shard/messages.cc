@@ -14,6 +14,10 @@ namespace tidegate::shard {
 using metrics::Counter;
 using wire::Envelope;
 
+namespace {
+constexpr uint32_t kRawBytesOfMessage = 4096;
+}  // namespace
+
 // A friend of Shard, so that handlers are plain functions with one signature.
 struct ClientMessages {
   static Handled heartbeat(Shard& s, uint32_t slot, const Envelope& m) {
@@ -52,6 +56,9 @@ struct ClientMessages {
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;
     player.budget = hello.max_bytes_per_second;
+    if (hello.compression != 0 && !s.speaks_json(slot)) {
+      player.packing = s.packing_.choose(hello.compression, hello.zstd_dictionary);
+    }
     s.begin_login(slot);
     return Handled::kOk;
   }
@@ -104,6 +111,12 @@ struct ClientMessages {
   static Handled state_change(Shard& s, uint32_t slot, const Envelope& m) {
     return s.states_.on_change(slot, m);
   }
+  static Handled group_request(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_group_request(slot, m);
+  }
+  static Handled social_update(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_social_update(slot, m);
+  }
 
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
@@ -144,6 +157,8 @@ void Shard::add_routes() {
   add(MessageType::kStateChange, ClientMessages::state_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
+  add(MessageType::kSocialUpdate, ClientMessages::social_update);
+  add(MessageType::kGroupRequest, ClientMessages::group_request);
   // A known number that only an embedder serves.
   if (config_.handlers == nullptr || config_.handlers->find(static_cast<uint32_t>(
                                          MessageType::kPlayerAction)) == HandlerTable::kNone) {
@@ -227,8 +242,22 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     }
   }
   if (message.compression != 0) {
-    violation(slot, wire::kErrorDecompression, "compressed payloads are not taken here");
-    return;
+    // What a payload becomes counts against the rate like messages of 4 KiB.
+    uint32_t left = packing_.fits(message.raw_size) ? message.raw_size : 0;
+    for (; left > kRawBytesOfMessage; left -= kRawBytesOfMessage) {
+      if (player.rate.take(endpoint_.now_ms(), config_.messages_per_second,
+                           config_.messages_burst)) {
+        continue;
+      }
+      violation(slot, wire::kErrorRateLimited, "send less in compressed payloads");
+      return;
+    }
+    message.payload = packing_.unpack(message.compression, message.payload, message.raw_size);
+    if (message.payload.empty()) {
+      violation(slot, wire::kErrorDecompression,
+                "the payload is not raw_size bytes in a method that features name");
+      return;
+    }
   }
   const Handler handler = router_.find(message.type);
   if (handler == nullptr) {

@@ -22,6 +22,7 @@ struct Player {
   session::State state = session::State::kDisconnected;
   uint8_t end = 0;                 // session::End, with kSessionEnds
   uint16_t flags = 0;              // PlayerFlag bits
+  uint8_t packing = 0;             // form of payloads to it (packing.h); 0: as they are
   uint32_t identity = UINT32_MAX;  // block of Identities
   float view_distance = 0;         // metres, 0: the configured one
   uint32_t budget = 0;             // bytes a second that the client asked for, 0: as configured

@@ -28,6 +28,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       slice_(config.world, {static_cast<uint16_t>(config.index)}),
       interest_(config.world, endpoint_.slots(), std::min(config.world.cells, 65535u)),
       governor_(config.world.tick_rate, config.world.adaptive),
+      balance_(config.balance_ticks == 0 ? 0 : config.world.cells),
       directory_(config.world.entities),
       sessions_(config.session, config.index, mailbox_, outbox_, counters),
       identities_(endpoint_.slots()),
@@ -44,6 +45,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
       states_(*this, config.states, endpoint_.slots()),
+      social_(*this, config.groups, config.users, endpoint_.slots()),
+      packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -57,6 +60,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
   sessions_.logs().charge_to(config.endpoint.account);
   topics_.charge_to(config.endpoint.account);
   add_routes();
+  interest_.set_owners(&slice_.owners());
   TG_ASSERT(config.environment.size() <= environment_.size());
   environment_bytes_ = static_cast<uint32_t>(config.environment.size());
   if (environment_bytes_ != 0) {
@@ -84,6 +88,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) {
       topics_.turn();
       presence_.turn();
+      social_.turn();
     }
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
@@ -122,8 +127,19 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       barrier_.on_simulation_done(mark.tick, {mark.started_ns});
       break;
     }
-    case MessageType::kFrameDone:
-      barrier_.on_frame_done(read_message<mailbox::FrameDone>(bytes).tick);
+    case MessageType::kFrameDone: {
+      const auto mark = read_message<mailbox::FrameDone>(bytes);
+      barrier_.on_frame_done(mark.tick, mark.cells_moved);
+      break;
+    }
+    case MessageType::kMoveCells:
+      on_move_cells(bytes);
+      break;
+    case MessageType::kCellMoved:
+      on_cell_moved(bytes);
+      break;
+    case MessageType::kMovesTaken:
+      barrier_.on_moves_taken(read_message<mailbox::MovesTaken>(bytes).tick);
       break;
     case MessageType::kPublication:
       on_publication(bytes);
@@ -242,6 +258,16 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSendToUser:
       presence_.on_mail(from, type, bytes);
       break;
+    case MessageType::kGroupAsk:
+    case MessageType::kSocialAnswer:
+    case MessageType::kGroupMembership:
+    case MessageType::kUserEntries:
+    case MessageType::kSocialSet:
+    case MessageType::kDeliverGroup:
+    case MessageType::kFocusMoves:
+    case MessageType::kUserQuestion:
+      social_.on_mail(from, type, bytes);
+      break;
     case MessageType::kTopicRow:
     case MessageType::kTopicListEnd:
     case MessageType::kSessionOpen:
@@ -274,11 +300,23 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionsStored:
       sessions_.on_stored(bytes);
       break;
+    case MessageType::kSessionClaimed:
+      sessions_.on_claimed(bytes, now_, unix_s());
+      break;
+    case MessageType::kSessionLetter:
+      sessions_.on_letter(bytes, now_);
+      break;
+    case MessageType::kSessionTaken:
+      sessions_.on_taken(bytes);
+      break;
     case MessageType::kListSessions:
       sessions_.on_list(bytes);
       break;
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
+    case MessageType::kShardLoad:
+    case MessageType::kUserRecord:
+    case MessageType::kUserFact:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -319,6 +357,8 @@ void Shard::update_gauges() {
   topics_.update_gauges();
   presence_.update_gauges();
   states_.update_gauges();
+  social_.update_gauges();
+  count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -332,6 +372,7 @@ void Shard::update_gauges() {
   counters_.set(Counter::kMovesRefusedSpeed, slice.inputs_refused_speed);
   counters_.set(Counter::kMovesRefusedBounds, slice.inputs_refused_bounds);
   counters_.set(Counter::kArrivalsRefused, slice.arrivals_refused);
+  counters_.set(Counter::kCellEntitiesMoved, slice.cell_entities_in);
   counters_.set(Counter::kInputsRefusedByHook, slice.inputs_refused_hook);
   counters_.set(Counter::kViolationsForgiven, slice.violations_forgiven);
   counters_.set(Counter::kSpawned, slice.spawned);
@@ -373,8 +414,8 @@ uint64_t Shard::memory_bytes() const {
   return endpoint_.memory_bytes() + slice_.bytes() + interest_.bytes() + directory_.bytes() +
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
-         topics_.memory_bytes() + presence_.memory_bytes() + json_.memory_bytes() +
-         states_.memory_bytes();
+         balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() + states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -15,8 +15,9 @@
 // replies.cc what it answers; delivery.cc sessions and acknowledged messages; handlers.cc an
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
-// desync.cc clients' checksums; targets.cc messages of the game to many. json.cc clients of the
-// JSON-RPC subprotocol. Topics, presence and keyed state are parts of their own.
+// desync.cc clients' checksums; balance.cc cells that change their owner; targets.cc messages of
+// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics, presence and keyed state
+// are parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -31,17 +32,20 @@
 #include "mailbox/mailboxes.h"
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
+#include "shard/balance.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
 #include "shard/json_clients.h"
 #include "shard/outbox.h"
+#include "shard/packing.h"
 #include "shard/player.h"
 #include "shard/presence.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/social.h"
 #include "shard/states.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
@@ -70,6 +74,7 @@ struct ShardConfig {
   base::Duration expiry_leeway = base::seconds(5);    // after it
   std::string_view server_version;                    // outlives the shard
   base::Instant first_tick;                           // the same for all shards
+  uint32_t balance_ticks = 0;                         // between two load reports; 0: none
   bool snapshots = false;                             // whether control may ask for them
   uint64_t seed = 1;                                  // ids of sessions, WebSocket keys of nobody
   const HandlerTable* handlers = nullptr;  // of an embedder; null: none. Outlives the shard
@@ -81,6 +86,10 @@ struct ShardConfig {
   session::TopicLimits topics;
   session::PresenceLimits presence;
   state::StateLimits states;
+  session::GroupLimits groups;
+  session::UserLimits users;
+  PackingConfig packing;
+  bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
@@ -124,6 +133,7 @@ class Shard final : net::ConnectionHandler,
     return sessions_.restore_message(player, type, payload);
   }
   void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
+  Social& social() { return social_; }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
@@ -141,6 +151,7 @@ class Shard final : net::ConnectionHandler,
   friend class Topics;
   friend class Presence;
   friend class States;
+  friend class Social;
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
@@ -155,6 +166,7 @@ class Shard final : net::ConnectionHandler,
   bool transfer(base::ShardId to, base::Bytes entity) override;
   bool gone(base::EntityId entity, std::string_view player_id,
             const world::Steps3& position) override;
+  void taken(base::EntityId entity, std::string_view player_id, bool marked) override;
   bool interest_changed(base::ShardId owner, world::CellKey cell, uint8_t packed_levels,
                         uint8_t protobuf_levels, uint8_t requests) override;
   void publish(base::ShardId reader, const world::Publication& publication) override;
@@ -221,6 +233,20 @@ class Shard final : net::ConnectionHandler,
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
+  // pressure.cc: whether a message without acknowledgement is not for this connection just now.
+  // Costs one load while nothing waits.
+  static constexpr uint32_t kPriorityPlain = 5;  // of what has none
+  static constexpr uint32_t kRungs = static_cast<uint32_t>(world::Rung::kEnd);
+  bool holds_back(uint32_t slot, uint32_t priority) const {
+    return endpoint_.hot(slot).backlog_bytes != 0 && holds_back_now(slot, priority);
+  }
+  bool holds_back_now(uint32_t slot, uint32_t priority) const;
+  uint32_t priority_of(uint32_t type) const;  // of a message of the game
+  void count_rungs();
+
+  // packing.cc
+  bool find_form(uint32_t slot, uint32_t type, base::Bytes payload, PackedForms& forms,
+                 const uint8_t** data, uint32_t* size);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -228,7 +254,8 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
-  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  // `source`: hash of the user it comes from, 0: the server (targets.cc)
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -293,6 +320,12 @@ class Shard final : net::ConnectionHandler,
   void leave_user(uint32_t slot);
   void end_expired();
 
+  // balance.cc
+  void on_move_cells(base::Bytes bytes);
+  void on_cell_moved(base::Bytes bytes);
+  uint32_t give_cells();
+  void report_load();
+
   // desync.cc
   Handled on_cell_report(uint32_t slot, const wire::CellReport& report);
   void on_cell_reported(mailbox::AgentId from, base::Bytes bytes);
@@ -340,6 +373,7 @@ class Shard final : net::ConnectionHandler,
   world::LoadGovernor governor_;
   uint32_t flush_from_ = 0;  // the slot whose flush comes first
   base::Duration work_{};    // for the tick that runs
+  BalanceState balance_;
   world::Directory directory_;
   SessionHome sessions_;
   Identities identities_;
@@ -361,6 +395,10 @@ class Shard final : net::ConnectionHandler,
   Topics topics_;
   Presence presence_;
   States states_;
+  Social social_;
+  Packing packing_;
+  uint32_t on_rung_[kRungs] = {};  // of the second that is being counted
+  uint32_t held_back_ = 0;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;

@@ -16,7 +16,7 @@ void Shard::on_snapshot_at(base::Bytes bytes) {
 
 void Shard::cut_snapshot() {
   const base::Instant started = io_.now();
-  snapshot_.cut(barrier_.tick(), slice_.entities());
+  snapshot_.cut(barrier_.tick(), slice_.entities(), &slice_);
   counters_.record(metrics::Timing::kSnapshotCut, io_.now() - started);
 }
 

@@ -17,12 +17,13 @@ void SnapshotCapture::ask(uint32_t tick, uint32_t now_tick, Boundary boundary) {
   state_ = late || records_.size() == 0 ? State::kMissed : State::kAsked;
 }
 
-void SnapshotCapture::cut(uint32_t tick, const world::EntityTable& entities) {
+void SnapshotCapture::cut(uint32_t tick, const world::EntityTable& entities,
+                          const world::WorldSlice* slice) {
   TG_ASSERT(due(tick));
   used_ = sent_ = 0;
   next_place_ = 0;
   for (world::EntitySlot s = 0; s < entities.high_water(); ++s) {
-    if (!entities.live(s)) continue;
+    if (!entities.live(s) || (slice != nullptr && slice->came_with_cell(s, tick))) continue;
     const world::Image& image = entities.image(s);
     SnapshotRecord record{};
     record.source = mailbox::kSnapshotEntity;

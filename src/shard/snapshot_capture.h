@@ -19,7 +19,7 @@
 #include "mailbox/snapshot_record.h"
 #include "mem/mapped_array.h"
 #include "world/directory.h"
-#include "world/entity_table.h"
+#include "world/world_slice.h"
 
 namespace tidegate::shard {
 
@@ -37,7 +37,10 @@ class SnapshotCapture {
   enum class Boundary : uint8_t { kAhead, kPassed };
   void ask(uint32_t tick, uint32_t now_tick, Boundary boundary);
   bool due(uint32_t tick) const { return state_ == State::kAsked && asked_tick_ == tick; }
-  void cut(uint32_t tick, const world::EntityTable& entities);
+  // `slice`: whose entities they are; those that came with a cell in this tick are left out, their
+  // last owner has them. Null: none came.
+  void cut(uint32_t tick, const world::EntityTable& entities,
+           const world::WorldSlice* slice = nullptr);
   // Sends the next piece when there is one and the ring takes it. Call once a turn.
   void send(const world::Directory& directory, mailbox::Mailbox& mailbox);
 

@@ -43,8 +43,12 @@ void Shard::run_simulate() {
     const uint32_t slot = moved_players_[i];
     Player& player = players_[slot];
     player.flags &= static_cast<uint16_t>(~kMoved);
-    if (player.session != 0 && interest_.watching(slot)) interest_.move(slot, player.position);
+    if (player.session != 0 && interest_.watching(slot)) {
+      interest_.move(slot, player.position);
+      if (social_.anybody_followed()) social_.note_moved(slot);
+    }
   }
+  if (social_.anybody_followed()) social_.send_moves(tick);
   moved_count_ = 0;
   interest_.post_changes(*this);
   if (steering_count_ != 0) run_steering();
@@ -65,7 +69,8 @@ void Shard::run_encode() {
   const base::Instant started = io_.now();
   states_.run_home(tick);  // before FrameDone: what it posts is there in this tick's flush
   slice_.encode(tick, io_.unix_ms(), *this);
-  for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick});
+  const uint32_t moved = balance_.order_count == 0 ? 0 : give_cells();
+  for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick, moved});
   barrier_.encoded();
   const base::Duration took = io_.now() - started;
   work_ = work_ + took;
@@ -111,14 +116,19 @@ void Shard::run_flush() {
     endpoint_.flush();
   }
   counters_.record(metrics::Timing::kTick, io_.now() - simulate_started_);
+  report_load();
   const uint64_t late = barrier_.late();
   barrier_.flushed();
+  if (barrier_.cells_moved()) {
+    for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::MovesTaken{tick});
+  }
   counters_.add(Counter::kTicks, 1);
   counters_.add(Counter::kTickOverruns, barrier_.late() - late);
   published_tick_.store(tick, std::memory_order_relaxed);
   const base::Duration took = io_.now() - started;
   governor_.note(work_ + took, keyframe_bytes);
   counters_.record(metrics::Timing::kFlush, took);
+  balance_.meter.note(work_, took);
 }
 
 void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {

@@ -5,6 +5,9 @@
 //   idle --due--> simulate --all SimulationDone--> encode --all FrameDone--> flush --> idle, next
 //   tick
 //
+// In a tick in which cells changed their owner (FrameDone says so) the next one begins only when
+// everybody has flushed it, MovesTaken: then all agree on who owns what.
+//
 // A shard is never more than one phase ahead of another, so everything posted before a mark is
 // there when the phase behind that mark runs: an entity leaves one cell and enters another in the
 // same tick, results do not depend on the number of shards, and the bytes published in one tick
@@ -37,12 +40,18 @@ class TickBarrier {
   uint64_t late() const { return late_; }
 
   // When this shard has to be awake for the barrier's sake; the other phases begin by a wake.
-  base::Instant deadline() const { return phase_ == Phase::kIdle ? due_ : base::Instant::never(); }
+  base::Instant deadline() const {
+    return phase_ == Phase::kIdle && !moves_open() ? due_ : base::Instant::never();
+  }
 
-  bool simulate_due(base::Instant now) const { return phase_ == Phase::kIdle && now >= due_; }
+  bool simulate_due(base::Instant now) const {
+    return phase_ == Phase::kIdle && now >= due_ && !moves_open();
+  }
   void simulated() {
-    TG_ASSERT(phase_ == Phase::kIdle);
+    TG_ASSERT(phase_ == Phase::kIdle && !moves_open());
     phase_ = Phase::kSimulated;
+    if (moves_) taken_ = 0;
+    moves_ = false;
   }
 
   bool encode_due() const {
@@ -62,6 +71,7 @@ class TickBarrier {
   void flushed() {
     TG_ASSERT(flush_due());
     Marks& marks = marks_[tick_ & 1];
+    moves_ = marks.cells_moved != 0;
     base::Instant next = due_ + period_;
     if (marks.started > next) ++late_;
     if (marks.started > due_ + period_ * kCatchUpTicks) next = marks.started + period_;
@@ -77,19 +87,31 @@ class TickBarrier {
     ++marks.simulated;
     marks.started = std::max(marks.started, started);
   }
-  void on_frame_done(uint32_t tick) {
+  void on_frame_done(uint32_t tick, uint32_t cells_moved = 0) {
     TG_ASSERT(tick == tick_);
     ++marks_[tick & 1].encoded;
+    marks_[tick & 1].cells_moved += cells_moved;
+  }
+  // Whether cells moved in the tick that was flushed last: MovesTaken is to be posted.
+  bool cells_moved() const { return phase_ == Phase::kIdle && moves_; }
+  void on_moves_taken(uint32_t tick) {
+    TG_ASSERT(tick + 1 == tick_ || tick == tick_);
+    ++taken_;
   }
 
  private:
   struct Marks {
     uint32_t simulated = 0;
     uint32_t encoded = 0;
+    uint32_t cells_moved = 0;
     base::Instant started{INT64_MIN};
   };
 
+  bool moves_open() const { return moves_ && taken_ != shard_count_; }
+
   uint32_t shard_count_;
+  uint32_t taken_ = 0;  // MovesTaken of the tick before, or of this one by those ahead
+  bool moves_ = false;  // cells moved in the tick before
   uint32_t tick_ = 1;
   Phase phase_ = Phase::kIdle;
   base::Duration period_;

@@ -199,8 +199,7 @@ void WorldBridge::run_tick(uint32_t tick) {
 bool WorldBridge::owns(Position position) const noexcept {
   if (!finite(position)) return false;
   const world::Steps3 at = steps(position);
-  return slice_.scale().in_bounds(at) &&
-         slice_.scale().owner_of_position(at).value == config_.shard;
+  return slice_.scale().in_bounds(at) && slice_.owner_of_position(at).value == config_.shard;
 }
 
 WorldResult WorldBridge::spawn(const SpawnRequest& request, EntityRef* out) noexcept {

@@ -39,6 +39,11 @@
   X(kPresenceUpdate, 300, "PRESENCE_UPDATE")             \
   X(kFriendStatus, 301, "FRIEND_STATUS")                 \
   X(kPresenceSubscribe, 302, "PRESENCE_SUBSCRIBE")       \
+  X(kSocialUpdate, 303, "SOCIAL_UPDATE")                 \
+  X(kSocialList, 304, "SOCIAL_LIST")                     \
+  X(kGroupRequest, 310, "GROUP_REQUEST")                 \
+  X(kGroupEvent, 311, "GROUP_EVENT")                     \
+  X(kGroupState, 312, "GROUP_STATE")                     \
   X(kCombatAction, 400, "COMBAT_ACTION")                 \
   X(kInventoryUpdate, 401, "INVENTORY_UPDATE")           \
   X(kQuestProgress, 402, "QUEST_PROGRESS")               \

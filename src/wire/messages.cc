@@ -10,6 +10,8 @@ namespace {
 // Keys of ConnectionEstablished.features.
 constexpr std::string_view kCellSize = "cell_size";
 constexpr std::string_view kSteerSpeed = "steer_speed";
+constexpr std::string_view kCompression = "compression";
+constexpr std::string_view kZstdDictionary = "zstd_dictionary";
 
 // One field's value into a member, with the check of its wire type; false: malformed.
 class Field {
@@ -77,6 +79,8 @@ bool read_feature(const Field& field, ConnectionEstablished* m) {
   }
   if (parts[0] == kCellSize) m->cell_size = parts[1];
   if (parts[0] == kSteerSpeed) m->steer_speed = parts[1];
+  if (parts[0] == kCompression) m->compression = parts[1];
+  if (parts[0] == kZstdDictionary) m->zstd_dictionary = parts[1];
   return true;
 }
 
@@ -166,6 +170,9 @@ bool decode(base::Bytes bytes, ClientHello* m) {
         break;
       case 5:
         good = f.to(&m->max_bytes_per_second);
+        break;
+      case 6:
+        good = f.to(&m->zstd_dictionary);
         break;
       default:
         break;
@@ -456,6 +463,7 @@ void encode(PbWriter& out, const ClientHello& m) {
     out.end(mark);
   }
   out.varint(5, m.max_bytes_per_second);
+  out.varint(6, m.zstd_dictionary);
 }
 
 void encode(PbWriter& out, const PlayerMovement& m) {
@@ -520,6 +528,8 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.varint(4, m.heartbeat_interval);
   write_feature(out, kCellSize, m.cell_size);
   write_feature(out, kSteerSpeed, m.steer_speed);
+  write_feature(out, kCompression, m.compression);
+  write_feature(out, kZstdDictionary, m.zstd_dictionary);
   out.text(6, m.resume_token);
   out.varint(7, m.tick_rate);
   out.varint(8, m.server_tick);

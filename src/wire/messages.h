@@ -40,6 +40,7 @@ struct ClientHello {
   float view_distance = 0;   // metres
   uint32_t compression = 0;  // bit n: enum value n was listed
   uint32_t max_bytes_per_second = 0;
+  uint32_t zstd_dictionary = 0;  // id of the one it has
 };
 
 struct PlayerMovement {
@@ -107,9 +108,11 @@ struct ConnectionEstablished {
   std::string_view session_id;
   std::string_view server_version;
   int64_t server_time = 0;
-  uint32_t heartbeat_interval = 0;  // ms
-  std::string_view cell_size;       // features["cell_size"], metres; empty: left out
-  std::string_view steer_speed;     // features["steer_speed"], see wire/steer.h; empty: left out
+  uint32_t heartbeat_interval = 0;   // ms
+  std::string_view cell_size;        // features["cell_size"], metres; empty: left out
+  std::string_view compression;      // features["compression"], methods by name; empty: left out
+  std::string_view zstd_dictionary;  // features["zstd_dictionary"], its id; empty: left out
+  std::string_view steer_speed;      // features["steer_speed"], see wire/steer.h; empty: left out
   std::string_view resume_token;
   uint32_t tick_rate = 0;
   uint32_t server_tick = 0;

@@ -58,8 +58,37 @@ constexpr EnumValue kStateReasonValues[] = {
     {6, "STATE_REASON_TOO_FAR"}, {7, "STATE_REASON_INVALID"}, {8, "STATE_REASON_REFUSED"},
     {9, "STATE_REASON_BUSY"}};
 constexpr EnumSchema kStateReason{"StateReason", kStateReasonValues};
-constexpr const EnumSchema* kEnums[] = {&kCompression, &kStateEncoding,  &kPlayerStatus,
-                                        &kStateScope,  &kStateOperation, &kStateReason};
+constexpr EnumValue kGroupOperationValues[] = {
+    {0, "GROUP_OPERATION_UNSPECIFIED"}, {1, "GROUP_OPERATION_CREATE"},
+    {2, "GROUP_OPERATION_JOIN"},        {3, "GROUP_OPERATION_LEAVE"},
+    {4, "GROUP_OPERATION_INVITE"},      {5, "GROUP_OPERATION_DECLINE"},
+    {6, "GROUP_OPERATION_KICK"},        {7, "GROUP_OPERATION_SET_ROLE"},
+    {8, "GROUP_OPERATION_SET_ACCESS"},  {9, "GROUP_OPERATION_DISBAND"},
+    {10, "GROUP_OPERATION_LIST"}};
+constexpr EnumSchema kGroupOperation{"GroupOperation", kGroupOperationValues};
+constexpr EnumValue kGroupRoleValues[] = {{0, "GROUP_ROLE_NONE"},
+                                          {1, "GROUP_ROLE_MEMBER"},
+                                          {2, "GROUP_ROLE_OFFICER"},
+                                          {3, "GROUP_ROLE_LEADER"}};
+constexpr EnumSchema kGroupRole{"GroupRole", kGroupRoleValues};
+constexpr EnumValue kGroupAccessValues[] = {{0, "GROUP_ACCESS_INVITED"}, {1, "GROUP_ACCESS_OPEN"}};
+constexpr EnumSchema kGroupAccess{"GroupAccess", kGroupAccessValues};
+constexpr EnumValue kGroupChangeValues[] = {
+    {0, "GROUP_CHANGE_UNSPECIFIED"}, {1, "GROUP_CHANGE_CREATED"}, {2, "GROUP_CHANGE_JOINED"},
+    {3, "GROUP_CHANGE_LEFT"},        {4, "GROUP_CHANGE_KICKED"},  {5, "GROUP_CHANGE_INVITED"},
+    {6, "GROUP_CHANGE_DECLINED"},    {7, "GROUP_CHANGE_ROLE"},    {8, "GROUP_CHANGE_ACCESS"},
+    {9, "GROUP_CHANGE_DISBANDED"}};
+constexpr EnumSchema kGroupChange{"GroupChange", kGroupChangeValues};
+constexpr EnumValue kSharingValues[] = {{0, "SHARING_UNCHANGED"},
+                                        {1, "SHARING_EVERYONE"},
+                                        {2, "SHARING_FRIENDS"},
+                                        {3, "SHARING_SELECTED"},
+                                        {4, "SHARING_NOBODY"}};
+constexpr EnumSchema kSharing{"Sharing", kSharingValues};
+constexpr const EnumSchema* kEnums[] = {&kCompression,    &kStateEncoding, &kPlayerStatus,
+                                        &kGroupOperation, &kGroupRole,     &kGroupAccess,
+                                        &kGroupChange,    &kSharing,       &kStateScope,
+                                        &kStateOperation, &kStateReason};
 
 // --- session.proto ---
 
@@ -104,7 +133,7 @@ constexpr MessageSchema kDisconnect{"Disconnect", kDisconnectFields};
 constexpr FieldSchema kClientHelloFields[] = {
     field(1, kString, "client_version"),       field(2, kStateEncoding, "state_encoding"),
     field(3, kFloat, "view_distance"),         list(4, kCompression, "compression"),
-    field(5, kUint32, "max_bytes_per_second"),
+    field(5, kUint32, "max_bytes_per_second"), field(6, kUint32, "zstd_dictionary"),
 };
 constexpr MessageSchema kClientHello{"ClientHello", kClientHelloFields};
 
@@ -169,6 +198,48 @@ constexpr MessageSchema kFriendStatus{"FriendStatus", kFriendStatusFields};
 
 constexpr FieldSchema kPresenceSubscribeFields[] = {list(1, kString, "user_ids")};
 constexpr MessageSchema kPresenceSubscribe{"PresenceSubscribe", kPresenceSubscribeFields};
+
+// --- social.proto ---
+
+constexpr FieldSchema kGroupRequestFields[] = {
+    field(1, kGroupOperation, "operation"), field(2, kString, "group"),
+    field(3, kString, "user_id"),           field(4, kGroupRole, "role"),
+    field(5, kGroupAccess, "access"),
+};
+constexpr MessageSchema kGroupRequest{"GroupRequest", kGroupRequestFields};
+
+constexpr FieldSchema kGroupEventFields[] = {
+    field(1, kString, "group"),   field(2, kGroupChange, "change"),
+    field(3, kString, "user_id"), field(4, kString, "by_user"),
+    field(5, kGroupRole, "role"), field(6, kGroupAccess, "access"),
+    field(7, kUint64, "version"), field(8, kUint64, "offset"),
+};
+constexpr MessageSchema kGroupEvent{"GroupEvent", kGroupEventFields};
+
+constexpr FieldSchema kGroupMemberFields[] = {field(1, kString, "user_id"),
+                                              field(2, kGroupRole, "role")};
+constexpr MessageSchema kGroupMember{"GroupMember", kGroupMemberFields};
+
+constexpr FieldSchema kGroupStateFields[] = {
+    field(1, kString, "group"),   field(2, kGroupAccess, "access"),
+    field(3, kUint64, "version"), list(4, kGroupMember, "members"),
+    list(5, kString, "invited"),  field(6, kBool, "more"),
+};
+constexpr MessageSchema kGroupState{"GroupState", kGroupStateFields};
+
+constexpr FieldSchema kSocialUpdateFields[] = {
+    field(1, kSharing, "sharing"),      list(2, kString, "add_friends"),
+    list(3, kString, "remove_friends"), list(4, kString, "block"),
+    list(5, kString, "unblock"),        list(6, kString, "share_with"),
+    list(7, kString, "unshare"),
+};
+constexpr MessageSchema kSocialUpdate{"SocialUpdate", kSocialUpdateFields};
+
+constexpr FieldSchema kSocialListFields[] = {
+    field(1, kSharing, "sharing"),   list(2, kString, "friends"), list(3, kString, "blocked"),
+    list(4, kString, "shared_with"), field(5, kBool, "more"),
+};
+constexpr MessageSchema kSocialList{"SocialList", kSocialListFields};
 
 // --- world.proto ---
 
@@ -331,6 +402,12 @@ constexpr const MessageSchema* kMessages[] = {
     &kPresenceUpdate,
     &kFriendStatus,
     &kPresenceSubscribe,
+    &kGroupRequest,
+    &kGroupEvent,
+    &kGroupMember,
+    &kGroupState,
+    &kSocialUpdate,
+    &kSocialList,
     &kVector3,
     &kQuaternion,
     &kPlayerMovement,
@@ -392,6 +469,11 @@ constexpr Payload kPayloads[] = {
     {MessageType::kPresenceUpdate, &kPresenceUpdate},
     {MessageType::kFriendStatus, &kFriendStatus},
     {MessageType::kPresenceSubscribe, &kPresenceSubscribe},
+    {MessageType::kSocialUpdate, &kSocialUpdate, answered_by(MessageType::kReply)},
+    {MessageType::kSocialList, &kSocialList},
+    {MessageType::kGroupRequest, &kGroupRequest, answered_by(MessageType::kReply)},
+    {MessageType::kGroupEvent, &kGroupEvent},
+    {MessageType::kGroupState, &kGroupState},
 };
 
 constexpr PayloadSchema row(MessageType type, std::string_view name) {

@@ -44,6 +44,7 @@ Steps3 CellEncoder::shown_position(CellKey cell, const Image& image) const {
 
 bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, PublicationSink& sink) {
   Cell& cell = cells_.cell(c);
+  if (cell.taken_tick == tick) return false;  // its last owner has told this tick
   tick_ = tick;
   now_ms_ = now_ms;
   const bool read = (cell.packed_readers | cell.protobuf_readers) != 0;
@@ -174,8 +175,9 @@ bool CellEncoder::encode_change(const Cell& cell, Publication& p) {
 
 // Watchers of the chain now stand where the entities are.
 void CellEncoder::commit_change(uint32_t c) {
-  const Cell& cell = cells_.cell(c);
+  Cell& cell = cells_.cell(c);
   const auto commit = [&](EntitySlot s, bool entered) {
+    ++cell.work;
     Image& image = entities_.image(s);
     const Steps3 shown = shown_position(cell.key, image);
     const bool moved = shown != image.base;

@@ -138,8 +138,8 @@ uint32_t CellStreams::take_place(Cell& cell) {
   return kNone;
 }
 
-// New block behind the last one, or in a gap when the slots end there. kNone: no gap.
-uint32_t CellStreams::add_block(Cell& cell) {
+// Block out of the pool, taken back from any cell when there is no other.
+uint32_t CellStreams::new_block() {
   if (free_block_ == kNone && blocks_used_ == blocks_.size()) {
     for (const Trim what : {Trim::kRested, Trim::kAllEmpty}) {
       for (uint32_t i = 0; i < cells_used_ && free_block_ == kNone; ++i) {
@@ -147,6 +147,20 @@ uint32_t CellStreams::add_block(Cell& cell) {
       }
     }
     TG_ASSERT(free_block_ != kNone);
+  }
+  const uint32_t b = free_block_;
+  if (b == kNone) return blocks_used_++;
+  free_block_ = blocks_[b].next;
+  return b;
+}
+
+// New block behind the last one, or in a gap when the slots end there. kNone: no gap.
+uint32_t CellStreams::add_block(Cell& cell) {
+  if (free_block_ == kNone && blocks_used_ == blocks_.size()) {
+    // The search below must see the cell's blocks as they are when one has been taken back.
+    const uint32_t spare = new_block();
+    blocks_[spare].next = free_block_;
+    free_block_ = spare;
   }
   uint32_t before = cell.last_block;
   uint32_t base = before == kNone ? 0 : blocks_[before].base + kBlockSlots;
@@ -160,12 +174,7 @@ uint32_t CellStreams::add_block(Cell& cell) {
     }
     if (base >= kSlotsMax) return kNone;
   }
-  uint32_t b = free_block_;
-  if (b != kNone) {
-    free_block_ = blocks_[b].next;
-  } else {
-    b = blocks_used_++;
-  }
+  const uint32_t b = new_block();
   Block& block = blocks_[b];
   block = Block{};
   block.base = static_cast<uint16_t>(base);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "mem/mapped_array.h"
@@ -19,6 +20,7 @@
 #include "world/entity_table.h"
 #include "world/flat_map.h"
 #include "world/layers.h"
+#include "world/move_bytes.h"
 #include "world/name_slab.h"
 
 namespace tidegate::world {
@@ -75,6 +77,8 @@ struct Cell {
   uint64_t packed_readers;  // of any level
   uint64_t protobuf_readers;
   uint64_t requesters;  // shards behind `requests`
+  uint32_t taken_tick;  // it came from another shard, which has encoded this tick; 0: never
+  uint32_t work;        // records committed since the load was last read
   uint8_t requests;     // Request bits
   bool queued;          // in the list of cells to encode
   bool changed;         // a member's image changed
@@ -190,6 +194,28 @@ class CellStreams {
   // Frees the cell when it has neither members, readers nor events.
   void release_if_unused(uint32_t cell);
 
+  // --- a cell that goes to the streams of another shard; cell_moves.cc ---
+  // Behind an encode: true when nothing of it waits to be told.
+  bool may_give(uint32_t cell) const {
+    return cells_[cell].first_event == kNone && !cells_[cell].skipped;
+  }
+  // Writes the stream as it stands, then frees it. The members are to be written by the caller, in
+  // the order of for_each_member().
+  void give(uint32_t cell, MoveWriter& out);
+  // Goes on with it. `members`: the entities in the same order; their memberships are filled in but
+  // for `since` and `state`. The cell must be absent and obtain() must have room.
+  uint32_t take(MoveReader& in, EntityTable& entities, std::span<const EntitySlot> members,
+                uint32_t tick);
+  // The most that give() writes of all cells together.
+  static size_t give_bytes_max(uint32_t cells, uint32_t entities);
+  // Calls visit(cell) for each cell there is.
+  template <class Visit>
+  void for_each_cell(Visit&& visit) {
+    for (uint32_t i = 0; i < cells_used_; ++i) {
+      if (cells_[i].live) visit(cells_[i]);
+    }
+  }
+
   Cell& cell(uint32_t i) { return cells_[i]; }
   const Cell& cell(uint32_t i) const { return cells_[i]; }
   CellEvent& event(uint32_t i) { return events_[i]; }
@@ -248,6 +274,7 @@ class CellStreams {
   uint32_t free_place(uint32_t block, uint32_t frame) const;
   uint32_t earliest_rest(uint32_t block) const;
   uint32_t add_block(Cell& cell);
+  uint32_t new_block();
   enum class Trim : uint8_t { kRested, kAllEmpty };
   void trim(Cell& cell, Trim what);
   uint32_t add_event(Cell& cell);

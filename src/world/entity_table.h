@@ -90,6 +90,7 @@ enum StateBit : uint8_t {
   kAcknowledges = 4,   // ... and answers input
   kCorrected = 8,      // ... and says that a move was refused
   kLeaving = 16,       // to be taken out of the world
+  kCameWithCell = 64,  // from another slice; its home shard is not told yet
   kOutOfCell = 32,     // is in no cell any more; the notice to the home shard is still due
 };
 

@@ -247,6 +247,16 @@ bool InterestTable::has(uint32_t watcher, CellKey key) const {
   return false;
 }
 
+bool InterestTable::follows(uint32_t watcher, CellKey key) const {
+  const Watcher& w = watchers_[watcher];
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (cells_[w.cells[i]].key != key) continue;
+    if (((w.joining | w.dropping) >> i & 1) != 0 || level_of(w, i) != kFullLevel) return false;
+    return (w.state & kIsPacked) == 0 || (w.chained >> i & 1) != 0;
+  }
+  return false;
+}
+
 bool InterestTable::heal(uint32_t watcher, CellKey key) {
   Watcher& w = watchers_[watcher];
   if ((w.state & kIsPacked) == 0) return false;
@@ -326,9 +336,10 @@ void InterestTable::post_changes(InterestEvents& events) {
     // Who asked may be gone again.
     if (packed == 0) cell.requests &= static_cast<uint8_t>(~kPackedRequests);
     if (protobuf == 0) cell.requests &= kPackedRequests;
+    const base::ShardId owner =
+        owners_ != nullptr ? owners_->owner(cell.key) : owner_of(cell.key, scale_.shard_count);
     if ((protobuf != cell.posted[0] || packed != cell.posted[1] || cell.requests != 0) &&
-        !events.interest_changed(owner_of(cell.key, scale_.shard_count), cell.key, packed, protobuf,
-                                 cell.requests)) {
+        !events.interest_changed(owner, cell.key, packed, protobuf, cell.requests)) {
       changed_[kept++] = i;
       continue;
     }

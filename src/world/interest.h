@@ -29,6 +29,7 @@
 #include "world/cell_key.h"
 #include "world/flat_map.h"
 #include "world/layers.h"
+#include "world/owner_map.h"
 #include "world/publication.h"
 #include "world/world_config.h"
 
@@ -103,6 +104,9 @@ class InterestTable {
   // `watchers`: connection slots of the shard; `cells`: watched cells, at most 65,535.
   InterestTable(const WorldConfig& config, uint32_t watchers, uint32_t cells);
 
+  // Where cells' owners are looked up; without, the rule holds. It outlives the table.
+  void set_owners(const OwnerMap* owners) { owners_ = owners; }
+
   // view_distance in metres, cut to the configured one; 0 means the configured one. A protobuf
   // watcher's first gather with its own cell's answer gives the WORLD_STATE. `budget`: bytes a
   // second, 0: the configured budget.
@@ -114,6 +118,8 @@ class InterestTable {
   bool packed(uint32_t watcher) const { return (watchers_[watcher].state & kIsPacked) != 0; }
   // Whether the cell is on the watcher's list.
   bool has(uint32_t watcher, CellKey cell) const;
+  // Whether the watcher gets every change of the cell, in each tick.
+  bool follows(uint32_t watcher, CellKey cell) const;
   // New position of the watcher's entity: decides joins and drops.
   void move(uint32_t watcher, const Steps3& position);
   // New view distance, as for add().
@@ -260,6 +266,7 @@ class InterestTable {
   const Publication* published(uint32_t cell, uint32_t tick) const;
 
   WorldScale scale_;
+  const OwnerMap* owners_ = nullptr;
   BudgetConfig budget_;
   uint32_t floor_anchors_;  // in a second; a stale cell waits no longer
   uint32_t second_ticks_;

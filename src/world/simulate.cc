@@ -207,7 +207,7 @@ void WorldSlice::settle(EntitySlot s, uint32_t tick, SliceEvents& events) {
     const CellKey to = scale_.cell_of(entities_.image(s).position);
     const CellKey at = cells_.cell(entities_.membership(s).cell).key;
     if (to != at) {
-      const ShardId owner = owner_of(to, scale_.shard_count);
+      const ShardId owner = owners_.owner(to);
       const bool crossed =
           owner == self_ ? cross(s, to, tick, events) : hand_over(s, owner, tick, events);
       if (crossed && owner != self_) return;
@@ -219,6 +219,7 @@ void WorldSlice::settle(EntitySlot s, uint32_t tick, SliceEvents& events) {
   } else {
     activate(s);
   }
+  if ((entities_.membership(s).state & kCameWithCell) != 0) tell_taken(s, events);
   report(s, tick, events);
 }
 
@@ -291,7 +292,7 @@ EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& event
   const size_t past = sizeof record + record.name_bytes + size_t{record.custom_bytes};
   TG_ASSERT(bytes.size() == past + record.samples * sizeof(HistorySample));
   const CellKey to = scale_.cell_of(record.image.position);
-  TG_ASSERT(owner_of(to, scale_.shard_count) == self_);
+  TG_ASSERT(owners_.owner(to) == self_);
   const EntityId id{record.id};
   const EntitySlot s =
       has_room(record.image.kind) && cells_.has_room(to)
@@ -315,12 +316,7 @@ EntityId WorldSlice::arrive(base::Bytes bytes, uint32_t tick, SliceEvents& event
   Control& control = entities_.control(s);
   control = record.control;
   control.simulated_tick = tick;
-  if (control.linger_deadline != 0) {
-    if (lingering_ == 0 || static_cast<int32_t>(control.linger_deadline - linger_check_) < 0) {
-      linger_check_ = control.linger_deadline;
-    }
-    ++lingering_;
-  }
+  if (control.linger_deadline != 0) count_linger(control.linger_deadline);
   cells_.enter(cells_.obtain(to), entities_, s, record.known ? &record.from : nullptr, tick);
   entities_.membership(s).state = static_cast<uint8_t>(record.state | kResultPending);
   if (record.state & kLeaving) activate(s);

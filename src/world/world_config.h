@@ -59,6 +59,7 @@ struct WorldConfig {
   uint32_t npcs = UINT32_MAX;   // of them at most so many that are no players
   uint32_t cells = 8'192;       // limit of each shard: cells owned that have members or readers
   uint32_t shard_count = 1;     // 1..kShardsMax
+  uint32_t moved_cells = 0;     // cells that may belong to another shard than the rule says
   bool custom_state = false;    // whether entities carry bytes of the game's own
   uint32_t history_ticks = 0;   // past states kept of each entity; 0: none
   std::string_view zone_id = "main";  // outlives the world

@@ -14,6 +14,7 @@ WorldSlice::WorldSlice(const WorldConfig& config, ShardId self)
 WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_bytes)
     : scale_(config),
       self_(self),
+      owners_(config.shard_count, config.moved_cells),
       entities_(config.entities, config.custom_state),
       npcs_(config.npcs),
       history_(config.entities, config.history_ticks),
@@ -21,7 +22,9 @@ WorldSlice::WorldSlice(const WorldConfig& config, ShardId self, size_t arena_byt
       arena_(arena_bytes),
       encoder_(config, scale_, entities_, cells_, arena_),
       inputs_(size_t{config.entities} * 4),
-      active_(config.entities) {}
+      active_(config.entities),
+      give_memory_(move_bytes_max(config)),
+      members_(give_memory_.size() == 0 ? 0 : config.entities) {}
 
 // What is no player has room of its own, so that it never takes a player's.
 bool WorldSlice::has_room(EntityKind kind) const {
@@ -56,7 +59,7 @@ SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_t
     return SpawnStatus::kBadName;
   }
   const CellKey key = scale_.cell_of(spec.position);
-  if (!scale_.in_bounds(spec.position) || owner_of(key, scale_.shard_count) != self_) {
+  if (!scale_.in_bounds(spec.position) || owners_.owner(key) != self_) {
     return SpawnStatus::kNotOwner;
   }
   if (entities_.find(id) != kNoEntity) return SpawnStatus::kExists;
@@ -91,8 +94,12 @@ void WorldSlice::set_linger(EntitySlot s, uint32_t now_tick) {
   // 0 means that it does not linger; one tick more does no harm when the count wraps.
   const uint32_t deadline = now_tick + scale_.linger_ticks;
   control.linger_deadline = deadline == 0 ? 1 : deadline;
-  if (lingering_ == 0 || static_cast<int32_t>(control.linger_deadline - linger_check_) < 0) {
-    linger_check_ = control.linger_deadline;
+  count_linger(control.linger_deadline);
+}
+
+void WorldSlice::count_linger(uint32_t deadline) {
+  if (lingering_ == 0 || static_cast<int32_t>(deadline - linger_check_) < 0) {
+    linger_check_ = deadline;
   }
   ++lingering_;
 }
@@ -247,7 +254,8 @@ void WorldSlice::encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sin
 
 size_t WorldSlice::bytes() const {
   return entities_.bytes() + history_.bytes() + cells_.bytes() + arena_.size() + encoder_.bytes() +
-         inputs_.bytes() + active_.bytes() + sizeof *this;
+         inputs_.bytes() + active_.bytes() + owners_.bytes() + give_memory_.bytes() +
+         members_.bytes() + sizeof *this;
 }
 
 uint64_t WorldSlice::state_hash() const {

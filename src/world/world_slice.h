@@ -5,6 +5,8 @@
 //   simulate(n)   applies input, moves entities, hands crossing ones to other slices
 //   arrive()      for entities that other slices handed over in their simulate(n)
 //   encode(n)     when every slice has simulated n: each changed cell once per encoding
+//   give_cell()   behind its encode(n), and take_cell() on the other side before its next simulate:
+//                 a cell changes its owner (cell_moves.cc)
 // The result does not depend on the number of shards: entities touch nothing but themselves, and a
 // crossing is one event at both cells in the same tick whoever owns them.
 // Thread: shard. Owner: Shard. Limits: WorldConfig::entities, ::cells; kInputsPerTick for each
@@ -21,6 +23,7 @@
 #include "world/cell_streams.h"
 #include "world/entity_table.h"
 #include "world/history.h"
+#include "world/owner_map.h"
 #include "world/publication.h"
 #include "world/slice_hooks.h"
 #include "world/tick_arena.h"
@@ -70,6 +73,9 @@ class SliceEvents {
   virtual bool transfer(ShardId to, base::Bytes entity) = 0;
   // The entity left the world; it stood at `position`.
   virtual bool gone(EntityId entity, std::string_view player_id, const Steps3& position) = 0;
+  // The entity came with its cell in the tick before. `marked`: as mark_custom() left it there; it
+  // is forgotten here.
+  virtual void taken(EntityId, std::string_view /*player_id*/, bool /*marked*/) {}
 
  protected:
   ~SliceEvents() = default;
@@ -120,13 +126,18 @@ struct SliceCounters {
   uint64_t transfers_out = 0, transfers_in = 0, transfers_postponed = 0, arrivals_refused = 0;
   uint64_t inputs_refused_hook = 0, violations_forgiven = 0;
   uint64_t spawned = 0, gone = 0;
+  uint64_t cell_entities_out = 0, cell_entities_in = 0;  // that went and came with their cells
 };
+
+inline constexpr uint32_t kCellsGivenMax = 16;  // of a slice in one tick
 
 class WorldSlice {
  public:
   WorldSlice(const WorldConfig& config, ShardId self);
 
   SpawnStatus spawn(EntityId id, const SpawnSpec& spec, uint32_t now_tick);
+  // A spawn was passed on to another slice: what comes for the entity is kForward for a while.
+  void forward(EntityId id, ShardId to, uint32_t now_tick) { entities_.forward(id, to, now_tick); }
   // A connection takes the entity (again); linger ends. The next tick sends it a MoveResult.
   // kForward and kUnknown as for queue_input.
   Queued attach(EntityId id, ShardId shard, ConnectionRef connection);
@@ -160,6 +171,38 @@ class WorldSlice {
   // Publishes every changed or asked-for cell. Resets the arena first. `now_ms` (Unix) stands in
   // the envelopes and snapshots.
   void encode(uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
+
+  // Who owns the cells, as of this slice.
+  const OwnerMap& owners() const { return owners_; }
+  ShardId owner_of_position(const Steps3& p) const { return owners_.owner(scale_.cell_of(p)); }
+  // Another slice's cell has gone to a third.
+  void note_owner(CellKey cell, ShardId owner) { owners_.move(cell, owner); }
+  // Behind encode(tick): whether this cell can go to that slice now. False when it is not this
+  // slice's, something of it waits for the next tick, a limit is reached, or this slice has taken a
+  // cell in this tick.
+  bool may_give(CellKey cell, ShardId to, uint32_t tick) const;
+  // Lets it go. The bytes (empty: there is nothing but the name) live until the next give_cell() of
+  // a later tick; take_cell() must be over by then. When all of a tick have gone: end_giving().
+  base::Bytes give_cell(CellKey cell, ShardId to, uint32_t tick);
+  void end_giving();
+  // Behind simulate(tick). In the next simulate its entities tell their connections of the new
+  // owner. False: no room here, the cell's entities are lost (the limits are to be chosen so that
+  // it never happens).
+  bool take_cell(CellKey cell, base::Bytes bytes, uint32_t tick);
+  // True for an entity that came with its cell in this tick: its last owner has told all of it.
+  bool came_with_cell(EntitySlot s, uint32_t tick) const {
+    const uint32_t c = entities_.membership(s).cell;
+    return c != kNone && cells_.cell(c).taken_tick == tick;
+  }
+  // Calls visit(key, members, work) for each cell of this slice; work: records committed since the
+  // last call.
+  template <class Visit>
+  void read_loads(Visit&& visit) {
+    cells_.for_each_cell([&](Cell& cell) {
+      visit(cell.key, cell.members, cell.work);
+      cell.work = 0;
+    });
+  }
 
   // Holds a client's checksum against the cell's. `expected`: what stood in the client's frame, 0
   // when nothing did; it decides when the frame is not known any more. cell_reports.cc.
@@ -205,11 +248,17 @@ class WorldSlice {
   void leave_world(EntitySlot s, uint32_t tick, SliceEvents& events);
   void set_linger(EntitySlot s, uint32_t now_tick);
   void end_linger(EntitySlot s);
+  void count_linger(uint32_t deadline);
+  void give_entity(EntitySlot s, uint32_t tick, MoveWriter& out) const;
+  EntitySlot take_entity(MoveReader& in, uint32_t tick);
+  void tell_taken(EntitySlot s, SliceEvents& events);
+  static size_t move_bytes_max(const WorldConfig& config);
   EntitySlot find_present(EntityId id) const;
   Queued not_here(EntityId id) const;
 
   WorldScale scale_;
   ShardId self_;
+  OwnerMap owners_;
   EntityTable entities_;
   uint32_t npcs_;  // limit of what is no player
   History history_;
@@ -220,8 +269,13 @@ class WorldSlice {
   uint32_t input_count_ = 0;
   mem::MappedArray<EntitySlot> active_;  // entities to look at in this tick, each once
   uint32_t active_count_ = 0;
-  uint32_t lingering_ = 0;     // entities with a linger deadline
-  uint32_t linger_check_ = 0;  // tick of the earliest of these deadlines
+  uint32_t lingering_ = 0;                 // entities with a linger deadline
+  uint32_t linger_check_ = 0;              // tick of the earliest of these deadlines
+  mem::MappedArray<uint8_t> give_memory_;  // read by the slices that take
+  size_t give_used_ = 0;
+  uint32_t taken_tick_ = 0;               // in which a cell last came
+  uint32_t given_ = 0;                    // cells since end_giving()
+  mem::MappedArray<EntitySlot> members_;  // of the cell that goes or comes
   SliceHooks* hooks_ = nullptr;
   SliceCounters counters_;
 };

@@ -96,6 +96,7 @@ class Trace final : world::SliceEvents, world::InterestEvents, world::Publicatio
       slices_.push_back(
           std::make_unique<world::WorldSlice>(config, ShardId{static_cast<uint16_t>(s)}));
       interests_.push_back(std::make_unique<world::InterestTable>(config, 64, 4096));
+      interests_.back()->set_owners(&slices_.back()->owners());
       states_.push_back(std::make_unique<state::StateHome>(state::StateLimits{64, 64, 512}));
     }
     published_.resize(shards);
@@ -154,7 +155,7 @@ class Trace final : world::SliceEvents, world::InterestEvents, world::Publicatio
                   static_cast<int32_t>(prng_.between(0, 300)),
                   static_cast<int32_t>(prng_.between(-14'000, 14'000))};
     w.heading = static_cast<uint32_t>(prng_.below(256));
-    w.owner = slices_[0]->scale().owner_of_position(w.position);
+    w.owner = slices_[0]->owner_of_position(w.position);
     w.packed = i % 2 == 0;
     world::SpawnSpec spec;
     spec.player_id = w.name;

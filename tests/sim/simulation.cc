@@ -9,6 +9,7 @@
 
 #include "crowd.h"
 #include "letters.h"
+#include "mailbox/balance_messages.h"
 #include "mailbox/snapshot_record.h"
 #include "session_book.h"
 
@@ -42,6 +43,12 @@ class Control {
       TG_ASSERT(mailbox_.post(i, mailbox::SnapshotAt{tick}));
     }
     return true;
+  }
+  void move_cell(mailbox::AgentId owner, world::CellKey cell, uint32_t to) {
+    const mailbox::CellOrder order{cell.x, cell.z, static_cast<uint16_t>(to)};
+    // A full ring: then this one stays.
+    (void)mailbox_.post(owner, mailbox::MoveCells{1},
+                        {reinterpret_cast<const uint8_t*>(&order), sizeof order});
   }
   uint64_t snapshots() const { return snapshots_; }
   const std::string& problem() const { return problem_; }
@@ -277,6 +284,7 @@ class Simulation {
   explicit Simulation(const Plan& plan)
       : plan_(plan),
         prng_(plan.seed),
+        moves_(plan.seed + 1000),
         network_(plan.seed, network_config(plan)),
         fabric_({.shards = plan.shards,
                  .shard_ring_bytes = 256 * 1024,
@@ -295,6 +303,7 @@ class Simulation {
     config.world.entities = 4096;
     config.world.cells = 1024;
     config.world.shard_count = plan.shards;
+    config.world.moved_cells = 48;
     config.endpoint.connections = 1024;
     config.endpoint.receive_buffers = 64;
     config.endpoint.backlog_pool_bytes = 4 << 20;
@@ -382,6 +391,7 @@ class Simulation {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
         control_.turn(no_wakes_);
       }
+      if (walking && plan_.shards > 1 && moves_.chance(plan_.moves * 0.001 * step_ms)) move_cell();
       if (ms % 200 == 0) control_.ask_for_snapshot(shards_[0]->barrier().tick() + 3);
       if (!control_.problem().empty()) fail(control_.problem());
       if (!control_.book.problem.empty()) fail(control_.book.problem);
@@ -390,6 +400,9 @@ class Simulation {
     }
     if (outcome_.failure.empty()) check_quiet();
     summarise();
+    if (plan_.shards > 1 && plan_.moves > 0 && outcome_.entities_moved < 20) {
+      fail("hardly any cell changed its owner");
+    }
     check_alarm();
     check_letters();
     if (outcome_.failure.empty()) check_orphans(quiet_until);
@@ -417,6 +430,21 @@ class Simulation {
     control_.book.calm();
   }
 
+  // Any cell that has entities, now and then one that has none or is on its way already.
+  void move_cell() {
+    const uint32_t from = static_cast<uint32_t>(moves_.below(plan_.shards));
+    const world::WorldSlice& slice = shards_[from]->slice();
+    const world::EntityTable& e = slice.entities();
+    world::CellKey key{static_cast<int16_t>(moves_.between(-3, 3)),
+                       static_cast<int16_t>(moves_.between(-3, 3))};
+    if (e.high_water() != 0 && moves_.chance(0.9)) {
+      const auto s = static_cast<world::EntitySlot>(moves_.below(e.high_water()));
+      if (!e.live(s)) return;
+      key = slice.scale().cell_of(e.image(s).position);
+    }
+    control_.move_cell(from, key, static_cast<uint32_t>(moves_.below(plan_.shards)));
+  }
+
   void fail(const std::string& what) {
     if (!outcome_.failure.empty()) return;
     outcome_.failure = "at " + std::to_string(network_.now().ns / 1'000'000) + " ms: " + what;
@@ -441,6 +469,11 @@ class Simulation {
     }
     if (tick == checked_tick_ || tick % 8 != 0) return;
     checked_tick_ = tick;
+    for (auto& shard : shards_) {
+      if (shard->slice().owners().moved() != shards_[0]->slice().owners().moved()) {
+        fail("shards do not agree on who owns the cells");
+      }
+    }
     std::unordered_map<uint32_t, size_t> owners;
     std::unordered_map<std::string, size_t> names;
     for (size_t i = 0; i < shards_.size(); ++i) {
@@ -625,6 +658,9 @@ class Simulation {
       outcome_.slow_closed += counters_[i]->get(metrics::Counter::kSlowClosed);
       outcome_.overflows += counters_[i]->get(metrics::Counter::kBacklogOverflow);
       outcome_.handovers += counters_[i]->get(metrics::Counter::kHandovers);
+      outcome_.cells_moved += counters_[i]->get(metrics::Counter::kCellsMoved);
+      outcome_.entities_moved += counters_[i]->get(metrics::Counter::kCellEntitiesMoved);
+      if (counters_[i]->get(metrics::Counter::kArrivalsRefused) != 0) fail("entities were lost");
     }
     outcome_.ticks = shards_[0]->current_tick();
     outcome_.trace_hash = network_.trace_hash();
@@ -673,6 +709,7 @@ class Simulation {
 
   const Plan plan_;
   base::Prng prng_;
+  base::Prng moves_;
   io::SimNetwork network_;
   mailbox::Fabric fabric_;
   Control control_;

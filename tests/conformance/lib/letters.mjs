@@ -39,8 +39,10 @@ export async function startLetters(settings = {}, { port = 0 } = {}) {
 export const letterTo = (name, text) => encoder.encode(`${name}\n${text}`);
 
 export class Writer {
-  constructor(server, name) {
+  // More servers: where it goes on when the one before is not there.
+  constructor(server, name, ...others) {
     writers.add(this);
+    this.endpoints = [server, ...others].map((s) => s.url);
     this.name = name;
     this.written = new Map();  // receiver -> how many
     this.read = new Map();  // sender -> the numbers, as they came
@@ -53,7 +55,9 @@ export class Writer {
       setTimer: (run, ms) => setTimeout(run, ms),
       clearTimer: (timer) => clearTimeout(timer),
       random: () => Math.random(),
-      openSocket: (url, protocols) => {
+      openSocket: (asked, protocols) => {
+        // goTo() has the last word on which server it is.
+        const url = this.target ? asked.replace(/^ws:\/\/[^/]+/, new URL(this.target).origin) : asked;
         const socket = new WebSocket(url, protocols, { perMessageDeflate: false });
         socket.addEventListener('error', () => {});
         this.socket = socket;
@@ -62,7 +66,7 @@ export class Writer {
         return socket;
       },
     }, {
-      endpoints: [server.url], token: () => tokenFor(name), backoff: { firstMs: 2, mostMs: 50, jitter: 0.25 },
+      endpoints: this.endpoints, token: () => tokenFor(name), backoff: { firstMs: 2, mostMs: 50, jitter: 0.25 },
       stableMs: 0,
     });
     this.connection.on('authenticated', () => {
@@ -91,6 +95,8 @@ export class Writer {
     this.written.set(to, number);
     return true;
   }
+  // From now on it connects to that server only.
+  goTo(server) { this.target = server.url.replace(/\/ws$/, ''); }
   // Ends the TCP connection without a word.
   drop() { this.socket.terminate(); }
   leave() { this.connection.disconnect(); }

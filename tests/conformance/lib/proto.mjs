@@ -2,6 +2,7 @@
 // Message types of the protocol document, and the codec of their payloads from proto/tidegate/v1.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { root } from './server.mjs';
 
@@ -10,9 +11,10 @@ export const Type = {
   RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
   EVENT: 13, REPLY: 14, PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102,
   PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202,
-  INTEREST_UPDATE: 203, CELL_FRAME: 204, CELL_REPORT: 205, STATE_UPDATE: 206,
-  STATE_CHANGE: 207, STATE_RESULT: 208, PRESENCE_UPDATE: 300, FRIEND_STATUS: 301,
-  PRESENCE_SUBSCRIBE: 302,
+  INTEREST_UPDATE: 203, CELL_FRAME: 204, CELL_REPORT: 205, STATE_UPDATE: 206, STATE_CHANGE: 207,
+  STATE_RESULT: 208, PRESENCE_UPDATE: 300, FRIEND_STATUS: 301,
+  PRESENCE_SUBSCRIBE: 302, SOCIAL_UPDATE: 303, SOCIAL_LIST: 304, GROUP_REQUEST: 310, GROUP_EVENT: 311,
+  GROUP_STATE: 312,
 };
 export const nameOf = (type) => Object.keys(Type).find((key) => Type[key] === type) ?? `type ${type}`;
 
@@ -53,6 +55,11 @@ const payloadOf = {
   [Type.STATE_UPDATE]: 'StateUpdate',
   [Type.STATE_CHANGE]: 'StateChange',
   [Type.STATE_RESULT]: 'StateResult',
+  [Type.SOCIAL_UPDATE]: 'SocialUpdate',
+  [Type.SOCIAL_LIST]: 'SocialList',
+  [Type.GROUP_REQUEST]: 'GroupRequest',
+  [Type.GROUP_EVENT]: 'GroupEvent',
+  [Type.GROUP_STATE]: 'GroupState',
 };
 
 // The name of a type's payload message; undefined: opaque bytes.
@@ -111,7 +118,12 @@ export function parseFrames(data) {
     if (at + 8 + length > bytes.length) throw new Error('a frame longer than its message');
     const body = bytes.subarray(at + 8, at + 8 + length);
     const envelope = message('NetworkMessage').toObject(message('NetworkMessage').decode(body), plain);
-    const raw = Buffer.from(envelope.payload);
+    let raw = Buffer.from(envelope.payload);
+    if (envelope.compression !== 0) {
+      if (envelope.compression !== 1) throw new Error(`compression ${envelope.compression}, of which nothing was offered`);
+      raw = inflateSync(raw);
+      if (raw.length !== envelope.raw_size) throw new Error(`${raw.length} bytes instead of ${envelope.raw_size}`);
+    }
     messages.push({ ...envelope, raw, name: nameOf(envelope.type), payload: decodePayload(envelope.type, raw) });
     at += 8 + length;
   }

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "control/session_tokens.h"
+#include "store/session_tokens.h"
 
 using namespace tidegate;
 
@@ -18,7 +18,7 @@ constexpr int64_t kLifetime = 1000;
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const control::SessionTokens tokens("a key of resume tokens that stands in no seed.",
+  static const store::SessionTokens tokens("a key of resume tokens that stands in no seed.",
                                              kLifetime);
   using Status = control::ResumeClaim::Status;
   if (size == 0) return 0;

@@ -41,12 +41,17 @@ struct FakeSource final : AdminSource {
   AdminReply command(std::string_view name, const AdminParameters& in) override {
     return {200, "{\"command\":\"" + std::string(name) + ' ' + in.get("user") + "\"}"};
   }
+  std::string cells_json() override { return R"({"cells":[]})"; }
   std::string snapshots_json() override { return R"({"files":[]})"; }
   CommandResult reload_tls() override {
     if (!alive) return {false, "old.pem: no such file", {}};
     return {true, "1 certificate in use", {"old.pem: expired"}};
   }
+  std::string store_json() override { return R"({"kind":"memory"})"; }
   std::string presence_json() override { return R"({"users":3})"; }
+  std::string user_json(const std::string& user, bool erase) override {
+    return "{\"user\":\"" + user + (erase ? "\",\"erased\":true}" : "\"}");
+  }
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {
     return "{\"topics\":\"" + prefix + ' ' + std::to_string(offset) + ' ' + std::to_string(limit) +
            "\"}";

@@ -6,6 +6,7 @@
 
 #include "base/prng.h"
 #include "shard/identities.h"
+#include "shard/load_meter.h"
 #include "shard/outbox.h"
 #include "shard/router.h"
 #include "shard/snapshot_capture.h"
@@ -52,6 +53,58 @@ TEST(TickBarrier, WaitsForTheOthersAlsoWhenTheyAreAPhaseAhead) {
   EXPECT_FALSE(b.encode_due());
   b.on_simulation_done(2, Instant{6});
   EXPECT_TRUE(b.encode_due());
+}
+
+TEST(TickBarrier, ATickInWhichCellsMovedIsLeftWhenAllHaveHeard) {
+  TickBarrier b(2, milliseconds(10), Instant{0});
+  const auto run_tick = [&](uint32_t tick, uint32_t moved) {
+    b.simulated();
+    b.on_simulation_done(tick, Instant{0});
+    b.on_simulation_done(tick, Instant{0});
+    b.encoded();
+    b.on_frame_done(tick, 0);
+    b.on_frame_done(tick, moved);
+  };
+  const Instant late = Instant{0} + milliseconds(100);
+  run_tick(1, 3);
+  EXPECT_FALSE(b.cells_moved()) << "it has not flushed yet";
+  b.on_moves_taken(1);  // the other one is faster
+  b.flushed();
+  EXPECT_TRUE(b.cells_moved());
+  EXPECT_FALSE(b.simulate_due(late));
+  EXPECT_EQ(b.deadline(), Instant::never()) << "a mark wakes it, not the clock";
+  b.on_moves_taken(1);
+  EXPECT_TRUE(b.simulate_due(late));
+  run_tick(2, 0);
+  b.flushed();
+  EXPECT_FALSE(b.cells_moved());
+  EXPECT_TRUE(b.simulate_due(late));
+  run_tick(3, 1);
+  b.flushed();
+  b.on_moves_taken(3);
+  EXPECT_FALSE(b.simulate_due(late)) << "marks of an earlier tick do not count";
+  b.on_moves_taken(3);
+  EXPECT_TRUE(b.simulate_due(late));
+}
+
+TEST(LoadMeter, GivesMediansAndForgetsThem) {
+  LoadMeter meter;
+  uint32_t world = 1;
+  uint32_t flush = 1;
+  meter.take(&world, &flush);
+  EXPECT_EQ(world + flush, 0u);
+  for (int i = 0; i < 9; ++i) {
+    // One tick in which the thread did not run.
+    meter.note(i == 4 ? base::seconds(10) : base::microseconds(100 + i), milliseconds(2));
+  }
+  meter.take(&world, &flush);
+  EXPECT_EQ(world, 105'000u);
+  EXPECT_EQ(flush, 2'000'000u);
+  for (uint32_t i = 0; i < 3 * LoadMeter::kSamples; ++i) {
+    meter.note(milliseconds(i < LoadMeter::kSamples ? 9 : 1), milliseconds(1));
+  }
+  meter.take(&world, &flush);
+  EXPECT_EQ(world, 1'000'000u) << "the newest count";
 }
 
 TEST(TickBarrier, TicksBehindALateOneCatchUpOrTheScheduleMovesForAll) {

@@ -29,6 +29,7 @@ struct Options {
   bool levels = false;                   // far cells at lower rates
   uint64_t keyframe_bytes = UINT64_MAX;  // of a flush, for those who join
   uint8_t ceiling = kFullLevel;          // may be changed between steps
+  double cell_moves = 0;                 // chance that a slice gives cells away, in each tick
   bool inputs_wander = false;            // inputs go to the owner as the client last heard of it
 };
 
@@ -77,6 +78,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
               ? std::make_unique<WorldSlice>(options.config, self)
               : std::make_unique<WorldSlice>(options.config, self, options.arena_bytes));
       interests_.push_back(std::make_unique<InterestTable>(options.config, 4096, 4096));
+      interests_[s]->set_owners(&slices_[s]->owners());
     }
     published_.resize(shards);
     next_slot_.resize(shards);
@@ -86,7 +88,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
   WorldSlice& slice(uint32_t s) { return *slices_[s]; }
   InterestTable& interest(uint32_t s) { return *interests_[s]; }
   WorldSlice& owner_slice(const Steps3& p) {
-    return *slices_[slices_[0]->scale().owner_of_position(p).value];
+    return *slices_[slices_[0]->owner_of_position(p).value];
   }
   base::Prng& prng() { return prng_; }
   Options& options() { return options_; }
@@ -102,7 +104,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     w.slot = next_slot_[w.shard]++;
     w.position = w.wish = position;
     w.since = tick;
-    w.owner = slices_[0]->scale().owner_of_position(position);
+    w.owner = slices_[0]->owner_of_position(position);
     w.encoding = encoding;
     SpawnSpec spec;
     spec.player_id = w.name;
@@ -166,7 +168,10 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     }
     for (uint32_t s : shuffled()) deliver_transfers(s);
     transfers_.clear();
-    for (uint32_t s : shuffled()) slices_[s]->encode(tick, 1'700'000'000'000 + tick * 16, *this);
+    for (uint32_t s : shuffled()) {
+      slices_[s]->encode(tick, 1'700'000'000'000 + tick * 16, *this);
+      if (options_.cell_moves > 0) give_cells(s);
+    }
     for (uint32_t s = 0; s < shards(); ++s) {
       for (const Publication& p : published_[s]) interests_[s]->store(p);
     }
@@ -195,6 +200,11 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       ASSERT_LE(world.bytes, kChunkBytesMax);
       if (gathered == Gathered::kWorld) w.client->take_world(world);
       w.client->take(chunks, tick);
+      for (uint32_t c = 0; c < chunks.count; ++c) {
+        for (uint32_t b = 0; b < chunks.items[c].bytes; ++b) {
+          chunks_hash = (chunks_hash ^ chunks.items[c].data[b]) * 0x100000001b3u;
+        }
+      }
       w.waiting += chunks.bytes + world.bytes;
       w.waiting_most = std::max(w.waiting_most, w.waiting);
       if (w.waiting <= w.link) {  // all of it leaves at once
@@ -221,7 +231,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       const uint32_t n = interests_[w.shard]->active_cells(w.slot, cells);
       size_t expected = 0;
       for (uint32_t i = 0; i < n; ++i) {
-        const WorldSlice& slice = *slices_[owner_of(cells[i], shards()).value];
+        const WorldSlice& slice = *slices_[slices_[0]->owners().owner(cells[i]).value];
         const uint32_t c = slice.cells().find(cells[i]);
         if (c != kNone) expected += slice.cells().cell(c).members;
         if (w.encoding == Encoding::kPacked) check_image(w, cells[i]);
@@ -254,7 +264,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     ASSERT_GT(n, 0u);
     size_t expected = 0;
     for (uint32_t i = 0; i < n; ++i) {
-      WorldSlice& slice = *slices_[owner_of(cells[i], shards()).value];
+      WorldSlice& slice = *slices_[slices_[0]->owners().owner(cells[i]).value];
       const uint32_t c = slice.cells().find(cells[i]);
       if (w.encoding == Encoding::kPacked) {
         ASSERT_EQ(w.client->images.count(cells[i]), 1u);
@@ -275,6 +285,17 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
     }
   }
 
+  // Moves a cell to another slice, behind the encode of its owner. False: not now.
+  bool move_cell(CellKey key, ShardId to) {
+    WorldSlice& from = *slices_[slices_[0]->owners().owner(key).value];
+    if (!from.may_give(key, to, tick)) return false;
+    const base::Bytes bytes = from.give_cell(key, to, tick);
+    EXPECT_TRUE(slices_[to.value]->take_cell(key, bytes, tick));
+    for (auto& other : slices_) other->note_owner(key, to);
+    ++cells_moved;
+    return true;
+  }
+
   uint64_t state_hash() const {
     uint64_t sum = 0;
     for (const auto& slice : slices_) sum += slice->state_hash();
@@ -283,7 +304,7 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
 
   std::vector<Walker> walkers;
   uint32_t tick = 1;
-  uint64_t bytes_sent = 0, entities_sent = 0, moved_calls = 0;
+  uint64_t bytes_sent = 0, entities_sent = 0, moved_calls = 0, cells_moved = 0, chunks_hash = 0;
   std::vector<std::pair<std::string, Steps3>> gone_list;
 
   // SliceEvents, InterestEvents, PublicationSink
@@ -353,6 +374,18 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       }
     }
     pending_.clear();
+  }
+  // The receiver may have encoded this tick or not; some cells go back and forth, some are empty.
+  void give_cells(uint32_t from) {
+    if (!prng_.chance(options_.cell_moves)) return;
+    for (uint32_t n = static_cast<uint32_t>(prng_.below(4)); n > 0; --n) {
+      const Walker& w = walkers[prng_.below(walkers.size())];
+      CellKey key = slices_[0]->scale().cell_of(w.position);
+      if (prng_.chance(0.2)) key.x = static_cast<int16_t>(key.x + prng_.between(-2, 2));
+      if (slices_[0]->owners().owner(key).value != from) continue;
+      move_cell(key, {static_cast<uint16_t>(prng_.below(shards()))});
+    }
+    slices_[from]->end_giving();
   }
   void deliver_transfers(uint32_t to) {
     for (PendingTransfer& t : transfers_) {

@@ -8,6 +8,7 @@ export * from './delivery.js';
 export * from './emitter.js';
 export * from './frame.js';
 export * from './host.js';
+export * from './inflate.js';
 export * from './messages.js';
 export { Message, WireError, type Field, type Of } from './pb.js';
 export * from './playout.js';

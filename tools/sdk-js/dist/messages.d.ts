@@ -33,6 +33,11 @@ export declare const MessageType: {
     readonly PRESENCE_UPDATE: 300;
     readonly FRIEND_STATUS: 301;
     readonly PRESENCE_SUBSCRIBE: 302;
+    readonly SOCIAL_UPDATE: 303;
+    readonly SOCIAL_LIST: 304;
+    readonly GROUP_REQUEST: 310;
+    readonly GROUP_EVENT: 311;
+    readonly GROUP_STATE: 312;
     readonly COMBAT_ACTION: 400;
     readonly INVENTORY_UPDATE: 401;
     readonly QUEST_PROGRESS: 402;
@@ -118,6 +123,47 @@ export declare const StateReason: {
     readonly REFUSED: 8;
     readonly BUSY: 9;
 };
+export declare const GroupOperation: {
+    readonly CREATE: 1;
+    readonly JOIN: 2;
+    readonly LEAVE: 3;
+    readonly INVITE: 4;
+    readonly DECLINE: 5;
+    readonly KICK: 6;
+    readonly SET_ROLE: 7;
+    readonly SET_ACCESS: 8;
+    readonly DISBAND: 9;
+    readonly LIST: 10;
+};
+export declare const GroupRole: {
+    readonly NONE: 0;
+    readonly MEMBER: 1;
+    readonly OFFICER: 2;
+    readonly LEADER: 3;
+};
+export declare const GroupAccess: {
+    readonly INVITED: 0;
+    readonly OPEN: 1;
+};
+export declare const GroupChange: {
+    readonly CREATED: 1;
+    readonly JOINED: 2;
+    readonly LEFT: 3;
+    readonly KICKED: 4;
+    readonly INVITED: 5;
+    readonly DECLINED: 6;
+    readonly ROLE: 7;
+    readonly ACCESS: 8;
+    readonly DISBANDED: 9;
+};
+/** Who sees the own presence. */
+export declare const Sharing: {
+    readonly UNCHANGED: 0;
+    readonly EVERYONE: 1;
+    readonly FRIENDS: 2;
+    readonly SELECTED: 3;
+    readonly NOBODY: 4;
+};
 /** Bits of PlayerStateDelta.changedFields. */
 export declare const Changed: {
     readonly POSITION: 1;
@@ -199,6 +245,7 @@ export declare const ClientHello: Message<{
     viewDistance: number;
     compression: number[];
     maxBytesPerSecond: number;
+    zstdDictionary: number;
 }>;
 export type ClientHello = Of<typeof ClientHello>;
 export declare const Subscribe: Message<{
@@ -653,5 +700,59 @@ export declare const StateResult: Message<{
     } | undefined;
 }>;
 export type StateResult = Of<typeof StateResult>;
+export declare const GroupRequest: Message<{
+    operation: number;
+    group: string;
+    userId: string;
+    role: number;
+    access: number;
+}>;
+export type GroupRequest = Of<typeof GroupRequest>;
+export declare const GroupEvent: Message<{
+    group: string;
+    change: number;
+    userId: string;
+    byUser: string;
+    role: number;
+    access: number;
+    version: number;
+    offset: number;
+}>;
+export type GroupEvent = Of<typeof GroupEvent>;
+export declare const GroupMember: Message<{
+    userId: string;
+    role: number;
+}>;
+export type GroupMember = Of<typeof GroupMember>;
+export declare const GroupState: Message<{
+    group: string;
+    access: number;
+    version: number;
+    members: {
+        userId: string;
+        role: number;
+    }[];
+    invited: string[];
+    more: boolean;
+}>;
+export type GroupState = Of<typeof GroupState>;
+export declare const SocialUpdate: Message<{
+    sharing: number;
+    addFriends: string[];
+    removeFriends: string[];
+    block: string[];
+    unblock: string[];
+    shareWith: string[];
+    unshare: string[];
+}>;
+export type SocialUpdate = Of<typeof SocialUpdate>;
+export declare const SocialList: Message<{
+    sharing: number;
+    friends: string[];
+    blocked: string[];
+    sharedWith: string[];
+    more: boolean;
+}>;
+export type SocialList = Of<typeof SocialList>;
 /** All messages of the schema. */
 export declare const MESSAGES: readonly Message<never>[];

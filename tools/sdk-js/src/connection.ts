@@ -7,9 +7,11 @@
 import { Backoff, defaultBackoff, type BackoffOptions } from './backoff.js';
 import { Delivery } from './delivery.js';
 import { Emitter } from './emitter.js';
+import { inflate } from './inflate.js';
 import { encodeFrame, parseFrames, type EnvelopeHead } from './frame.js';
 import type { Host, Socket } from './host.js';
 import {
+  Compression,
   AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType,
   ResumeResult, type NetworkMessage,
 } from './messages.js';
@@ -74,6 +76,7 @@ export interface ConnectionEvents {
 
 /** How long an acknowledgement may wait for a message to ride on, ms. */
 const ACK_DELAY_MS = 50;
+const RAW_BYTES_MAX = 1 << 20;  // of a compressed payload
 const EMPTY = new Uint8Array(0);
 
 export class Connection extends Emitter<ConnectionEvents> {
@@ -290,7 +293,11 @@ export class Connection extends Emitter<ConnectionEvents> {
         if (generation !== this.generation) return;
         this.received.add(message.type, message.payload.length, now);
         this.delivery.onAck(message.ack);
-        if (message.compression !== 0) throw new WireError('a compressed message, which was not offered', 4017);
+        if (message.compression !== 0) {
+          if (message.compression !== Compression.ZLIB) throw new WireError('a compression that was not offered', 4017);
+          if (message.rawSize > RAW_BYTES_MAX) throw new WireError('a compressed message that is too large', 4017);
+          message.payload = inflate(message.payload, message.rawSize);
+        }
         const wanted = this.delivery.accept(message.sequence, message.requiresAck);
         if (this.delivery.ackOwed) this.owe(generation);
         if (wanted) this.take(generation, message, now);

@@ -6,9 +6,9 @@
 
 #include <cstdio>
 
-#include "control/session_store.h"
+#include "store/session_store.h"
 
-namespace tidegate::control {
+namespace tidegate::store {
 namespace {
 
 using mailbox::SessionChangeOp;
@@ -159,7 +159,8 @@ class SqliteStore final : public SessionStore {
     return all.done() || failed(error);
   }
 
-  bool write_blocking(std::span<const SessionChange> changes, std::string* error) override {
+  bool write_blocking(std::span<const SessionChange> changes, std::vector<StoreNews>*,
+                      std::string* error) override {
     if (!begin_.run()) return failed(error);
     bool good = true;
     const uint64_t before = effects_;
@@ -232,6 +233,14 @@ class SqliteStore final : public SessionStore {
                drop_.number(1, r.session).number(2, r.acked).run();
       case SessionChangeOp::kEnd:
         return drop_all_.number(1, r.session).run() && end_.number(1, r.session).run();
+      case SessionChangeOp::kSynced:
+        return true;
+      case SessionChangeOp::kClaim:
+      case SessionChangeOp::kForward:
+      case SessionChangeOp::kSettled:
+      case SessionChangeOp::kForget:
+      case SessionChangeOp::kReturn:
+        return false;  // of a shared store only
       case SessionChangeOp::kClear:
         return clear_messages_.number(1, change.shard).run() &&
                clear_.number(1, change.shard).run();
@@ -321,4 +330,4 @@ std::unique_ptr<SessionStore> open_embedded_store_blocking(const std::string& pa
   return store;
 }
 
-}  // namespace tidegate::control
+}  // namespace tidegate::store

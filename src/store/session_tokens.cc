@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/session_tokens.h"
+#include "store/session_tokens.h"
 
 #include <cstring>
 
@@ -8,7 +8,7 @@
 #include "crypto/mac.h"
 #include "crypto/random.h"
 
-namespace tidegate::control {
+namespace tidegate::store {
 namespace {
 
 constexpr uint8_t kVersion = 1;
@@ -17,34 +17,6 @@ constexpr size_t kTokenBytes = kClaimBytes + 32;
 constexpr std::string_view kDomain = "tidegate resume 1";
 
 }  // namespace
-
-std::unique_ptr<SessionTokens> SessionTokens::make(const Config::Session& config,
-                                                   std::string* error) {
-  std::string secret = config.secret;
-  std::string key = "session.secret";
-  if (secret.empty() && !config.secret_file.empty()) {
-    key = "session.secret_file";
-    std::string why;
-    if (!read_file_blocking(config.secret_file, 64 * 1024, &secret, &why)) {
-      *error = key + ": " + why;
-      return nullptr;
-    }
-    while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
-    if (secret.empty()) {
-      *error = key + ": the file is empty";
-      return nullptr;
-    }
-  }
-  const bool given = !secret.empty();
-  if (!given) secret = random_secret();
-  if (secret.size() < kSecretBytesMin) {
-    *error =
-        given ? key + ": needs at least 32 bytes" : "the system gives no random bytes (getrandom)";
-    return nullptr;
-  }
-  return std::make_unique<SessionTokens>(std::move(secret),
-                                         config.token_lifetime.ns / 1'000'000'000);
-}
 
 std::string SessionTokens::random_secret() { return crypto::random_text(kSecretBytesMin); }
 
@@ -96,4 +68,4 @@ ResumeClaim SessionTokens::check(std::string_view token, std::string_view user,
   return claim;
 }
 
-}  // namespace tidegate::control
+}  // namespace tidegate::store

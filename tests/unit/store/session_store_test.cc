@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Resume tokens, the embedded store of sessions, and the thread that writes them behind.
-#include "control/session_store.h"
+#include "store/session_store.h"
 
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,10 +13,10 @@
 #include <fstream>
 #include <thread>
 
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
-namespace tidegate::control {
+namespace tidegate::store {
 namespace {
 
 using mailbox::SessionChangeOp;
@@ -61,23 +62,6 @@ TEST(SessionTokens, NoChangedOrCutTokenIsGood) {
             ResumeClaim::Status::kBad);
 }
 
-TEST(SessionTokens, ASecretIsNeverShortOrEmpty) {
-  std::string error;
-  Config::Session config;
-  config.secret = "short";
-  EXPECT_EQ(SessionTokens::make(config, &error), nullptr);
-  EXPECT_NE(error.find("session.secret"), std::string::npos);
-  config.secret.clear();
-  config.secret_file = "/nonexistent/key";
-  EXPECT_EQ(SessionTokens::make(config, &error), nullptr);
-  EXPECT_NE(error.find("session.secret_file"), std::string::npos);
-  config.secret_file.clear();
-  const auto a = SessionTokens::make(config, &error);
-  const auto b = SessionTokens::make(config, &error);
-  EXPECT_EQ(b->check(a->issue(1, 1, "u", "u", 0), "u", "u", 0).status, ResumeClaim::Status::kBad)
-      << "without a key each process has its own";
-}
-
 class StoreTest : public ::testing::Test {
  protected:
   StoreTest() {
@@ -120,7 +104,8 @@ class StoreTest : public ::testing::Test {
   bool write(SessionStore& store, const SessionRecord& r, std::string_view tail = {},
              uint32_t shard = 0) {
     const SessionChange change{r, base::as_bytes(tail), shard};
-    return store.write_blocking({&change, 1}, &error_);
+    std::vector<StoreNews> news;
+    return store.write_blocking({&change, 1}, &news, &error_) && news.empty();
   }
 
   std::string folder_, path_, note_, error_;
@@ -227,7 +212,8 @@ class FakeStore final : public SessionStore {
   bool load_blocking(const std::function<void(StoredSession&&)>&, std::string*) override {
     return true;
   }
-  bool write_blocking(std::span<const SessionChange> changes, std::string* error) override {
+  bool write_blocking(std::span<const SessionChange> changes, std::vector<StoreNews>*,
+                      std::string* error) override {
     if (broken) {
       *error = "disk full";
       return false;
@@ -249,7 +235,7 @@ TEST(SessionKeeper, SaysWhatIsSafeWhatIsNotAndWhenToBeginAnew) {
   metrics::Counters counters;
   std::mutex mutex;
   std::condition_variable woken;
-  SessionKeeper keeper(std::move(owned), 2, "here", counters, [&] {
+  SessionKeeper keeper(std::move(owned), 2, "here", "mend it", counters, [&] {
     const std::lock_guard lock(mutex);
     woken.notify_all();
   });
@@ -300,5 +286,136 @@ TEST(SessionKeeper, SaysWhatIsSafeWhatIsNotAndWhenToBeginAnew) {
   EXPECT_EQ(counters.get(metrics::Counter::kSessionStoreFailures), 1u);
 }
 
+// A store of several gateways that answers every claim with a session and has a letter for it.
+class FakeSharedStore final : public SessionStore {
+ public:
+  bool shared() const override { return true; }
+  bool load_blocking(const std::function<void(StoredSession&&)>&, std::string*) override {
+    return true;
+  }
+  bool load_effects_blocking(std::vector<uint64_t>*, std::string*) override { return true; }
+  bool write_blocking(std::span<const SessionChange> changes, std::vector<StoreNews>* news,
+                      std::string* error) override {
+    if (broken) {
+      *error = "away";
+      return false;
+    }
+    for (const SessionChange& c : changes) {
+      written.push_back(c.record.op);
+      if (c.record.op != SessionChangeOp::kClaim) continue;
+      StoreNews answer{StoreNews::Kind::kClaim};
+      answer.shard = c.shard;
+      answer.asked = &c;
+      answer.status = mailbox::SessionClaim::kState;
+      answer.coming = c.record.coming;
+      answer.state = std::make_unique<StoredSession>();
+      answer.state->id = 77;
+      news->push_back(std::move(answer));
+      letters.push_back("ann");
+      letters.push_back("bob");
+    }
+    return true;
+  }
+  bool poll_blocking(std::vector<StoreNews>* news, std::string*) override {
+    for (const std::string& player : letters) {
+      StoreNews letter{StoreNews::Kind::kLetter};
+      letter.player = player;
+      letter.letter = {5, 1000, {1, 2}};
+      news->push_back(std::move(letter));
+    }
+    letters.clear();
+    return true;
+  }
+  std::string get_blocking(const std::string&) override { return {}; }
+  bool put_blocking(const std::string&, const std::string&) override { return !broken; }
+
+  std::atomic<bool> broken{false};
+  std::vector<SessionChangeOp> written;  // by the writer; read after stop()
+  std::vector<std::string> letters;
+};
+
+TEST(SessionKeeper, AnswersClaimsInOrderAndKeepsMessagesForOthersWhileTheStoreIsAway) {
+  auto owned = std::make_unique<FakeSharedStore>();
+  FakeSharedStore& store = *owned;
+  metrics::Counters counters;
+  std::mutex mutex;
+  std::condition_variable woken;
+  SessionKeeper keeper(std::move(owned), 1, "here", "mend it", counters, [&] {
+    const std::lock_guard lock(mutex);
+    woken.notify_all();
+  });
+  keeper.start();
+  uint64_t number = 0;
+  const auto change = [&](SessionChangeOp op, const std::string& tail = {}) {
+    SessionRecord r{};
+    r.number = ++number;
+    r.op = op;
+    r.coming = 9;
+    r.player_bytes = 3;
+    std::vector<uint8_t> bytes(sizeof r + tail.size());
+    std::memcpy(bytes.data(), &r, sizeof r);
+    std::memcpy(bytes.data() + sizeof r, tail.data(), tail.size());
+    keeper.on_record(0, bytes);
+  };
+  const auto claim = [&] {
+    mailbox::SessionOpen open{};
+    open.player_bytes = 3;
+    change(SessionChangeOp::kClaim,
+           std::string(reinterpret_cast<const char*>(&open), sizeof open) + "ann");
+  };
+  const auto next = [&] {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      if (const SessionKeeper::Post* post = keeper.next_post()) {
+        SessionKeeper::Post copy = *post;
+        keeper.drop_post();
+        return copy;
+      }
+      woken.wait_for(lock, std::chrono::milliseconds(20));
+    }
+  };
+  claim();
+  // Bob's letter may be from one that ann has read an answer to: before her. Hers come behind her.
+  SessionKeeper::Post post = next();
+  EXPECT_EQ(post.type, mailbox::MessageType::kSessionLetter);
+  mailbox::SessionsStored word{};
+  uint32_t to = 99;
+  EXPECT_FALSE(keeper.next_word(&to, &word)) << "not before what was learnt";
+  post = next();
+  ASSERT_EQ(post.type, mailbox::MessageType::kSessionClaimed);
+  mailbox::SessionClaimed claimed;
+  std::memcpy(&claimed, post.bytes.data(), sizeof claimed);
+  EXPECT_EQ(claimed.status, mailbox::SessionClaim::kState);
+  EXPECT_EQ(claimed.coming, 9u);
+  EXPECT_EQ(claimed.state->id, 77u);
+  SessionRecord back{};
+  back.op = SessionChangeOp::kReturn;
+  back.sequence = claimed.claim;
+  keeper.on_record(0, {reinterpret_cast<const uint8_t*>(&back), sizeof back});
+  post = next();
+  EXPECT_EQ(post.type, mailbox::MessageType::kSessionLetter);
+  while (!keeper.next_word(&to, &word)) ::poll(nullptr, 0, 5);
+  EXPECT_EQ(word.number, 1u);
+
+  store.broken = true;
+  change(SessionChangeOp::kForward, "bobhello");
+  claim();
+  post = next();
+  ASSERT_EQ(post.type, mailbox::MessageType::kSessionClaimed);
+  std::memcpy(&claimed, post.bytes.data(), sizeof claimed);
+  EXPECT_EQ(claimed.status, mailbox::SessionClaim::kDown);
+  EXPECT_EQ(post.bytes.size(), sizeof claimed + sizeof(mailbox::SessionOpen) + 3);
+  while (!keeper.status().failed) ::poll(nullptr, 0, 5);
+  EXPECT_EQ(keeper.status().why, "away");
+  change(SessionChangeOp::kForward, "bobagain");
+  EXPECT_GT(keeper.status().waiting_bytes, 16u);
+  store.broken = false;
+  while (keeper.status().failed || keeper.status().waiting_bytes != 0) ::poll(nullptr, 0, 5);
+  keeper.stop();
+  EXPECT_EQ(store.written,
+            (std::vector<SessionChangeOp>{SessionChangeOp::kClaim, SessionChangeOp::kForward,
+                                          SessionChangeOp::kForward}));
+}
+
 }  // namespace
-}  // namespace tidegate::control
+}  // namespace tidegate::store

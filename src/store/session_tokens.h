@@ -15,9 +15,8 @@
 #include <string_view>
 
 #include "base/bytes.h"
-#include "control/config.h"
 
-namespace tidegate::control {
+namespace tidegate::store {
 
 struct ResumeClaim {
   enum class Status : uint8_t { kGood, kBad, kExpired };
@@ -30,10 +29,6 @@ class SessionTokens {
  public:
   static constexpr size_t kSecretBytesMin = 32;
 
-  // The key of session.secret or session.secret_file; neither: a random one, which ends with the
-  // process. Null with text in `error`: unreadable or too short.
-  [[nodiscard]] static std::unique_ptr<SessionTokens> make(const Config::Session& config,
-                                                           std::string* error);
   SessionTokens(std::string secret, int64_t lifetime_s)
       : secret_(std::move(secret)), lifetime_s_(lifetime_s) {}
 
@@ -42,7 +37,7 @@ class SessionTokens {
                     std::string_view player, int64_t unix_now) const;
   ResumeClaim check(std::string_view token, std::string_view user, std::string_view player,
                     int64_t unix_now) const;
-  static std::string random_secret();
+  static std::string random_secret();  // empty: the system gives no random bytes
 
  private:
   bool sign(base::Bytes claim, std::string_view user, std::string_view player,
@@ -52,4 +47,4 @@ class SessionTokens {
   int64_t lifetime_s_;
 };
 
-}  // namespace tidegate::control
+}  // namespace tidegate::store
