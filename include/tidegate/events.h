@@ -31,17 +31,18 @@ inline constexpr size_t kTopicBytesMax = 256;  // topics.name_bytes may be less
 enum class UserStatus : uint8_t { kOnline = 1, kAway = 2, kBusy = 3, kInvisible = 4, kOffline = 5 };
 
 enum class EventKind : uint8_t {
-  kTopicMessage = 1,  // published, offset given; before its subscribers have it
-  kUserOnline = 2,    // the first connection of a user
-  kUserOffline = 4,   // the last one ended
-  kUserStatus = 8,    // the user chose another status or text
+  kTopicMessage = 1,   // published, offset given; before its subscribers have it
+  kUserOnline = 2,     // the first connection of a user
+  kUserOffline = 4,    // the last one ended
+  kUserStatus = 8,     // the user chose another status or text
+  kGroupChanged = 16,  // a group: event_type is a GroupEventKind, source_user who did it, data whom
 };
-inline constexpr uint8_t kAllEventKinds = 15;
+inline constexpr uint8_t kAllEventKinds = 31;
 
 // Views are valid for the call.
 struct ServerEvent {
   EventKind kind = EventKind::kTopicMessage;
-  std::string_view name;  // the topic, or the user's id
+  std::string_view name;  // the topic, the user's id, or the group
   uint64_t offset = 0;    // topics
   uint32_t event_type = 0;
   std::string_view source_user;              // who published; empty: the server
@@ -79,6 +80,7 @@ struct Target {
     kCell,      // players in the cell of the grid in which `position` lies
     kZone,      // players of the zone `id` (world.zone)
     kEveryone,  // every session
+    kGroup,     // members of the group `id` (groups.h)
   };
   Kind kind = Kind::kEveryone;
   std::string_view id;
@@ -93,6 +95,7 @@ struct Target {
   static Target cell(Position position) { return {Kind::kCell, {}, position, 0}; }
   static Target zone(std::string_view id) { return {Kind::kZone, id, {}, 0}; }
   static Target everyone() { return {}; }
+  static Target group(std::string_view id) { return {Kind::kGroup, id, {}, 0}; }
 };
 
 }  // namespace tidegate

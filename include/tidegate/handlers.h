@@ -70,7 +70,8 @@ enum class SendResult : uint8_t {
   kRange,     // a code, name or radius that is none
 };
 
-struct Target;  // events.h
+struct Target;        // events.h
+struct GroupCommand;  // groups.h
 
 // The call's view of the player and the ways to answer. Valid until the handler returns.
 class Context {
@@ -99,6 +100,8 @@ class Context {
   // A message of the server to a topic, as PUBLISH, without the need of a permission.
   virtual SendResult publish(std::string_view topic, Bytes data,
                              uint32_t event_type = 0) noexcept = 0;
+  // A change of a group (groups.h), as a leader of it. kOk says that it is on its way.
+  virtual SendResult group(const GroupCommand& command) noexcept = 0;
   // DISCONNECT to the client, then a close. `code`: 1000, 1001, 1008, 1011 to 1013, 3000 to 4999.
   virtual SendResult disconnect(uint16_t code, std::string_view reason) noexcept = 0;
   // How far the player sees from now on, metres, cut to world.view_distance.
@@ -123,7 +126,10 @@ struct Handler {
   std::string name;  // label of its metrics: 1 to 32 of [A-Za-z0-9_.-]
   HandlerFunction function;
   uint8_t priority = 5;   // 0 to 10, of what is sent with this type
-  bool compress = false;  // whether payloads of this type are worth compressing
+  bool compress = false;  // whether payloads of this type are worth compressing (docs/events.md)
+  // Whether a client's payload is one of this type; others are ERROR 4003 and the function is not
+  // called. Empty: all are.
+  std::function<bool(Bytes payload)> schema;
 };
 
 }  // namespace tidegate

@@ -29,6 +29,7 @@
 
 #include "tidegate/events.h"
 #include "tidegate/export.h"
+#include "tidegate/groups.h"
 #include "tidegate/handlers.h"
 #include "tidegate/status.h"
 #include "tidegate/world_hooks.h"
@@ -71,6 +72,8 @@ class TIDEGATE_API Server {
 
   // Once, before start().
   Status topic_policy(TopicPolicy policy);
+  // What clients may do with groups beside the rules (groups.h). Before start(), once.
+  Status group_policy(GroupPolicy policy);
 
   // At any time, from any thread; a handler may take itself or another one out. Once it has
   // returned (from a thread that is in no handler), the handler taken out is not called any more.
@@ -91,6 +94,8 @@ class TIDEGATE_API Server {
   }
   // As a client's PUBLISH, without a source_user and without the need of a permission.
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type = 0);
+  // A change of a group, as a leader of it (groups.h).
+  SendResult group(const GroupCommand& command);
 
   // Returns when the world ticks and clients may connect.
   Status start();

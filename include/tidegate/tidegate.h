@@ -132,6 +132,8 @@ typedef struct tidegate_handler {
   const char* name;
   void* user;
   int32_t (*function)(void* user, tidegate_context* context, const tidegate_message* message);
+  /* 1: the payload is one of this type; others are ERROR 4003. Null: all are. */
+  int32_t (*schema)(void* user, tidegate_bytes payload);
 } tidegate_handler;
 TIDEGATE_API tidegate_code tidegate_server_handle(tidegate_server* server,
                                                   const tidegate_handler* handler,
@@ -181,14 +183,15 @@ typedef enum tidegate_target_kind {
   TIDEGATE_TO_RADIUS = 2,
   TIDEGATE_TO_CELL = 3,
   TIDEGATE_TO_ZONE = 4,
-  TIDEGATE_TO_EVERYONE = 5
+  TIDEGATE_TO_EVERYONE = 5,
+  TIDEGATE_TO_GROUP = 6
 } tidegate_target_kind;
 
 typedef struct tidegate_target {
   size_t struct_size;
   uint32_t kind;            /* tidegate_target_kind */
   float radius;             /* TO_RADIUS, metres */
-  tidegate_text id;         /* TO_USER, TO_PLAYER, TO_ZONE */
+  tidegate_text id;         /* TO_USER, TO_PLAYER, TO_ZONE, TO_GROUP */
   tidegate_vector position; /* TO_RADIUS, TO_CELL */
 } tidegate_target;
 
@@ -208,7 +211,8 @@ typedef enum tidegate_event_kind {
   TIDEGATE_TOPIC_MESSAGE = 1,
   TIDEGATE_USER_ONLINE = 2,
   TIDEGATE_USER_OFFLINE = 4,
-  TIDEGATE_USER_STATUS = 8
+  TIDEGATE_USER_STATUS = 8,
+  TIDEGATE_GROUP_CHANGED = 16
 } tidegate_event_kind;
 
 typedef struct tidegate_event {
@@ -248,6 +252,27 @@ TIDEGATE_API tidegate_code tidegate_server_topic_policy(
     tidegate_server* server, void* user,
     int32_t (*policy)(void* user, tidegate_text topic, tidegate_text user_id,
                       tidegate_text permissions, int32_t publish),
+    tidegate_error* error);
+
+/* ---- groups (groups.h) ---- */
+
+typedef struct tidegate_group_command {
+  size_t struct_size;
+  uint32_t action;     /* GroupAction: 1 create ... 9 disband */
+  uint32_t role;       /* MemberRole, of action 7 */
+  int32_t open;        /* actions 1 and 8: not 0: everybody may join */
+  tidegate_text group; /* "<kind>.<rest>" */
+  tidegate_text user;  /* whom it is about */
+} tidegate_group_command;
+TIDEGATE_API tidegate_sent tidegate_server_group(tidegate_server* server,
+                                                 const tidegate_group_command* command);
+TIDEGATE_API tidegate_sent tidegate_context_group(tidegate_context* context,
+                                                  const tidegate_group_command* command);
+/* 0: the rules decide; 1: permitted, as for a leader; else refused. Before start, once. */
+TIDEGATE_API tidegate_code tidegate_server_group_policy(
+    tidegate_server* server, void* user,
+    int32_t (*policy)(void* user, uint32_t action, tidegate_text group, tidegate_text user_id,
+                      tidegate_text permissions, tidegate_text target),
     tidegate_error* error);
 
 /* ---- world ---- */

@@ -158,6 +158,9 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
     case MessageType::kPlayerStatusChange:
     case MessageType::kPresenceUpdate:
     case MessageType::kFriendStatus:
+    case MessageType::kSocialList:
+    case MessageType::kGroupEvent:
+    case MessageType::kGroupState:
       events_.on_custom(now, message.type, message.payload);
       break;
     default:

@@ -37,6 +37,8 @@ void answer_health(httplib::Response& out, const Health& health) {
   JsonWriter json;
   json.begin_object().key("ok").boolean(health.ok);
   if (!health.ok) json.key("reason").text(health.reason);
+  if (!health.degraded.empty()) json.key("degraded").text(health.degraded);
+  if (!health.note.empty()) json.key("note").text(health.note);
   json.end_object();
   out.status = health.ok ? 200 : 503;
   out.set_content(json.take() + '\n', kJson);
@@ -141,9 +143,11 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
-                                  "/api/v1/sessions"};
+                                  "/api/v1/sessions",
+                                  "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
+constexpr const char* kUsersPrefix = "/api/v1/users/";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
 
 int64_t unix_seconds() {
@@ -208,7 +212,9 @@ struct AdminHttp::State {
   }
 
   static bool is_command(const std::string& path) {
-    if (path == kTlsReload) return true;
+    if (path == kTlsReload || (path.starts_with(kUsersPrefix) && path.ends_with("/erase"))) {
+      return true;
+    }
     for (const char* name : kAdminCommands) {
       if (path == kCommandPrefix + std::string(name)) return true;
     }
@@ -391,9 +397,21 @@ struct AdminHttp::State {
     server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
       if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
     });
+    get("/api/v1/store", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.store_json() + '\n', kJson);
+    });
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);
     });
+    get(R"(/api/v1/users/([^/]{1,192}))",
+        [this](const httplib::Request& in, httplib::Response& out) {
+          out.set_content(source.user_json(in.matches[1], false) + '\n', kJson);
+        });
+    server.Post(R"(/api/v1/users/([^/]{1,192})/erase)",
+                [this](const httplib::Request& in, httplib::Response& out) {
+                  if (!permitted(in, out) || !from_no_page(in, out)) return;
+                  out.set_content(source.user_json(in.matches[1], true) + '\n', kJson);
+                });
     get("/api/v1/topics", [this](const httplib::Request& in, httplib::Response& out) {
       int64_t offset = 0;
       int64_t limit = 100;

@@ -12,6 +12,7 @@
 //   POST /api/v1/drain           let players go as section drain says; force=true: now
 //   POST /api/v1/kick            user= or player= or session=, reason=
 //   POST /api/v1/revoke          user=, for=24h, reason=: kick, and refuse the tokens made so far
+//   POST /api/v1/upgrade         the program makes a new process, which takes everything over
 //   POST /api/v1/reload          read the configuration again
 //   POST /api/v1/tls/reload      read the certificates again
 //   /  /live/...                 the live page (live_page.h), when it is on
@@ -42,7 +43,9 @@ inline constexpr uint32_t kConnectionsPageMax = 1000;
 
 struct Health {
   bool ok = false;
-  std::string reason;  // why not; empty when ok
+  std::string reason;    // why not; empty when ok
+  std::string note;      // what is worth knowing of it though it is ok
+  std::string degraded;  // what works worse than it should though it is ok
 };
 
 struct ConnectionsQuery {
@@ -95,7 +98,10 @@ class AdminSource {
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
+  // All that is known of a user; `erase`: and is forgotten now.
+  virtual std::string user_json(const std::string& user, bool erase) = 0;
   virtual std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) = 0;
   // Empty: there is no such entity.
   virtual std::string entity_history_json(const std::string& id) = 0;
@@ -104,7 +110,7 @@ class AdminSource {
   virtual CommandResult reload_tls() = 0;
 };
 
-inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload"};
+inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload", "upgrade"};
 
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one

@@ -16,6 +16,7 @@
 #include "control/https_fetch.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
+#include "crypto/jwt.h"
 
 namespace tidegate::control {
 namespace {
@@ -291,6 +292,8 @@ class Loader {
     };
     one_of("listen.proxy_protocol", c.listen.proxy_protocol, {"off", "required"});
     one_of("listen.forwarded", c.listen.forwarded, {"x-forwarded-for", "forwarded", "off"});
+    one_of("io.backend", c.io.backend, {"auto", "io_uring", "epoll"});
+    one_of("security.seccomp", c.security.seccomp, {"off", "refuse", "kill"});
     one_of("log.level", c.log.level, {"debug", "info", "warning", "error"});
     if (c.listen.proxy_protocol == "required" && c.listen.trusted.empty()) {
       error({},
@@ -301,6 +304,13 @@ class Loader {
       if (origin != "null" && origin.find("://") == std::string::npos) {
         error({}, "listen.origins: " + origin + " has no scheme; write https://" + origin,
               "listen.origins");
+      }
+    }
+    for (const std::string& text : c.auth.grants) {
+      crypto::ClaimGrant grant;
+      std::string wrong;
+      if (!crypto::parse_claim_grant(text, &grant, &wrong)) {
+        error({}, "auth.grants: " + text + ": " + wrong, "auth.grants");
       }
     }
     if (const char* wrong = c.auth.jwks_url.empty() ? nullptr : check_fetch_url(c.auth.jwks_url)) {
@@ -358,8 +368,13 @@ class Loader {
       error({}, "session.secret and session.secret_file are both set; keep one of them",
             "session.secret");
     }
-    if (c.session.store != "embedded" && c.session.store != "memory") {
-      error({}, "session.store is \"embedded\" or \"memory\"", "session.store");
+    if (c.session.store != "embedded" && c.session.store != "redis" &&
+        c.session.store != "memory") {
+      error({}, "session.store is \"embedded\", \"redis\" or \"memory\"", "session.store");
+    }
+    if (!c.redis.password.empty() && !c.redis.password_file.empty()) {
+      error({}, "redis.password and redis.password_file are both set; keep one of them",
+            "redis.password");
     }
     if (c.session.limit != 0 && c.session.limit < c.limits.connections) {
       error({}, "session.limit must be at least limits.connections, or 0", "session.limit");

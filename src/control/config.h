@@ -39,6 +39,7 @@ struct Config {
         "x-forwarded-for";             // the header believed of trusted peers; or forwarded, off
     std::vector<std::string> trusted;  // networks whose word about addresses is taken
     std::vector<std::string> origins;  // pages that may connect; empty: all
+    base::Duration poll_hold = base::seconds(20);
   } listen;
   struct Tls {
     std::vector<std::string> certificates;  // "CERTIFICATE:KEY", or one file with both; resolved
@@ -68,6 +69,12 @@ struct Config {
     std::vector<uint32_t>
         cpus;  // shard i runs on cpus[i]; empty: those the process may use, in order
   } shards;
+  struct IoSettings {
+    std::string backend = "auto";  // or io_uring, epoll
+  } io;
+  struct Security {
+    std::string seccomp = "off";  // or refuse, kill
+  } security;
   struct Auth {
     std::string hs256_secret;
     std::string hs256_secret_file;  // paths are resolved already
@@ -83,6 +90,7 @@ struct Config {
     bool expiry_required = true;
     bool close_at_expiry = true;
     base::Duration expiry_warning = base::seconds(30);
+    std::vector<std::string> grants;  // crypto::ClaimGrant as text
   } auth;
   struct Limits {
     uint32_t connections = 10'000;
@@ -98,6 +106,8 @@ struct Config {
     uint32_t extra_frames_per_second = 50'000;
     uint32_t backlog_memory = 16 << 20;  // of each shard
     uint32_t big_messages = 256;         // of each shard
+    uint32_t poll_sessions = 1000;       // of each shard; 0: no long polling
+    uint32_t memory = 512 << 20;         // of all buffers of all shards; 0: no sum
     // 0: none
     uint32_t connections_per_ip = 256;
     uint32_t connections_per_network = 512;
@@ -190,6 +200,28 @@ struct Config {
     base::Duration offline_delay = base::seconds(2);
     std::string region;
   } presence;
+  struct Groups {
+    std::string kinds = "party:8 guild:200";  // and the members each may have
+    std::string create = "party.* guild.*";   // patterns of names that everybody may create
+    std::string focus = "party";              // kinds whose members follow each other
+    uint32_t count = 10'000;                  // of each home shard
+    uint32_t members = 50'000;                // of each home shard's groups together
+    uint32_t per_user = 16;
+  } groups;
+  struct Social {
+    uint32_t users = 20'000;     // with entries, of each home shard
+    uint32_t entries = 100'000;  // of each home shard
+    uint32_t friends = 200;      // of one user
+    uint32_t blocked = 200;
+    uint32_t shared = 200;
+    std::string path;  // of the file; empty: lists and groups end with the process
+  } social;
+  struct Compression {
+    std::string methods = "zstd lz4 zlib";  // in order of preference; empty: none
+    uint32_t min_bytes = 1024;
+    uint32_t level = 1;
+    std::string dictionary;  // a file
+  } compression;
   struct Desync {
     std::string directory;  // empty: no files are written
     uint32_t keep = 100;    // newest files that stay
@@ -213,6 +245,18 @@ struct Config {
     uint32_t replay_bytes = 256 * 1024;
     uint32_t replay_memory = 64 << 20;  // of all shards together
   } session;
+
+  struct Redis {
+    std::vector<std::string> addresses;
+    std::string sentinel_master;
+    bool cluster = false;
+    std::string user;
+    std::string password;
+    std::string password_file;
+    uint32_t database = 0;
+    std::string prefix = "tidegate:";
+    base::Duration timeout = base::seconds(1);
+  } redis;
 
   struct Handlers {
     base::Duration time_limit = base::seconds(5);

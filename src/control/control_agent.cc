@@ -33,6 +33,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kSessionRecord:
             if (session_keeper_ != nullptr) session_keeper_->on_record(from, bytes);
             break;
+          case MessageType::kUserRecord:
+            if (list_keeper_ != nullptr) list_keeper_->on_record(bytes);
+            break;
           case MessageType::kConnectionRow:
             on_row(from, bytes);
             break;
@@ -50,6 +53,9 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
             break;
           case MessageType::kTopicRow:
             on_topic_row(from, bytes);
+            break;
+          case MessageType::kUserFact:
+            on_user_fact(bytes);
             break;
           case MessageType::kTopicListEnd:
             on_topic_list_end(bytes);
@@ -75,9 +81,14 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
   return seen != 0 || !unsent_.empty();
 }
 
-// To each shard, up to where its changes of sessions are safe. A full ring: the next turn.
+// To each shard, up to where its changes of sessions are safe, and what a shared store says of
+// them. A full ring: the next turn.
 void ControlAgent::tell_stored() {
   if (session_keeper_ == nullptr) return;
+  while (const store::SessionKeeper::Post* post = session_keeper_->next_post()) {
+    if (!mailbox_.post_raw(post->to, static_cast<uint16_t>(post->type), post->bytes)) return;
+    session_keeper_->drop_post();
+  }
   AgentId to = 0;
   mailbox::SessionsStored word{};
   while (session_keeper_->next_word(&to, &word)) {
@@ -122,6 +133,7 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
   mailbox::AuthResult result{};
   result.connection = request.connection;
   result.asked_ns = request.asked_ns;
+  result.refresh = static_cast<uint8_t>(request.refresh);
   std::string tail;
   std::string rest;
   if (outcome.ok) {
@@ -132,8 +144,9 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
       rest += permission;
     }
     tail = outcome.user_id + outcome.player_id + rest;
-    tail +=
-        give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000, &result);
+    if (request.refresh == 0)
+      tail += give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000,
+                          &result);
     result.user_bytes = static_cast<uint16_t>(outcome.user_id.size());
     result.player_bytes = static_cast<uint16_t>(outcome.player_id.size());
   } else {
@@ -169,10 +182,10 @@ std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view s
       session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
   result->token_bytes[0] = static_cast<uint8_t>(tail.size());
   if (shown.empty()) return tail;
-  const ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
-  if (claim.status == ResumeClaim::Status::kBad) return tail;
+  const store::ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  if (claim.status == store::ResumeClaim::Status::kBad) return tail;
   result->resume = TokenVerdict::kExpired;
-  if (claim.status == ResumeClaim::Status::kExpired) return tail;
+  if (claim.status == store::ResumeClaim::Status::kExpired) return tail;
   result->resume = TokenVerdict::kGood;
   result->resume_session = claim.session;
   result->resume_nonce = claim.nonce;

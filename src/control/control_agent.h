@@ -19,11 +19,13 @@
 #include "control/auth_service.h"
 #include "control/balance_service.h"
 #include "control/desync_dumps.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
+#include "control/list_keeper.h"
 #include "control/snapshot_service.h"
 #include "mailbox/mailboxes.h"
+#include "mailbox/social_messages.h"
 #include "metrics/metrics.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::control {
 
@@ -56,6 +58,20 @@ struct TopicPage {
   std::map<std::string, TopicInfo> topics;
   uint64_t total = 0;     // topics of all homes
   bool complete = false;  // false: a shard did not answer in time
+};
+
+inline constexpr uint32_t kUserFactsMax = 100'000;
+
+// What all shards know of one user.
+struct UserFact {
+  mailbox::UserFactKind kind;
+  uint8_t value;
+  uint64_t number;
+  std::string name, data;
+};
+struct UserPage {
+  std::vector<UserFact> facts;
+  bool complete = true;  // false: a shard did not answer, or could not say all
 };
 
 // One session as the admin API shows it.
@@ -121,9 +137,10 @@ class ControlAgent {
   // On the control thread: keys were fetched, or could not be.
   void retry_waiting();
   // Without it no resume tokens are given. Before the first turn.
-  void set_session_tokens(const SessionTokens* tokens) { session_tokens_ = tokens; }
+  void set_session_tokens(const store::SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
-  void set_session_keeper(SessionKeeper* keeper) { session_keeper_ = keeper; }
+  void set_session_keeper(store::SessionKeeper* keeper) { session_keeper_ = keeper; }
+  void set_list_keeper(ListKeeper* keeper) { list_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
@@ -137,6 +154,9 @@ class ControlAgent {
                                            const std::function<void()>& wake);
   // The topics of every home and who subscribes to them; not complete beyond kTopicRowsMax rows.
   TopicPage list_topics_blocking(const std::function<void()>& wake);
+  // What is known of a user; `erase`: and forgotten.
+  UserPage ask_user_blocking(const std::string& user, bool erase,
+                             const std::function<void()>& wake);
   // Sessions offset..offset+limit of every shard, or that of `player`.
   SessionPage list_sessions_blocking(const std::string& player, uint32_t offset, uint32_t limit,
                                      const std::function<void()>& wake);
@@ -180,6 +200,10 @@ class ControlAgent {
     std::vector<SessionInfo> sessions;
     uint32_t shards_left;
   };
+  struct UserListing {
+    UserPage page;
+    uint32_t shards_left = 0;
+  };
   struct TopicListing {
     TopicPage page;
     uint32_t shards_left;
@@ -201,6 +225,7 @@ class ControlAgent {
   void on_kicked(base::Bytes bytes);
   void on_topic_row(mailbox::AgentId from, base::Bytes bytes);
   void on_topic_list_end(base::Bytes bytes);
+  void on_user_fact(base::Bytes bytes);
   bool has_requests();
   void enqueue(Request request, const std::function<void()>& wake);
   bool enqueue_bounded(Request request, const std::function<void()>& wake);
@@ -217,8 +242,9 @@ class ControlAgent {
   base::UnixMs unix_ms_ = 0;
   // Token checks that wait for keys.
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
-  const SessionTokens* session_tokens_ = nullptr;
-  SessionKeeper* session_keeper_ = nullptr;
+  const store::SessionTokens* session_tokens_ = nullptr;
+  store::SessionKeeper* session_keeper_ = nullptr;
+  ListKeeper* list_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up
 
@@ -229,6 +255,7 @@ class ControlAgent {
   std::map<uint32_t, HistoryQuestion> histories_;
   std::map<uint32_t, KickQuestion> kicks_;
   std::map<uint32_t, TopicListing> topic_listings_;
+  std::map<uint32_t, UserListing> user_pages_;
   uint32_t next_listing_ = 1;
 };
 

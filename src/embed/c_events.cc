@@ -6,7 +6,8 @@ using namespace tidegate;
 using namespace tidegate::embed;
 
 static_assert(TIDEGATE_TO_EVERYONE == static_cast<int>(Target::Kind::kEveryone));
-static_assert(TIDEGATE_USER_STATUS == static_cast<int>(EventKind::kUserStatus));
+static_assert(TIDEGATE_TO_GROUP == static_cast<int>(Target::Kind::kGroup));
+static_assert(TIDEGATE_GROUP_CHANGED == static_cast<int>(EventKind::kGroupChanged));
 
 namespace {
 
@@ -15,11 +16,27 @@ tidegate_sent sent(SendResult result) { return static_cast<tidegate_sent>(result
 // False: the struct, or a kind that is none.
 bool target_of(const tidegate_target* from, Target* out) {
   tidegate_target t;
-  if (!take_struct(from, &t) || t.kind > TIDEGATE_TO_EVERYONE) return false;
+  if (!take_struct(from, &t) || t.kind > TIDEGATE_TO_GROUP) return false;
   out->kind = static_cast<Target::Kind>(t.kind);
   out->id = view_of(t.id);
   out->position = position_of(t.position);
   out->radius = t.radius;
+  return true;
+}
+
+// False: the struct, or an action, role that is none.
+bool command_of(const tidegate_group_command* from, GroupCommand* out) {
+  tidegate_group_command c;
+  if (!take_struct(from, &c) || c.action == 0 ||
+      c.action > static_cast<uint32_t>(GroupAction::kDisband) ||
+      c.role > static_cast<uint32_t>(MemberRole::kLeader)) {
+    return false;
+  }
+  out->action = static_cast<GroupAction>(c.action);
+  out->group = view_of(c.group);
+  out->user = view_of(c.user);
+  out->role = static_cast<MemberRole>(c.role);
+  out->open = c.open != 0;
   return true;
 }
 
@@ -122,5 +139,44 @@ tidegate_code tidegate_server_topic_policy(tidegate_server* server, void* user,
       };
     }
     return report(error, server_of(server).topic_policy(std::move(to)));
+  });
+}
+
+tidegate_sent tidegate_server_group(tidegate_server* server,
+                                    const tidegate_group_command* command) {
+  GroupCommand to;
+  if (!command_of(command, &to)) return TIDEGATE_SEND_RANGE;
+  tidegate_sent result = TIDEGATE_SEND_BUSY;
+  contained(nullptr, [&] {
+    result = sent(server_of(server).group(to));
+    return TIDEGATE_OK;
+  });
+  return result;
+}
+
+tidegate_sent tidegate_context_group(tidegate_context* context,
+                                     const tidegate_group_command* command) {
+  GroupCommand to;
+  if (!command_of(command, &to)) return TIDEGATE_SEND_RANGE;
+  return sent(context_of(context).group(to));
+}
+
+tidegate_code tidegate_server_group_policy(
+    tidegate_server* server, void* user,
+    int32_t (*policy)(void* user, uint32_t action, tidegate_text group, tidegate_text user_id,
+                      tidegate_text permissions, tidegate_text target),
+    tidegate_error* error) {
+  return contained(error, [&] {
+    GroupPolicy to;
+    if (policy != nullptr) {
+      to = [policy, user](const GroupQuestion& q) {
+        const int32_t verdict =
+            policy(user, static_cast<uint32_t>(q.action), text_of(q.group), text_of(q.user_id),
+                   text_of(q.permissions), text_of(q.target));
+        return verdict == 0 || verdict == 1 ? static_cast<GroupVerdict>(verdict)
+                                            : GroupVerdict::kRefuse;
+      };
+    }
+    return report(error, server_of(server).group_policy(std::move(to)));
   });
 }

@@ -134,6 +134,11 @@ tidegate_code tidegate_server_handle(tidegate_server* server, const tidegate_han
                                                          : Outcome::kFailed;
       };
     }
+    if (h.schema != nullptr) {
+      to.schema = [schema = h.schema, user = h.user](Bytes payload) {
+        return schema(user, bytes_of(payload)) != 0;
+      };
+    }
     return report(error, server_of(server).handle(std::move(to)));
   });
 }
@@ -173,9 +178,8 @@ tidegate_sent tidegate_context_send_to_player(tidegate_context* context, tidegat
                                               uint32_t type, tidegate_bytes payload) {
   return sent(context_of(context).send_to_player(view_of(player_id), type, view_of(payload)));
 }
-tidegate_sent tidegate_context_send_acknowledged(tidegate_context* context,
-                                                 tidegate_text player_id, uint32_t type,
-                                                 tidegate_bytes payload) {
+tidegate_sent tidegate_context_send_acknowledged(tidegate_context* context, tidegate_text player_id,
+                                                 uint32_t type, tidegate_bytes payload) {
   return sent(context_of(context).send_acknowledged(view_of(player_id), type, view_of(payload)));
 }
 tidegate_sent tidegate_context_send_to_nearby(tidegate_context* context, float radius,

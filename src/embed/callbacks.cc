@@ -28,8 +28,10 @@ void ThrowReport::note(const char* what) noexcept {
 
 Outcome HandlerBox::invoke(void* self, Context& context, const Message& message) noexcept {
   auto& box = *static_cast<HandlerBox*>(self);
-  return guard(box.report, Outcome::kFailed,
-               [&] { return box.handler.function(context, message); });
+  return guard(box.report, Outcome::kFailed, [&] {
+    if (box.handler.schema && !box.handler.schema(message.payload)) return Outcome::kInvalid;
+    return box.handler.function(context, message);
+  });
 }
 
 shard::EventOutcome EventBox::invoke(void* self, const ServerEvent& event) noexcept {
@@ -45,6 +47,11 @@ shard::EventOutcome EventBox::invoke(void* self, const ServerEvent& event) noexc
 bool PolicyBox::invoke(void* self, const TopicRequest& request) noexcept {
   auto& box = *static_cast<PolicyBox*>(self);
   return guard(box.report, false, [&] { return box.policy(request); });
+}
+
+GroupVerdict GroupPolicyBox::invoke(void* self, const GroupQuestion& question) noexcept {
+  auto& box = *static_cast<GroupPolicyBox*>(self);
+  return guard(box.report, GroupVerdict::kRefuse, [&] { return box.policy(question); });
 }
 
 HooksBox::HooksBox(const Log& log, WorldHooks h)

@@ -101,6 +101,15 @@ struct PolicyBox {
   ThrowReport report;
 };
 
+struct GroupPolicyBox {
+  GroupPolicyBox(const Log& log, GroupPolicy p)
+      : policy(std::move(p)), report(log, "group policy") {}
+  static GroupVerdict invoke(void* self, const GroupQuestion& question) noexcept;
+
+  GroupPolicy policy;
+  ThrowReport report;
+};
+
 struct ProviderBox {
   ProviderBox(const Log& log, StateProvider p)
       : provider(std::move(p)), report(log, "state provider " + provider.name) {}

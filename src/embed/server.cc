@@ -111,6 +111,7 @@ struct Server::Impl {
   std::mutex events_mutex;  // of registrations; shards read without it
   std::vector<std::unique_ptr<embed::EventBox>> event_boxes;
   std::unique_ptr<embed::PolicyBox> policy;
+  std::unique_ptr<embed::GroupPolicyBox> group_policy;
   shard::EventHandlers events;
   std::mutex environment_mutex;  // of the text below and the order in which it is handed on
   std::string environment;       // encoded
@@ -188,6 +189,16 @@ Status Server::topic_policy(TopicPolicy policy) {
   return {};
 }
 
+Status Server::group_policy(GroupPolicy policy) {
+  if (impl_->running) return {Code::kAlreadyStarted, {}, "a policy is registered before start()"};
+  if (impl_->group_policy) return {Code::kNameTaken, {}, "a group policy is registered once"};
+  if (!policy) return {Code::kMissing, {}, "group policy: no function was given"};
+  impl_->group_policy = std::make_unique<embed::GroupPolicyBox>(impl_->log, std::move(policy));
+  impl_->events.group_policy = embed::GroupPolicyBox::invoke;
+  impl_->events.group_policy_user = impl_->group_policy.get();
+  return {};
+}
+
 Status Server::on_event(EventHandler handler) {
   auto box = std::make_unique<embed::EventBox>(impl_->log, std::move(handler));
   shard::EventEntry entry;
@@ -219,6 +230,11 @@ Status Server::remove_event_handler(std::string_view name) {
 SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
   if (!impl_->running) return SendResult::kClosed;
   return impl_->server->send(target, type, payload);
+}
+
+SendResult Server::group(const GroupCommand& command) {
+  if (!impl_->running) return SendResult::kClosed;
+  return impl_->server->group(command);
 }
 
 SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_type) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The completion contract between a shard and the machine under it. Two complete backends stand
-// behind it: io_uring (uring_io.h) and the deterministic simulation (sim_io.h). A socket is a slot
-// of the backend's own descriptor table (a direct descriptor under io_uring): it takes no number of
-// the process (the table itself may not be larger than RLIMIT_NOFILE), and the slot number is also
-// the connection's slot in net.
+// The completion contract between a shard and the machine under it. Three complete backends stand
+// behind it: io_uring (uring_io.h), epoll where that is refused (epoll_io.h, chosen in backend.h)
+// and the deterministic simulation (sim_io.h). A socket is a slot of the backend's own table: under
+// io_uring a direct descriptor, which takes no number of the process (the table itself may not be
+// larger than RLIMIT_NOFILE). The slot number is also the connection's slot in net.
 //
 // It does no protocol, no buffering and no retry: what a socket did not take is the caller's.
 //
@@ -57,6 +57,13 @@ struct ShortSend {
   int32_t sent;
 };
 
+// What a backend met that a socket's owner does not see; plain numbers of the shard thread.
+struct IoTrouble {
+  uint64_t buffer_pauses = 0;  // receives that waited for a buffer
+  uint64_t memory_pauses = 0;  // receives and sends that the kernel had no memory for, tried again
+  uint64_t overflows = 0;      // the completion queue ran over (slow path, nothing is lost)
+};
+
 // Wakes one agent out of its wait. Cheap to copy. wake() may be called by any thread.
 class Waker {
  public:
@@ -70,7 +77,8 @@ enum class IoStatus : uint8_t {
   kAddressInUse,   // bind: another process listens there without SO_REUSEPORT
   kAddressDenied,  // bind: no permission or address not on this machine
   kNoDescriptors,  // process or table limit reached
-  kKernelTooOld,   // a needed feature is missing; text() of the exception-free error says which
+  kKernelTooOld,   // a needed feature is missing
+  kRefused,        // a sandbox, a security module or a switch forbids it
   kFailed,         // anything else
 };
 
@@ -87,11 +95,18 @@ inline const char* describe(IoStatus status) {
       return "no descriptors left; raise the limit of open files";
     case IoStatus::kKernelTooOld:
       return "the kernel lacks a needed feature; Linux 6.1 or newer";
+    case IoStatus::kRefused:
+      return "it is forbidden here";
     case IoStatus::kFailed:
       break;
   }
   return "the system refused";
 }
+
+// Why a backend could not be made, for people: what was wrong and what to do.
+struct SetupError {
+  char text[256] = {};
+};
 
 inline constexpr uint32_t kListenersMax = 8;
 
@@ -138,6 +153,25 @@ class Io {
   // made before the close still stand there (kReceived among them must be recycled).
   virtual void close(uint32_t slot, uint32_t generation) = 0;
 
+  // --- hand-over of sockets to another process; uring_handover.cc ---
+  virtual bool can_hand_over() const { return false; }
+  // Ends accepting and receiving for a while; what had arrived comes with the next polls, what
+  // arrives now stays in the sockets. Again until paused() says that nothing is under way.
+  virtual void pause() {}
+  virtual bool paused() const { return false; }
+  // Goes on with both. Also begins receiving on sockets that were adopted.
+  virtual void resume() {}
+  // Numbers of this process for sockets, the caller's to close. False: the system has no room or no
+  // way (Linux 6.8); then none is open.
+  [[nodiscard]] virtual bool descriptors_of(std::span<const uint32_t>, std::span<int>) {
+    return false;
+  }
+  // In the order of listen(); they stay this object's.
+  virtual std::span<const int> listeners() const { return {}; }
+  // Before the first poll: a socket or a listener of another process; takes the descriptor.
+  [[nodiscard]] virtual bool adopt(uint32_t, uint32_t, int) { return false; }
+  [[nodiscard]] virtual bool adopt_listener(int, const ListenSpec&) { return false; }
+
   // Wakes another agent from the shard thread without a system call of its own (the wake leaves
   // with the next submit). `target` must be a Waker made by the same backend.
   virtual void wake(Waker& target) = 0;
@@ -147,6 +181,8 @@ class Io {
   // event arrives or somebody wakes us. Returns a bounded number of events (512), the rest comes
   // with the next poll; valid until then.
   virtual std::span<const Completion> poll(base::Instant deadline) = 0;
+
+  virtual IoTrouble trouble() const = 0;
 
   // Monotonic time of this backend (virtual in the simulation) and wall clock.
   virtual base::Instant now() = 0;

@@ -56,6 +56,7 @@ class SimIo final : public Io {
   void wake(Waker& target) override { target.wake(); }
   SimWaker& waker() override { return waker_; }
   std::span<const Completion> poll(base::Instant deadline) override;
+  IoTrouble trouble() const override { return {}; }
   base::Instant now() override { return network_.now(); }
   base::UnixMs unix_ms() override { return network_.unix_ms(); }
 

@@ -103,6 +103,7 @@ void UringIo::translate(const io_uring_cqe& cqe) {
       woken_ = true;
       return;
     case Op::kIgnored:
+    case Op::kInstall:  // descriptors_of() gave up before it came
       return;
     default:
       break;
@@ -178,10 +179,19 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
     case -ENOBUFS:  // no free buffer; the bytes stay in the socket
       starve(slot);
       break;
+    case -ENOMEM:  // the bytes stay in the socket
+      ++counters_.memory_pauses;
+      [[fallthrough]];
     case -EINTR:
     case -EAGAIN:
       if (last) arm_receive(slot);
       break;
+    case -ECANCELED:
+      if (pausing_) {
+        s.state |= kHeldBack;
+        break;
+      }
+      [[fallthrough]];
     default:  // 0: FIN; ECONNRESET, ETIMEDOUT, EHOSTUNREACH...: broken
       push(Event::kEnded, slot, s.generation, cqe.res);
   }
@@ -190,6 +200,7 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
 void UringIo::on_accept(const io_uring_cqe& cqe) {
   const bool last = (cqe.flags & IORING_CQE_F_MORE) == 0;
   const uint32_t listener = slot_of(cqe.user_data);
+  if (last) accepts_out_ &= ~(1u << listener);
   if (cqe.res >= 0) {
     const auto slot = static_cast<uint32_t>(cqe.res);
     TG_ASSERT(slot < limits_.sockets);
@@ -263,8 +274,21 @@ void UringIo::take_short_send(const io_uring_cqe& cqe) {
   forget_short_sends();
   ++counters_.short_sends;
   TG_ASSERT(short_count_ < limits_.sockets);
-  short_sends_[short_count_++] = {slot_of(cqe.user_data), generation_of(cqe.user_data),
-                                  cqe.res == -EAGAIN ? 0 : cqe.res};
+  int32_t sent = cqe.res;
+  switch (sent) {
+    case -ENOMEM:  // the kernel had no memory for it just now: what was to be sent waits
+    case -ENOBUFS:
+      ++counters_.memory_pauses;
+      [[fallthrough]];
+    case -EAGAIN:
+    case -EINTR:
+    case -ECANCELED:
+      sent = 0;
+      break;
+    default:
+      break;
+  }
+  short_sends_[short_count_++] = {slot_of(cqe.user_data), generation_of(cqe.user_data), sent};
 }
 
 // Picks the sends out of the completion queue where they stand and leaves the rest to poll.

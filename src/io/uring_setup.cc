@@ -31,8 +31,10 @@ IoStatus status_of(int error) {
     case ENFILE:  // the machine's
     case ENOMEM:  // no memory, or RLIMIT_MEMLOCK
       return IoStatus::kNoDescriptors;
-    case ENOSYS:  // no io_uring in this kernel
     case EPERM:   // seccomp or kernel.io_uring_disabled
+    case EACCES:  // a security module
+      return IoStatus::kRefused;
+    case ENOSYS:  // no io_uring in this kernel
     case EINVAL:  // a set-up flag this kernel does not know
     case EOPNOTSUPP:
       return IoStatus::kKernelTooOld;

@@ -141,6 +141,12 @@ const char* name_of(MessageType type) {
       return "session_record";
     case MessageType::kSessionsStored:
       return "sessions_stored";
+    case MessageType::kSessionClaimed:
+      return "session_claimed";
+    case MessageType::kSessionTaken:
+      return "session_taken";
+    case MessageType::kSessionLetter:
+      return "session_letter";
     case MessageType::kListSessions:
       return "list_sessions";
     case MessageType::kSessionRow:
@@ -151,6 +157,8 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kPollLetter:
+      return "poll_letter";
     case MessageType::kMoveCells:
       return "move_cells";
     case MessageType::kCellMoved:
@@ -159,6 +167,26 @@ const char* name_of(MessageType type) {
       return "moves_taken";
     case MessageType::kShardLoad:
       return "shard_load";
+    case MessageType::kGroupAsk:
+      return "group_ask";
+    case MessageType::kSocialAnswer:
+      return "social_answer";
+    case MessageType::kGroupMembership:
+      return "group_membership";
+    case MessageType::kUserEntries:
+      return "user_entries";
+    case MessageType::kSocialSet:
+      return "social_set";
+    case MessageType::kDeliverGroup:
+      return "deliver_group";
+    case MessageType::kFocusMoves:
+      return "focus_moves";
+    case MessageType::kUserRecord:
+      return "user_record";
+    case MessageType::kUserQuestion:
+      return "user_question";
+    case MessageType::kUserFact:
+      return "user_fact";
     case MessageType::kPadding:
     case MessageType::kCount:
       break;

@@ -20,7 +20,8 @@ namespace tidegate::mailbox {
 using base::ConnectionRef;
 using base::EntityId;
 
-inline constexpr uint32_t kTailBytesMax = 16 * 1024;  // a token of 8 KiB and claims fit well
+inline constexpr uint32_t kTailBytesMax =
+    16 * 1024;  // a token of 8 KiB and claims fit well; else it is said
 
 enum class MessageType : uint16_t {
   kPadding = 0,  // reserved by the ring
@@ -92,15 +93,29 @@ enum class MessageType : uint16_t {
   kSessionSaved,
   kSessionRecord,
   kSessionsStored,
+  kSessionClaimed,
+  kSessionTaken,
+  kSessionLetter,
   kListSessions,
   kSessionRow,
   kKick,
   kKicked,
   kSettings,
+  kPollLetter,
   kMoveCells,
   kCellMoved,
   kMovesTaken,
   kShardLoad,
+  kGroupAsk,
+  kSocialAnswer,
+  kGroupMembership,
+  kUserEntries,
+  kSocialSet,
+  kDeliverGroup,
+  kFocusMoves,
+  kUserRecord,
+  kUserQuestion,
+  kUserFact,
   kCount,
 };
 
@@ -139,6 +154,14 @@ struct SubscribeCell {
   uint8_t protobuf_levels;
   uint8_t requests;  // world::Request bits, answered in this tick's publication
   uint8_t unused = 0;
+};
+
+// A request of HTTP long polling on its way to the shard of its session, or the answer on its way
+// back: a net::PollLetter. The tail is a body of up to 63 KiB. Refuse: a request is answered with
+// 503, an answer waits.
+struct PollPosted {
+  static constexpr MessageType kType = MessageType::kPollLetter;
+  uint8_t letter[48];
 };
 
 // A player's input on its way to the shard that owns the entity. Drop (the client sends on).
@@ -240,7 +263,7 @@ struct AuthRequest {
   ConnectionRef connection;
   int64_t asked_ns;
   uint32_t resume_bytes;
-  uint32_t unused = 0;
+  uint32_t refresh = 0;  // 1: of a connection that is open; the answer says so and has no tokens
 };
 
 // What control found a resume token to be.
@@ -263,7 +286,7 @@ struct AuthResult {
   uint32_t resume_nonce;
   TokenVerdict resume;
   uint8_t token_bytes[2];
-  uint8_t unused = 0;
+  uint8_t refresh = 0;  // as in the request
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.
@@ -284,12 +307,16 @@ struct ConnectionRow {
   uint64_t bytes_in, bytes_out;
   uint32_t messages_in, messages_out;
   uint32_t rtt_us;
+  uint32_t rtt_jitter_us;
   uint32_t age_ms;
   uint32_t backlog_bytes;
+  uint32_t backlog_age_s;  // since a byte of it was taken
   uint8_t peer[16];
   uint16_t peer_port;
   uint8_t state;
   uint8_t encoding;
+  uint8_t transport;  // bits: 1 long polling, 2 TLS, 4 permessage-deflate, 8 JSON-RPC
+  uint8_t unused[3];
   uint16_t user_bytes, player_bytes;
 };
 
@@ -432,6 +459,7 @@ struct SendToPlayer {
   static constexpr MessageType kType = MessageType::kSendToPlayer;
   uint32_t message_type;
   uint32_t name_bytes;
+  uint64_t source = 0;  // hash of the user it comes from (session::hash_name); 0: the server
 };
 
 // The same on its last leg: home shard to the connection's shard. Tail: payload. Drop.
@@ -439,6 +467,8 @@ struct Deliver {
   static constexpr MessageType kType = MessageType::kDeliver;
   ConnectionRef connection;
   uint32_t message_type;
+  uint32_t unused = 0;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // Whom a DeliverNear means on the shard that gets it.
@@ -458,6 +488,7 @@ struct DeliverNear {
   int32_t x, z;     // steps
   uint32_t radius;  // steps
   NearShape shape = NearShape::kCircle;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 // A handler asks that an entity's custom state is written anew: connection's shard to the owner.
@@ -498,8 +529,10 @@ struct TopicLeave {
 };
 
 enum TopicFlag : uint16_t {
-  kTopicAckAsked = 1,  // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicAckAsked = 1,    // the PUBLISH asked for acknowledgement: so do its EVENTs
+  kTopicGroupEvent = 2,  // the frame is a GROUP_EVENT, not an EVENT
 };
+inline constexpr uint32_t kTopicPriorityShift = 8;  // 0 to 10 in four of the flags' bits
 
 // To the topic's home. Tail: topic, user, data. Keep; PUBLISHes are refused while much is kept.
 struct TopicPublish {
@@ -645,14 +678,16 @@ struct PresenceWatch {
   uint32_t on;
 };
 
-// What is shown of a user. Home to a shard with watchers. Tail: user id, text. Keep (at most once a
-// second for each user and shard).
+// What is shown of a user, and to whom. Home to a shard with watchers. Tail: user id, text, then
+// `audience` hashes of users. Keep (at most once a second for each user and shard).
 struct PresenceState {
   static constexpr MessageType kType = MessageType::kPresenceState;
   int64_t last_seen;
   uint16_t user_bytes;
   uint8_t status;
-  uint8_t unused[5];
+  uint8_t restricted;  // 0: to all; 1: to all but the audience; 2: to the audience alone
+  uint16_t text_bytes;
+  uint16_t audience;
 };
 
 // A message for all connections of a user: any shard to the user's home, which sends a Deliver to
@@ -661,6 +696,7 @@ struct SendToUser {
   static constexpr MessageType kType = MessageType::kSendToUser;
   uint32_t message_type;
   uint32_t user_bytes;
+  uint64_t source = 0;  // as in SendToPlayer
 };
 
 template <class M>

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mailbox/messages.h"
+#include "mailbox/stored_session.h"
 
 namespace tidegate::mailbox {
 
@@ -23,6 +24,8 @@ struct SessionOpen {
   uint8_t resume;  // session::Resume: kNotAsked, kResumed (the token is a good one) or why not
   uint8_t player_bytes;
   uint8_t token_bytes[2];
+  uint16_t unused = 0;
+  uint32_t coming = 0;  // not 0: back with the session claimed already, for a row of that coming
 };
 
 // The answer. Tail: player id, the resume token to give. Keep.
@@ -35,7 +38,8 @@ struct SessionOpened {
   uint64_t last_sent;  // highest sequence that the client may have from us
   uint32_t replayed;   // messages that follow before anything else
   uint8_t resume;      // session::Resume
-  uint8_t refused;     // with session 0: 1 the player is connected already, 2 no room
+  uint8_t refused;     // with session 0: 1 the player is connected already, 2 no room, 3 the store
+                       // is away, and without it nobody knows what became of the session
   uint8_t restored;    // 1: the session comes from the store
   uint8_t player_bytes;
 };
@@ -117,7 +121,18 @@ enum class SessionChangeOp : uint32_t {
   kAppend,    // a message behind the others. Tail: payload
   kProgress,  // `acked` and `received`; messages up to `acked` are gone
   kEnd,       // row and messages are gone
-  kClear,     // all rows of this shard are gone
+  kClear,     // all rows of this shard are gone, unless they are said again before kSynced
+  kSynced,    // the end of saying everything anew
+  // Only for a store that gateways share:
+  kClaim,    // the session of a player is to be this gateway's; SessionClaimed answers. `attached`:
+             // this shard has a row; `fresh`: not if it has a connection; `session` and
+             // `nonce_before`: of the token that was shown; `nonce`: of the one that will be given.
+             // Tail: the SessionOpen
+  kForward,  // a message for a player who is elsewhere, `session` 0 or whose. Tail: player, payload
+  kSettled,  // the letter of that origin was delivered before
+  kForget,   // it went elsewhere, or was not needed: for each kPut or SessionClaimed with a state
+             // there is one, or a kEnd
+  kReturn,   // the state that SessionClaimed showed is not looked at any more; `sequence` names it
 };
 
 // A change for the store: home shard to control, which writes it behind. Keep, up to a point: while
@@ -138,6 +153,12 @@ struct SessionRecord {
   uint32_t message_type;  // of kAppend
   uint32_t attached;
   SessionChangeOp op;
+  uint32_t fresh;         // of kPut: the session began while the store could not be asked who has
+                          // the player; of kAppend: it was not said before
+  uint32_t player_bytes;  // of kForward
+  uint32_t coming;        // of the row, or of kClaim the one it will be; a change of a row that was
+                          // there before the last claim does not count
+  uint32_t unused = 0;
 };
 
 // The store has all changes up to `number`. Control to the shard. Keep.
@@ -146,6 +167,42 @@ struct SessionsStored {
   uint64_t number;
   uint32_t failed;  // 1: it cannot be written; nobody is to wait for it
   uint32_t again;   // 1: it can be written again, but has missed changes: say everything once more
+};
+
+enum class SessionClaim : uint32_t {
+  kMine,   // it was and is this gateway's
+  kNone,   // the store knows no session of the player; this gateway may make one
+  kState,  // it was another gateway's, or nobody's, and is this one's now
+  kHeld,   // it is connected to another gateway, and stays there
+  kDown,   // the store does not answer
+};
+
+// The answer to kClaim. Control to the home shard. Tail: the SessionOpen with its tail. Keep.
+struct SessionClaimed {
+  static constexpr MessageType kType = MessageType::kSessionClaimed;
+  const StoredSession* state;  // of kState, valid until kReturn
+  uint64_t claim;              // names it
+  SessionClaim status;
+  uint32_t from_here;  // of kState: this gateway had it already
+  uint32_t coming;     // of the row that is to be made
+  uint32_t unused = 0;
+};
+
+// Another gateway has the session. Control to the home shard. Tail: player id. Keep.
+struct SessionTaken {
+  static constexpr MessageType kType = MessageType::kSessionTaken;
+  uint64_t session;
+  uint32_t coming;  // of the row that was
+  uint32_t unused = 0;
+};
+
+// A message that another gateway left for a session of this home shard. Control to it. Tail: player
+// id, payload. Keep.
+struct SessionLetter {
+  static constexpr MessageType kType = MessageType::kSessionLetter;
+  uint64_t origin;
+  uint32_t message_type;
+  uint32_t player_bytes;
 };
 
 // Admin: sessions of this home shard from `offset`, or that of one player. Control to shard; rows

@@ -5,13 +5,13 @@ namespace tidegate::mem {
 
 uint32_t BlockPool::allocate() {
   uint32_t block;
+  if (free_ == kNone && used_ == count_) return kNone;
+  if (account_ != nullptr && !account_->charge(block_bytes_, rank_)) return kNone;
   if (free_ != kNone) {
     block = free_;
     free_ = next_[block];
-  } else if (used_ < count_) {
-    block = used_++;
   } else {
-    return kNone;
+    block = used_++;
   }
   next_[block] = kTaken;
   ++in_use_;
@@ -23,6 +23,7 @@ void BlockPool::free(uint32_t block) {
   next_[block] = free_;
   free_ = block;
   --in_use_;
+  if (account_ != nullptr) account_->release(block_bytes_);
 }
 
 }  // namespace tidegate::mem

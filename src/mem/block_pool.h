@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/assert.h"
+#include "mem/budget.h"
 #include "mem/mapped_array.h"
 
 namespace tidegate::mem {
@@ -20,6 +21,14 @@ class BlockPool {
         block_bytes_(block_bytes),
         data_(size_t{count} * block_bytes),
         next_(count) {}
+
+  // From now on each block that is out is charged; allocate() then also says kNone when the budget
+  // refuses. Before the first allocate(). Null: no budget.
+  void charge_to(Account* account, Rank rank) {
+    TG_ASSERT(in_use_ == 0);
+    account_ = account;
+    rank_ = rank;
+  }
 
   // kNone when all blocks are out.
   uint32_t allocate();
@@ -46,6 +55,8 @@ class BlockPool {
   uint32_t used_ = 0;      // blocks ever given out
   uint32_t free_ = kNone;  // head of the list of freed blocks
   uint32_t in_use_ = 0;
+  Account* account_ = nullptr;
+  Rank rank_ = Rank::kKept;
   MappedArray<uint8_t> data_;
   MappedArray<uint32_t> next_;
 };

@@ -2,8 +2,8 @@
 // Array of a size known at start-up, of types for which all-zero bytes are a value or whose default
 // member values are set here. Comes from anonymous pages: what is never used is never touched, so
 // limits may be generous.
-// Thread: as its owner. Owner: holds the mapping. Limits: aborts without address space, which only
-// happens at start-up.
+// Thread: as its owner. Owner: holds the mapping. Limits: without address space
+// out_of_memory.h, which only happens at start-up.
 #pragma once
 
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "base/assert.h"
+#include "mem/out_of_memory.h"
 
 namespace tidegate::mem {
 
@@ -25,7 +25,7 @@ class MappedArray {
   explicit MappedArray(size_t count) : count_(count) {
     const size_t size = bytes() == 0 ? 1 : bytes();
     void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TG_ASSERT(p != MAP_FAILED);
+    if (p == MAP_FAILED) out_of_memory();
     data_ = static_cast<T*>(p);
   }
   ~MappedArray() {

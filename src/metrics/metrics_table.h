@@ -8,6 +8,15 @@
 // enumerator, Prometheus name, help
 #define TIDEGATE_COUNTERS(X)                                                                       \
   X(kConnectionsAccepted, "tidegate_connections_accepted_total", "Sockets accepted")               \
+  X(kAcceptErrors, "tidegate_accept_errors_total",                                                 \
+    "Sockets that could not be accepted: no descriptor, no memory, no place in the table")         \
+  X(kReceivePauses, "tidegate_receive_pauses_total",                                               \
+    "Receives that waited because all receive buffers of the shard were in use")                   \
+  X(kMemoryPauses, "tidegate_memory_pauses_total",                                                 \
+    "Receives and sends that the kernel had no memory for and that were tried again")              \
+  X(kMemoryRefused, "tidegate_memory_refused_total", "Buffers that limits.memory did not allow")   \
+  X(kQueueOverflows, "tidegate_queue_overflows_total",                                             \
+    "Times that the completion queue of io_uring ran over; nothing is lost by it")                 \
   X(kBytesReceived, "tidegate_bytes_received_total", "Bytes taken from sockets")                   \
   X(kBytesSent, "tidegate_bytes_sent_total", "Bytes taken by sockets")                             \
   X(kSends, "tidegate_sends_total", "Send operations")                                             \
@@ -94,9 +103,17 @@
     "Connections ended by too many pings, pongs or fragments")                                     \
   X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
     "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kUpgradeMoved, "tidegate_upgrade_connections_total",                                           \
+    "Connections that came from the process before in an upgrade")                                 \
+  X(kUpgradesFailed, "tidegate_upgrades_failed_total",                                             \
+    "Upgrades that failed; this process went on")                                                  \
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
+  X(kTokensRefreshed, "tidegate_tokens_refreshed_total",                                           \
+    "Newer tokens taken on open connections")                                                      \
+  X(kTokenRefreshesRefused, "tidegate_token_refreshes_refused_total",                              \
+    "TOKEN_REFRESHes that were refused; the token before holds")                                   \
   X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
   X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
     "Key sets that could not be fetched or used; the keys there were stay")                        \
@@ -145,6 +162,25 @@
   X(kTopicRequestsBusy, "tidegate_topic_requests_busy_total",                                      \
     "Requests of topics refused because the way to another shard was full")                        \
   X(kPresenceUpdates, "tidegate_presence_updates_total", "PRESENCE_UPDATEs sent")                  \
+  X(kGroupChanges, "tidegate_group_changes_total", "Requests that changed a group")                \
+  X(kMessagesHeldBack, "tidegate_messages_held_back_total",                                        \
+    "Messages of the game dropped for a slow reader, by their priority")                           \
+  X(kEventsPutOff, "tidegate_events_put_off_total",                                                \
+    "Times a slow reader was left to take a topic's messages from its history")                    \
+  X(kPayloadsPacked, "tidegate_payloads_packed_total", "Payloads compressed")                      \
+  X(kPayloadsIncompressible, "tidegate_payloads_incompressible_total",                             \
+    "Payloads that compression would not have made smaller")                                       \
+  X(kPayloadBytesSaved, "tidegate_payload_bytes_saved_total",                                      \
+    "Bytes by which compressed payloads were smaller, once for all receivers")                     \
+  X(kPayloadsUnpacked, "tidegate_payloads_unpacked_total", "Compressed payloads of clients")       \
+  X(kUnpackFailures, "tidegate_payload_unpack_failures_total",                                     \
+    "Compressed payloads of clients refused with ERROR 4017")                                      \
+  X(kListStoreFailures, "tidegate_list_store_failures_total",                                      \
+    "Writes of users' lists that failed and are tried again")                                      \
+  X(kFocusUpdates, "tidegate_focus_updates_total",                                                 \
+    "PLAYER_STATEs sent to members of focus groups")                                               \
+  X(kMessagesBlocked, "tidegate_messages_blocked_total",                                           \
+    "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
@@ -172,11 +208,26 @@
   X(kSessionStoreBatches, "tidegate_session_store_batches_total", "Transactions of the store")     \
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
-  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")
+  X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kPollRequests, "tidegate_poll_requests_total", "Requests of HTTP long polling")                \
+  X(kPollForwarded, "tidegate_poll_forwarded_total",                                               \
+    "Requests and answers of long polling that went to another shard")                             \
+  X(kPollRepeats, "tidegate_poll_repeats_total",                                                   \
+    "POSTs that came again because their answer was lost, and were not taken again")               \
+  X(kPollRefetchedBytes, "tidegate_poll_refetched_bytes_total",                                    \
+    "Bytes of answers that were asked for again")                                                  \
+  X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
+    "Sessions that came here from another gateway, or from a process that ended")                  \
+  X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
+    "Acknowledged messages left in the store for a player of another gateway")                     \
+  X(kLettersReceived, "tidegate_letters_received_total",                                           \
+    "Acknowledged messages that other gateways left in the store for players here")
 
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kIoEpoll, "tidegate_io_epoll",                                                          \
+    "1 where a shard runs on epoll, because io_uring is refused or io.backend says so")     \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \
   X(kTlsConnections, "tidegate_tls_connections", "Connections whose TLS handshake is over") \
   X(kTlsExpires, "tidegate_tls_certificate_expires_unix_seconds",                           \
@@ -204,12 +255,25 @@
   X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
   X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
+  X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
+  X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \
+    "Slow readers that get cells at half the rate at most")                                 \
+  X(kClientsNoLayer2, "tidegate_clients_no_layer2", "... at a quarter")                     \
+  X(kClientsNear, "tidegate_clients_near_only", "... without far cells")                    \
+  X(kClientsOwnOnly, "tidegate_clients_own_only", "... without the world")                  \
+  X(kClientsHeldBack, "tidegate_clients_held_back",                                         \
+    "Slow readers that get no messages of plain priority just now")                         \
+  X(kGroups, "tidegate_groups", "Groups, by home shard")                                    \
+  X(kGroupMembers, "tidegate_group_members", "Members of groups, and invitations")          \
+  X(kUserEntries, "tidegate_user_entries",                                                  \
+    "Memberships, friends, blocked users and others of users' lists")                       \
   X(kSnapshotAge, "tidegate_snapshot_age_seconds",                                          \
     "Since the last world snapshot was written, or since the start")                        \
   X(kBacklogMemoryUsed, "tidegate_backlog_memory_used_bytes",                               \
     "Of limits.backlog_memory of each shard")                                               \
   X(kInputMemoryUsed, "tidegate_input_memory_used_bytes",                                   \
     "Buffers that hold a part of a head or message")                                        \
+  X(kMemoryCharged, "tidegate_memory_charged_bytes", "What buffers hold of limits.memory")  \
   X(kDrainStage, "tidegate_drain_stage",                                                    \
     "0 serving, 1 grace, 2 closing, 3 over; shown by control")                              \
   X(kHistoryTicks, "tidegate_history_ticks",                                                \
@@ -219,9 +283,12 @@
     "Entities and places of absent players in the last world snapshot")                     \
   X(kSessions, "tidegate_sessions", "Sessions kept, with and without a connection")         \
   X(kSessionsParked, "tidegate_sessions_parked", "Sessions without a connection")           \
+  X(kSessionStoreUp, "tidegate_session_store_up",                                           \
+    "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
-  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")                         \
+  X(kPollSessions, "tidegate_poll_sessions", "Sessions by HTTP long polling open")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                           \
@@ -230,6 +297,8 @@
   X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                \
   X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")  \
   X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")  \
+  X(kSessionRead, "tidegate_session_read_seconds",                                    \
+    "From asking a shared store for a player's session to its answer")                \
   X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")    \
   X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                  \
     "Busy time of a TLS handshake message, of which a connection has one or two")     \
@@ -240,6 +309,8 @@
   X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
   X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
   X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
+  X(kUpgrade, "tidegate_upgrade_seconds",                                             \
+    "From the last tick of the process before to the first one of this")              \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
@@ -258,6 +329,8 @@
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
     "handler")                                                                                     \
+  X(kUpgradeClosed, "tidegate_upgrade_connections_closed_total",                                   \
+    "Connections that the process before could not hand over", "reason")                           \
   X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
     "reason")                                                                                      \
   X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")

@@ -52,6 +52,8 @@ const char* name_of(Admission verdict) {
       return "connects";
     case Admission::kProxyHeader:
       return "proxy_header";
+    case Admission::kMemory:
+      return "memory";
     case Admission::kCount:
       break;
   }

@@ -47,6 +47,7 @@ enum class Admission : uint8_t {
   kConnectRate,  // limits.connects_per_ip
   kConnects,     // limits.connects
   kProxyHeader,  // no PROXY header where one is required, or from a peer that may not send one
+  kMemory,       // limits.memory
   kCount,
 };
 const char* name_of(Admission verdict);

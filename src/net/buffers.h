@@ -41,6 +41,9 @@ class InputBuffers {
   void free(BufferId id) {
     if (id != kNone) pools_[id >> 28].free(id & kIndexMask);
   }
+  void charge_to(mem::Account* account) {
+    for (mem::BlockPool& pool : pools_) pool.charge_to(account, mem::Rank::kInput);
+  }
   uint64_t memory_bytes() const;
   uint64_t bytes_in_use() const {
     uint64_t sum = 0;

@@ -42,6 +42,7 @@ class Compression {
   Compression(const CompressionConfig& config, uint32_t message_bytes, uint32_t shared_bytes);
 
   const CompressionConfig& config() const { return config_; }
+  void charge_to(mem::Account* account) { contexts_.charge_to(account, mem::Rank::kInput); }
   uint64_t memory_bytes() const;
   uint32_t contexts_in_use() const { return contexts_.in_use(); }
 

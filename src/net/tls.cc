@@ -33,6 +33,7 @@ void Endpoint::close_tls(uint32_t slot) {
   leave_queue(slot);
   if (t.counted) set_tls_open(tls_->open - 1);
   tls_->inputs.free(t.input);
+  if (t.charged) config_.account->release(kTlsSessionBytes);
   t = TlsRow{};
 }
 
@@ -131,6 +132,12 @@ void Endpoint::step_handshake(uint32_t slot, MutableBytes bytes, const tls::Reco
   const base::Instant begin = io_.now();
   tls_->engine.set_now(begin);
   if (!t.session) {
+    mem::Account* const account = config_.account;
+    if (account != nullptr && !account->charge(kTlsSessionBytes, mem::Rank::kInput)) {
+      fail_tls(slot, Failure::kOverloaded);
+      return;
+    }
+    t.charged = account != nullptr;
     const tls::ServerContext* const context = config_.tls.contexts->get();
     if (context == nullptr || !t.session.accept(*context, tls_->engine)) {
       fail_tls(slot, Failure::kOverloaded);

@@ -35,6 +35,9 @@ struct TlsConfig {
   uint32_t handshakes_per_turn = 256;
 };
 
+// What a session takes of the library's memory, as measured (docs/tls.md); charged to the budget.
+inline constexpr uint32_t kTlsSessionBytes = 20 * 1024;
+
 struct TlsRow {
   tls::Session session;    // null: not TLS, or no handshake message was looked at
   BufferId input = kNone;  // records that are incomplete, or that wait in the queue
@@ -47,6 +50,7 @@ struct TlsRow {
   uint16_t input_since_s = 0;  // as Cold::input_since_s
   bool queued = false;
   bool begun = false;    // the first handshake message was answered
+  bool charged = false;  // kTlsSessionBytes, while it has a session
   bool counted = false;  // in TlsSide::open
   bool over = false;     // failed, or the peer said close_notify: what it says is not looked at
 };

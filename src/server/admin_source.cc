@@ -72,6 +72,11 @@ const char* end_label(uint32_t v) {
              ? session::name_of(static_cast<session::End>(v))
              : nullptr;
 }
+const char* upgrade_label(uint32_t v) {
+  return v < static_cast<uint32_t>(handover::CannotMove::kCount)
+             ? handover::name_of(static_cast<handover::CannotMove>(v))
+             : nullptr;
+}
 
 // Handlers have values by their order; those beyond the family share the last one.
 const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
@@ -89,6 +94,7 @@ metrics::Labels labels(const shard::HandlerTable* handlers) {
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kUpgradeClosed)] = upgrade_label;
   l.of[static_cast<uint32_t>(metrics::Family::kResumesRefused)] = resume_label;
   l.of[static_cast<uint32_t>(metrics::Family::kSessionsEnded)] = end_label;
   for (const metrics::Family f :
@@ -117,26 +123,39 @@ control::Health Server::livez() {
   for (size_t i = 0; i < agents_.size(); ++i) {
     const base::Instant last = agents_[i]->shard->last_turn();
     if (last.ns != 0 && now - last > kStuckAfter) {
-      return {false, "shard " + std::to_string(i) + " has not turned for " +
-                         std::to_string((now - last).ns / 1'000'000) + " ms"};
+      return {false,
+              "shard " + std::to_string(i) + " has not turned for " +
+                  std::to_string((now - last).ns / 1'000'000) + " ms",
+              {}};
     }
   }
   const int64_t control = control_turn_ns_.load(std::memory_order_relaxed);
   if (control != 0 && now.ns - control > kStuckAfter.ns) {
-    return {false, "the control thread does not turn"};
+    return {false, "the control thread does not turn", {}, {}};
   }
-  return {true, {}};
+  return {true, {}, {}, {}};
 }
 
 control::Health Server::readyz() {
-  if (draining_.load(std::memory_order_relaxed)) return {false, "draining"};
+  if (draining_.load(std::memory_order_relaxed)) return {false, "draining", {}, {}};
   if (!keys_ready_.load(std::memory_order_relaxed)) {
-    return {false, "auth.jwks_url has not answered yet: there are no keys to check tokens with"};
+    return {false,
+            "auth.jwks_url has not answered yet: there are no keys to check tokens with",
+            {},
+            {}};
   }
   for (const auto& agent : agents_) {
-    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet"};
+    if (agent->shard->current_tick() == 0) return {false, "the world has not ticked yet", {}, {}};
   }
-  return livez();
+  control::Health health = livez();
+  health.note = backend_note_;
+  if (health.ok && keeper_) {
+    // Players go on, and new ones may come: to send them away would make it worse.
+    if (const auto status = keeper_->status(); status.failed) {
+      health.degraded = "session store: " + status.why;
+    }
+  }
+  return health;
 }
 
 std::string Server::metrics_text() {
@@ -192,7 +211,12 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("state_encoding").text(c.row.encoding == 1 ? "packed" : "protobuf");
     json.key("address").text(peer_text(c.row));
     json.key("age_ms").unsigned_integer(c.row.age_ms);
+    json.key("transport").text((c.row.transport & 1) != 0 ? "polling" : "websocket");
+    json.key("tls").boolean((c.row.transport & 2) != 0);
+    json.key("compressed").boolean((c.row.transport & 4) != 0);
+    json.key("subprotocol").text(wire::kSubprotocols[(c.row.transport & 8) != 0 ? 1 : 0]);
     json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    json.key("rtt_jitter_ms").number(c.row.rtt_jitter_us / 1000.0);
     // Of the TCP connection; not of one behind a proxy, where the peer is not the client.
     base::IpAddress peer;
     std::memcpy(peer.bytes, c.row.peer, sizeof peer.bytes);
@@ -210,6 +234,7 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("bytes_in").unsigned_integer(c.row.bytes_in);
     json.key("bytes_out").unsigned_integer(c.row.bytes_out);
     json.key("backlog_bytes").unsigned_integer(c.row.backlog_bytes);
+    json.key("backlog_age_s").unsigned_integer(c.row.backlog_age_s);
     json.end_object();
   }
   json.end_array().end_object();

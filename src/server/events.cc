@@ -3,8 +3,11 @@
 #include <cstring>
 #include <vector>
 
+#include "mailbox/social_messages.h"
 #include "server/agent.h"
 #include "server/server.h"
+#include "session/group_rules.h"
+#include "session/presence_home.h"
 #include "session/topic_rules.h"
 #include "shard/targets.h"
 #include "wire/envelope.h"
@@ -31,7 +34,13 @@ SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
   if (planned != SendResult::kOk) return planned;
   const auto wake = [this] { control_waker_->wake(); };
   bool posted = true;
-  if (mail.to_one) {
+  if (mail.to_group) {
+    const auto bytes = static_cast<uint32_t>(target.id.size());
+    const std::vector<uint8_t> tail = joined(target.id, payload);
+    for (uint32_t to = 0; to < shards; ++to) {
+      posted &= control_->post_for_host(to, mailbox::DeliverGroup{0, type, bytes}, tail, wake);
+    }
+  } else if (mail.to_one) {
     const std::vector<uint8_t> tail = joined(target.id, payload);
     const auto bytes = static_cast<uint32_t>(target.id.size());
     posted = mail.to_user ? control_->post_for_host(mail.receiver, mailbox::SendToUser{type, bytes},
@@ -60,6 +69,27 @@ SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_ty
   post.topic_bytes = static_cast<uint16_t>(topic.size());
   const uint32_t home = session::home_shard(topic, static_cast<uint32_t>(agents_.size()));
   return control_->post_for_host(home, post, joined(topic, data),
+                                 [this] { control_waker_->wake(); })
+             ? SendResult::kOk
+             : SendResult::kBusy;
+}
+
+SendResult Server::group(const GroupCommand& command) {
+  if (!session::check_group_name(command.group, session::kGroupNameBytesMax) ||
+      command.user.size() > session::kUserIdBytesMax) {
+    return SendResult::kRange;
+  }
+  mailbox::GroupAsk ask{};
+  ask.operation = static_cast<uint8_t>(command.action);
+  ask.role = static_cast<uint8_t>(command.role);
+  ask.access = command.open ? 1 : 0;
+  ask.flags = mailbox::kGroupQuiet;
+  ask.group_bytes = static_cast<uint8_t>(command.group.size());
+  ask.target_bytes = static_cast<uint8_t>(command.user.size());
+  const Bytes user{command.user.data(), command.user.size()};
+  const std::string topic = std::string(session::kGroupTopicPrefix).append(command.group);
+  const uint32_t home = session::home_shard(topic, static_cast<uint32_t>(agents_.size()));
+  return control_->post_for_host(home, ask, joined(command.group, user),
                                  [this] { control_waker_->wake(); })
              ? SendResult::kOk
              : SendResult::kBusy;

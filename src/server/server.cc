@@ -10,10 +10,13 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "control/start_thread.h"
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
+#include "server/inheritance.h"
 #include "server/live_settings.h"
+#include "server/social_config.h"
 #include "wire/limits.h"
 
 namespace tidegate::server {
@@ -213,40 +216,47 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
-  if (!open_sessions(shards, error)) return false;
+  if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
   if (config_.balance.on && shards > 1) {
     balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
                                                          *control_counters_);
     control_->set_balance(balance_.get());
   }
 
+  budget_ = std::make_unique<mem::Budget>(config_.limits.memory);
   io::ListenSpec listen;
   listen.address = config_.listen.websocket.to_sockaddr();
   listen.unsent_bytes = kUnsentBytes;
   std::vector<io::Waker*> wakers;
   for (uint32_t i = 0; i < shards; ++i) {
     auto agent = std::make_unique<Agent>();
+    agent->account = std::make_unique<mem::Account>(*budget_);
     io::IoLimits limits;
     limits.sockets = rows + net::kRefusalRows;
     // Game messages are small; a ring of buffers is touched as a whole sooner or later.
     limits.buffers = 512;
     limits.buffer_bytes = 2048;
-    io::SetupError setup_error;
-    auto made = io::UringIo::make(limits, &setup_error);
-    if (!made.ok()) {
-      *error = std::string("io_uring: ") + setup_error.text;
+    if (!make_backend(limits, agent.get(), error)) return false;
+    agent->buffers = limits.buffers;
+    if (inheritance_ != nullptr && i >= inheritance_->hello.shards) {
+      *error = "shards.count: it was " + std::to_string(inheritance_->hello.shards) +
+               "; another number needs a restart";
       return false;
     }
-    agent->io = std::move(made).value();
-    agent->buffers = limits.buffers;
-    const io::IoStatus status = agent->io->listen(listen, &websocket_port_);
+    const bool inherits = inheritance_ != nullptr;
+    if (inherits && !adopt_listeners(*agent, i, listen)) {
+      *error = "the listeners of the process before cannot be used";
+      return false;
+    }
+    const io::IoStatus status =
+        inherits ? io::IoStatus::kOk : agent->io->listen(listen, &websocket_port_);
     if (status != io::IoStatus::kOk) {
       *error = "listen.websocket: cannot listen on " + config_.listen.websocket.text() + ": " +
                io::describe(status);
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
-    if (config_.listen.tls.is_set()) {
+    if (config_.listen.tls.is_set() && !inherits) {
       io::ListenSpec tls = listen;
       tls.address = config_.listen.tls.to_sockaddr();
       if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
@@ -263,6 +273,11 @@ bool Server::set_up(std::string* error) {
     agents_.push_back(std::move(agent));
   }
   wakers.push_back(control_waker_.get());
+  if (inheritance_ != nullptr && inheritance_->hello.shards != shards) {
+    *error = "shards.count: it was " + std::to_string(inheritance_->hello.shards) +
+             "; another number needs a restart";
+    return false;
+  }
 
   shard::ShardConfig shard;
   shard.count = shards;
@@ -275,6 +290,9 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
   shard.endpoint.big_inputs = config_.limits.big_messages;
+  shard.endpoint.poll.sessions = config_.limits.poll_sessions;
+  shard.endpoint.poll.shards = shards;
+  shard.endpoint.poll.hold = config_.listen.poll_hold;
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
@@ -297,8 +315,20 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  if (!session::check_group_kinds(config_.groups.kinds)) {
+    *error =
+        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "guild:200\"";
+    return false;
+  }
+  shard.groups = group_limits(config_);
+  shard.users = user_limits(config_);
+  std::string dictionary;  // each shard's codec copies it
+  if (!packing_config(config_, &dictionary, &shard.packing, error)) return false;
+  shard.keep_lists = !config_.social.path.empty();
   shard.session = session_config(config_, shards);
-  shard.session.stored = keeper_ != nullptr;
+  shard.session.stored = keeper_ != nullptr || (inheritance_ != nullptr && stores_sessions());
+  shard.session.shared = keeper_ != nullptr && keeper_->store().shared();
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
     *error = "the system gives no random bytes (getrandom)";
@@ -310,30 +340,41 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.admission = admission_.get();
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
+    shard.endpoint.poll.shard = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
+    shard.endpoint.account = agents_[i]->account.get();
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
                                                        agents_[i]->counters);
     agents_[i]->counters.set(metrics::Gauge::kHistoryTicks, world.history_ticks);
     agents_[i]->counters.set(metrics::Gauge::kMemoryReserved, agents_[i]->shard->memory_bytes());
   }
   if (shard.snapshots) set_up_snapshots(world);
-  return restore_sessions(error);
+  return restore_sessions(error) && restore_lists(error);
+}
+
+// `port`: instead of the configured one; 0: that.
+bool Server::start_admin(uint16_t port, std::string* error) {
+  control::LivePageOptions live;
+  live.on = config_.admin.live_page;
+  live.websocket = config_.listen.websocket;
+  live.websocket.port = websocket_port();
+  live.max_speed = config_.world.max_speed;
+  if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
+  control::Address listen = config_.admin.listen;
+  if (port != 0) listen.port = port;
+  admin_ = std::make_unique<control::AdminHttp>(
+      static_cast<control::AdminSource&>(*this),
+      control::AdminHttpOptions{listen, config_.admin.token, std::move(live)});
+  if (!admin_->start(error)) return false;
+  admin_port_ = admin_->port();
+  return true;
 }
 
 bool Server::start(std::string* error) {
-  if (config_.admin.listen.is_set()) {
-    control::LivePageOptions live;
-    live.on = config_.admin.live_page;
-    live.websocket = config_.listen.websocket;
-    live.websocket.port = websocket_port();
-    live.max_speed = config_.world.max_speed;
-    if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
-    admin_ = std::make_unique<control::AdminHttp>(
-        static_cast<control::AdminSource&>(*this),
-        control::AdminHttpOptions{config_.admin.listen, config_.admin.token, std::move(live)});
-    if (!admin_->start(error)) return false;
-    admin_port_ = admin_->port();
-  }
+  const bool inherited = inheritance_ != nullptr;
+  // Who waits for ticks comes first in an upgrade; the admin server of the process before has
+  // ended.
+  if (!inherited && config_.admin.listen.is_set() && !start_admin(0, error)) return false;
   running_ = true;
   keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
   control_->set_ask_keys([this](base::Instant now) {
@@ -343,13 +384,35 @@ bool Server::start(std::string* error) {
   start_jwks(config_.auth);
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
-  control_thread_ = std::thread([this] { run_control(); });
-  for (uint32_t i = 0; i < agents_.size(); ++i) {
-    agents_[i]->thread = std::thread([this, i] { run_shard(i); });
+  if (list_keeper_) list_keeper_->start();
+  for (const auto& agent : agents_) agent->inherited_tick = agent->shard->current_tick();
+  bool started = control::start_thread(&control_thread_, [this] { run_control(); }, error);
+  for (uint32_t i = 0; i < agents_.size() && started; ++i) {
+    started = control::start_thread(&agents_[i]->thread, [this, i] { run_shard(i); }, error);
   }
+  if (!started) return false;  // stop() joins those there are
   // Ready means that the world ticks: who reads our "listening" may ask /readyz at once.
   const base::Instant give_up = monotonic_now() + base::seconds(2);
-  while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
+  if (!inherited) {
+    while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
+    return true;
+  }
+  const auto ticked = [this] {
+    return std::all_of(agents_.begin(), agents_.end(), [](const auto& agent) {
+      return agent->shard->current_tick() != agent->inherited_tick;
+    });
+  };
+  while (!ticked() && monotonic_now() < give_up) ::poll(nullptr, 0, 1);
+  const bool same = config_.admin.listen.port == 0;
+  const auto port = static_cast<uint16_t>(same ? inheritance_->hello.admin_port : 0);
+  report_inheritance();
+  attach_store();
+  attach_lists();
+  inheritance_.reset();
+  if (!config_.admin.listen.is_set()) return true;
+  // A server without its admin port is better than none.
+  for (int i = 0; i < 100 && !start_admin(port, error); ++i) ::poll(nullptr, 0, 50);
+  if (admin_port_ == 0) log(base::LogLevel::kError, *error);
   return true;
 }
 
@@ -373,7 +436,16 @@ void Server::run_shard(uint32_t index) {
   if (!pin_this_thread(agent.cpu)) {
     log(base::LogLevel::kWarn, "shards.cpus: a shard could not be pinned; it runs unpinned");
   }
-  while (!stop_shards_.load(std::memory_order_relaxed)) agent.shard->turn(shard::Shard::Wait::kYes);
+  if (agent.handover) agent.handover->begin();
+  bool serves = true;  // false: an upgrade has its state
+  while (!stop_shards_.load(std::memory_order_relaxed)) {
+    const bool waits = upgrade_phase_.load(std::memory_order_relaxed) == UpgradePhase::kNone ||
+                       !agent.shard->held();
+    if (serves) {
+      agent.shard->turn(waits ? shard::Shard::Wait::kYes : shard::Shard::Wait::kNo);
+    }
+    serves = !step_upgrade(agent);
+  }
 }
 
 void Server::run_control() {
@@ -387,7 +459,10 @@ void Server::run_control() {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
     watch_drain();
-    if (control_->work(unix_now_ms(), wakes)) continue;
+    const bool worked = control_->work(unix_now_ms(), wakes);
+    if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);
+    control_turns_.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
+    if (worked) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
       ::poll(&wait, 1, draining_.load(std::memory_order_relaxed) ? 20 : 250);
@@ -417,11 +492,13 @@ void Server::stop(base::Duration grace) {
   settle_sessions();
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
-  for (const auto& agent : agents_) agent->thread.join();
+  for (const auto& agent : agents_) {
+    if (agent->thread.joinable()) agent->thread.join();
+  }
   start_jwks({});  // ends it
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
-  control_thread_.join();
+  if (control_thread_.joinable()) control_thread_.join();
   keep_last_sessions();
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();

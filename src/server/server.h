@@ -27,19 +27,28 @@
 #include "control/config.h"
 #include "control/control_agent.h"
 #include "control/jwks_service.h"
-#include "control/session_keeper.h"
-#include "control/session_tokens.h"
 #include "control/snapshot_service.h"
-#include "io/uring_io.h"
+#include "handover/channel.h"
+#include "io/backend.h"
+#include "io/event_waker.h"
 #include "mailbox/mailboxes.h"
+#include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
 #include "shard/shard.h"
+#include "store/session_keeper.h"
+#include "store/session_tokens.h"
 
 namespace tidegate::server {
 
 // Where a drain is.
 enum class DrainStage : uint8_t { kServing, kGrace, kClosing, kOver };
+
+// Where the old process of an upgrade is: its shards come to a standstill, say what they have, and,
+// when it fails, go on.
+enum class UpgradePhase : uint8_t { kNone, kPause, kSave, kResume };
+
+struct Inheritance;  // inheritance.h
 
 // Sum over all shards, for status lines.
 struct Figures {
@@ -95,6 +104,19 @@ class Server final : control::AdminSource {
   // thread.
   control::AdminReply reload();
 
+  // upgrade.cc
+  // A server that takes over from the process at the other end of `channel`, up to the word that it
+  // is to serve; start() follows. nullptr with text: that process goes on.
+  static std::unique_ptr<Server> inherit(const control::Config& config, int channel,
+                                         std::string* error);
+  // The other end: gives everything to the new process. True: this process serves nobody any more
+  // and is to end. False with text: it goes on. Blocks; while it runs, from one thread.
+  bool hand_over(int channel, std::string* error);
+  // The operator wants an upgrade; the program makes the new process and calls hand_over().
+  bool take_upgrade_request() { return upgrade_asked_.exchange(false); }
+  // Who wants upgrades calls this; without it the admin API refuses.
+  void allow_upgrades() { upgrades_allowed_ = true; }
+
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
   uint16_t tls_port() const { return tls_port_; }      // 0: no TLS listener
@@ -109,6 +131,7 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
@@ -116,12 +139,33 @@ class Server final : control::AdminSource {
 
   bool set_up(std::string* error);
   bool open_sessions(uint32_t shards, std::string* error);
+  std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
+  bool stores_sessions() const;
+  void attach_store();
+  void attach_lists();
   void settle_sessions();
+  // social.cc
+  bool open_list_keeper(std::string* error);
+  bool restore_lists(std::string* error);
   void keep_last_sessions();
   bool set_up_tls(net::TlsConfig* out, std::string* error);
+  bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
+  bool step_upgrade(Agent& agent);
+  bool reached(UpgradePhase phase, base::Duration limit);
+  bool wait_standing(base::Duration limit);
+  bool wait_quiet(base::Duration limit);
+  bool stand_still(base::Instant* stopped, std::string* why);
+  bool send_state(handover::Channel& channel, base::Instant stopped, std::string* why);
+  void go_on();
+  void abandon();
+  bool check_inheritance(std::string* error);
+  bool adopt_listeners(Agent& agent, uint32_t shard, const io::ListenSpec& spec);
+  bool receive_state(std::string* error);
+  void report_inheritance();
+  bool start_admin(uint16_t port, std::string* error);
   void run_shard(uint32_t index);
   void run_control();
   void log(base::LogLevel level, std::string_view text) const;
@@ -137,6 +181,8 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string store_json() override;
+  std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
   std::string entity_history_json(const std::string& id) override;
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
@@ -149,7 +195,7 @@ class Server final : control::AdminSource {
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
-  std::unique_ptr<control::SessionTokens> session_tokens_;
+  std::unique_ptr<store::SessionTokens> session_tokens_;
   std::mutex tls_reload_;  // tls_, for its setters
   tls::ContextHolder tls_;
   std::atomic<int64_t> tls_expires_unix_{0};  // of the certificate that expires first
@@ -159,9 +205,11 @@ class Server final : control::AdminSource {
   std::unique_ptr<control::ControlAgent> control_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
-  std::unique_ptr<control::SessionKeeper> keeper_;       // nullptr: sessions end with the process
+  std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
+  std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off
-  std::vector<std::unique_ptr<Agent>> agents_;           // one for each shard
+  std::unique_ptr<mem::Budget> budget_;
+  std::vector<std::unique_ptr<Agent>> agents_;  // one for each shard
   std::unique_ptr<control::AdminHttp> admin_;
   std::thread control_thread_;
   std::atomic<bool> stop_shards_{false};
@@ -178,8 +226,17 @@ class Server final : control::AdminSource {
   std::mutex reload_mutex_;
   std::mutex operator_mutex_;  // config_ once it runs, and:
   control::DrainOrder drain_order_;
-  base::Instant drain_empty_{};  // since when nobody is there
+  base::Instant drain_empty_{};               // since when nobody is there
+  std::unique_ptr<Inheritance> inheritance_;  // nullptr: a server of its own
+  std::atomic<UpgradePhase> upgrade_phase_{UpgradePhase::kNone};
+  std::atomic<uint64_t> control_turns_{0}, control_work_{0};
+  std::atomic<bool> upgrade_asked_{false};
+  bool upgrades_allowed_ = false;
+  uint32_t upgrade_tick_ = 0;  // the last one here
+  base::Instant stopped_{};    // the process before this one ended its last tick
   bool running_ = false;
+  io::BackendKind backend_ = io::BackendKind::kAuto;  // of all shards, once one is made
+  std::string backend_note_;                          // why it is epoll; empty: it is io_uring
   uint16_t websocket_port_ = 0;
   uint16_t admin_port_ = 0;
   uint16_t tls_port_ = 0;

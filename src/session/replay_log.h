@@ -93,6 +93,7 @@ class ReplayLogs {
   }
 
   uint64_t bytes_in_use() const { return uint64_t{blocks_.in_use()} * kBlockBytes; }
+  void charge_to(mem::Account* account) { blocks_.charge_to(account, mem::Rank::kKept); }
   uint64_t memory_bytes() const {
     return blocks_.memory_bytes() + next_.bytes() + scratch_.bytes();
   }

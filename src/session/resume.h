@@ -36,6 +36,7 @@ enum class End : uint8_t {
   kRoom,      // session.limit was reached, it was the longest parked one
   kClosed,    // by an administrator
   kDiverged,  // the client has messages that this server never sent
+  kTaken,     // not ended: another gateway has it
   kCount,
 };
 const char* name_of(End end);

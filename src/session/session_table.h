@@ -26,12 +26,14 @@ struct Session {
   base::ShardId connection_shard;  // valid while attached
   uint8_t restored = 0;            // 1: came from the store and nobody has resumed it since
   uint8_t from_store = 0;          // 1: came from the store at this server's start
+  uint8_t fresh = 0;               // 1: began while a shared store could not be asked
   uint8_t stalled = 0;             // 1: in the list of those that wait for room on the way out
   uint32_t nonce = 0;              // of the resume token given last
   uint32_t nonce_before = 0;       // of the one before, good until the new one has surely arrived
   uint32_t created_s = 0;          // Unix seconds
   uint32_t seen_s = 0;             // Unix seconds of the last attach or leave
   uint32_t resumed = 0;            // how often
+  uint32_t coming = 0;             // of the row, with a shared store: which one in this process
   uint64_t received = 0;           // highest sequence from the client, as last heard
   uint64_t received_safe = 0;      // of them, up to here the store has it
   uint64_t safe = 0;               // messages up to here may go out

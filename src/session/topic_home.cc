@@ -87,6 +87,13 @@ void TopicHome::append(uint32_t topic, base::Bytes frame, uint32_t note, base::I
   t.bytes += bytes;
 }
 
+bool TopicHome::restore(std::string_view name, uint64_t first_offset) {
+  const uint32_t topic = open(name);
+  if (topic == kNone) return false;
+  topics_[topic].next_offset = first_offset;
+  return true;
+}
+
 bool TopicHome::read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out,
                      Piece* piece) {
   Topic& t = topics_[topic];
@@ -108,13 +115,27 @@ bool TopicHome::read(uint32_t topic, uint64_t from, base::Instant now, base::Mut
   if (head.bytes > out.size()) return false;
   t.read_offset = offset;
   t.read_block = b;
-  uint32_t at = 0;
-  for (uint32_t part = b; part != kNone; part = block(part).next_block) {
-    const uint32_t n = std::min(kBlockData, piece->bytes - at);
+  copy_message(b, out.first(piece->bytes));
+  return true;
+}
+
+void TopicHome::copy_message(uint32_t first, base::MutableBytes out) {
+  size_t at = 0;
+  for (uint32_t part = first; part != kNone && at < out.size(); part = block(part).next_block) {
+    const size_t n = std::min<size_t>(kBlockData, out.size() - at);
     std::memcpy(out.data() + at, blocks_.data(part) + sizeof(Block), n);
     at += n;
   }
-  return true;
+}
+
+// Its first block stays, so that the offsets of those behind it do.
+void TopicHome::empty_message(Topic& t, uint32_t first) {
+  for (uint32_t part = first; part != kNone; part = block(part).next_block) {
+    std::memset(blocks_.data(part) + sizeof(Block), 0, kBlockData);
+  }
+  t.bytes -= block(first).bytes;
+  block(first).bytes = 0;
+  block(first).note = 0;
 }
 
 void TopicHome::expire(base::Instant now, uint32_t topics) {

@@ -9,8 +9,11 @@
 // Thread: shard. Owner: shard::Topics. Limits: TopicLimits; all memory at construction.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/time.h"
@@ -54,9 +57,47 @@ class TopicHome {
     uint32_t bytes;
     uint32_t note;
   };
+  // A topic of another process: its history follows by append(), from `first_offset` on.
+  // False: no room.
+  [[nodiscard]] bool restore(std::string_view name, uint64_t first_offset);
+  uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
+  // Calls visit(frame, note, time_s) for each kept message, oldest first; `frame` is valid in it.
+  template <class Visit>
+  void for_each(uint32_t topic, std::vector<uint8_t>* scratch, Visit&& visit) {
+    for (uint32_t b = topics_[topic].first; b != kNone; b = block(b).next_message) {
+      const Block head = block(b);
+      scratch->resize(head.bytes);
+      uint32_t at = 0;
+      for (uint32_t part = b; part != kNone && at < head.bytes; part = block(part).next_block) {
+        const uint32_t n = std::min(kBlockData, head.bytes - at);
+        std::memcpy(scratch->data() + at, blocks_.data(part) + sizeof(Block), n);
+        at += n;
+      }
+      visit(base::Bytes{*scratch}, head.note, head.time_s);
+    }
+  }
   // Copies the oldest kept message at or behind `from` into `out`; false when there is none, or
   // (bytes not 0) when it does not fit. Its offset is above `from` where history has ended.
   bool read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out, Piece* piece);
+
+  // Calls mine(note, frame) for each kept message of the topic, oldest first; those for which it
+  // answers true are emptied: they keep their offset and are read with no bytes. `scratch` holds a
+  // message. Returns how many were.
+  template <class Mine>
+  uint32_t empty_if(uint32_t topic, base::MutableBytes scratch, Mine&& mine) {
+    Topic& t = topics_[topic];
+    uint32_t emptied = 0;
+    uint64_t offset = first_offset(t);
+    for (uint32_t b = t.first; b != kNone; b = block(b).next_message, ++offset) {
+      const uint32_t bytes = block(b).bytes;
+      if (bytes == 0 || bytes > scratch.size()) continue;
+      copy_message(b, scratch.first(bytes));
+      if (!mine(offset, block(b).note, base::Bytes{scratch.data(), bytes})) continue;
+      empty_message(t, b);
+      ++emptied;
+    }
+    return emptied;
+  }
 
   // Lets go of what is too old in some topics at a time; call about once a tick.
   void expire(base::Instant now, uint32_t topics);
@@ -66,6 +107,7 @@ class TopicHome {
   uint32_t high_water() const { return names_.high_water(); }
   uint32_t count() const { return names_.count(); }
   uint64_t history_bytes() const { return uint64_t{blocks_.in_use()} * kBlockBytes; }
+  void charge_to(mem::Account* account) { blocks_.charge_to(account, mem::Rank::kKept); }
   uint64_t memory_bytes() const {
     return names_.memory_bytes() + topics_.bytes() + blocks_.memory_bytes();
   }
@@ -94,6 +136,8 @@ class TopicHome {
 
   Block& block(uint32_t b) { return *reinterpret_cast<Block*>(blocks_.data(b)); }
   uint64_t first_offset(const Topic& t) const { return t.next_offset - t.count; }
+  void copy_message(uint32_t first, base::MutableBytes out);
+  void empty_message(Topic& t, uint32_t first);
   void drop_oldest(Topic& t);
   void drop_old(Topic& t, base::Instant now);
   void list(uint32_t topic);

@@ -67,6 +67,7 @@ class TopicMembers {
   uint32_t count_of_slot(uint32_t slot) const { return slots_[slot].count; }
 
   Subscription& at(uint32_t subscription) { return subscriptions_[subscription]; }
+  const Subscription& at(uint32_t subscription) const { return subscriptions_[subscription]; }
   // The row when it is still the same subscription, else nullptr.
   Subscription* find_row(uint32_t subscription, uint32_t generation);
 

@@ -59,6 +59,10 @@ void Shard::on_session_opened(base::Bytes bytes) {
       endpoint_.refuse_upgrade(slot, 409, "already_connected",
                                "this player is connected already, and session.second_login says "
                                "that the first connection stays");
+    } else if (opened.refused == 3) {
+      endpoint_.refuse_upgrade(slot, 503, "store_unavailable",
+                               "the session store does not answer, and this session may be "
+                               "another gateway's; try again");
     } else {
       endpoint_.refuse_upgrade(slot, 503, "overloaded", "no room for another session");
     }

@@ -15,6 +15,7 @@
 
 #include "metrics/metrics.h"
 #include "tidegate/events.h"
+#include "tidegate/groups.h"
 #include "tidegate/status.h"
 
 namespace tidegate::shard {
@@ -58,6 +59,9 @@ class EventHandlers {
   // Asked when rules and token do not permit; null: nobody. Set before the shards run.
   bool (*policy)(void* user, const TopicRequest& request) noexcept = nullptr;
   void* policy_user = nullptr;
+  // Asked about every GROUP_REQUEST that changes something; likewise.
+  GroupVerdict (*group_policy)(void* user, const GroupQuestion& question) noexcept = nullptr;
+  void* group_policy_user = nullptr;
 
  private:
   using List = std::vector<Slot*>;

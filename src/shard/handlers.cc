@@ -102,7 +102,7 @@ class HandlerContext final : public tidegate::Context {
     uint8_t tail[kPeerBytesMax + world::kPlayerIdBytesMax];
     std::memcpy(tail, player.data(), player.size());
     if (payload.size != 0) std::memcpy(tail + player.size(), payload.data, payload.size);
-    const mailbox::SendToPlayer send{type, static_cast<uint32_t>(player.size())};
+    const mailbox::SendToPlayer send{type, static_cast<uint32_t>(player.size()), source()};
     const uint32_t home = world::home_of(player, shard_.config_.count).value;
     return posted(shard_.mailbox_.post(home, send, {tail, player.size() + payload.size}));
   }
@@ -113,6 +113,7 @@ class HandlerContext final : public tidegate::Context {
     if (!(radius >= 0) || radius > 100'000 || !in_world()) return SendResult::kRange;
     const world::Steps3& at = shard_.players_[slot_].position;
     mailbox::DeliverNear send{};
+    send.source = source();
     send.except = connection_;
     send.except_shard = shard_.config_.index;
     send.message_type = type;
@@ -130,7 +131,10 @@ class HandlerContext final : public tidegate::Context {
 
   SendResult send(const Target& target, uint32_t type, Bytes payload) noexcept override {
     if (!may_send(type)) return SendResult::kBadType;
-    return shard_.send_to(target, type, payload);
+    return shard_.send_to(target, type, payload, source());
+  }
+  SendResult group(const GroupCommand& command) noexcept override {
+    return shard_.social_.request(command);
   }
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type) noexcept override {
     return posted_topic(shard_.topics_.publish(topic, event_type, {}, as_base(data), 0));
@@ -172,6 +176,8 @@ class HandlerContext final : public tidegate::Context {
   }
 
  private:
+  // What is sent for this client is not for those who block its user.
+  uint64_t source() const { return session::hash_name(identity_.user); }
   SendResult posted_topic(SendResult result) const {
     if (result == SendResult::kBusy) {
       shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
@@ -235,12 +241,24 @@ Handled Shard::run_handler(uint32_t slot, const wire::Envelope& message) {
 
 SendResult Shard::send_payload(uint32_t slot, uint32_t type, base::Bytes payload,
                                uint64_t sequence) {
+  uint32_t raw_size = 0;
+  if (packing_.large(payload.size()) && players_[slot].packing != 0) {
+    const base::Bytes packed = packing_.pack(players_[slot].packing, type, payload);
+    if (!packed.empty()) {
+      raw_size = static_cast<uint32_t>(payload.size());
+      payload = packed;
+    }
+  }
   const uint32_t room = static_cast<uint32_t>(payload.size()) + kEnvelopeRoom;
   uint8_t* out = endpoint_.reserve_message(slot, room);
   if (out == nullptr) return SendResult::kClosed;
   wire::EnvelopeHead head{static_cast<wire::MessageType>(type), io_.unix_ms()};
   head.sequence = sequence;
   head.requires_ack = sequence != 0;
+  if (raw_size != 0) {
+    head.compression = Packing::method_of(players_[slot].packing);
+    head.raw_size = raw_size;
+  }
   Player& player = players_[slot];
   if (player.inbound.ack_owed()) {
     head.ack = player.inbound.safe();
@@ -260,7 +278,7 @@ void Shard::on_send_to_player(base::Bytes bytes) {
   TG_ASSERT(send.name_bytes <= tail.size());
   const world::DirectoryEntry* entry = directory_.find(base::as_text(tail.first(send.name_bytes)));
   if (entry == nullptr || !entry->connection.valid()) return;  // not online
-  const mailbox::Deliver deliver{entry->connection, send.message_type};
+  const mailbox::Deliver deliver{entry->connection, send.message_type, 0, send.source};
   if (!mailbox_.post(entry->connection_shard.value, deliver, tail.subspan(send.name_bytes))) {
     counters_.add(Counter::kHandlerSendsDropped, 1);
   }
@@ -271,6 +289,14 @@ void Shard::on_deliver(base::Bytes bytes) {
   const auto deliver = read_message<mailbox::Deliver>(bytes, &payload);
   const uint32_t slot = endpoint_.find(deliver.connection);
   if (slot == net::kNone || players_[slot].session == 0) return;  // it left meanwhile
+  if (social_.hides(slot, deliver.source)) {
+    counters_.add(Counter::kMessagesBlocked, 1);
+    return;
+  }
+  if (holds_back(slot, priority_of(deliver.message_type))) {
+    counters_.add(Counter::kMessagesHeldBack, 1);
+    return;
+  }
   send_payload(slot, deliver.message_type, payload);
 }
 

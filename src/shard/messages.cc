@@ -14,6 +14,10 @@ namespace tidegate::shard {
 using metrics::Counter;
 using wire::Envelope;
 
+namespace {
+constexpr uint32_t kRawBytesOfMessage = 4096;
+}  // namespace
+
 // A friend of Shard, so that handlers are plain functions with one signature.
 struct ClientMessages {
   static Handled heartbeat(Shard& s, uint32_t slot, const Envelope& m) {
@@ -52,8 +56,17 @@ struct ClientMessages {
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;
     player.budget = hello.max_bytes_per_second;
+    if (hello.compression != 0 && !s.speaks_json(slot)) {
+      player.packing = s.packing_.choose(hello.compression, hello.zstd_dictionary);
+    }
     s.begin_login(slot);
     return Handled::kOk;
+  }
+
+  static Handled token_refresh(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::TokenRefresh refresh;
+    if (!wire::decode(m.payload, &refresh)) return Handled::kInvalid;
+    return s.on_token_refresh(slot, refresh);
   }
 
   static Handled time_sync(Shard& s, uint32_t slot, const Envelope& m) {
@@ -101,6 +114,13 @@ struct ClientMessages {
     return s.presence_.on_subscribe(slot, m);
   }
 
+  static Handled group_request(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_group_request(slot, m);
+  }
+  static Handled social_update(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.social_.on_social_update(slot, m);
+  }
+
   static Handled player_state(Shard& s, uint32_t slot, const Envelope& m) {
     wire::PlayerStateUpdate state;
     if (!wire::decode(m.payload, &state)) return Handled::kInvalid;
@@ -128,6 +148,7 @@ void Shard::add_routes() {
   add(MessageType::kAck, ClientMessages::ignore);  // the envelope's ack was read before
   add(MessageType::kDisconnect, ClientMessages::disconnect);
   add(MessageType::kClientHello, ClientMessages::client_hello);
+  add(MessageType::kTokenRefresh, ClientMessages::token_refresh);
   add(MessageType::kTimeSync, ClientMessages::time_sync);
   add(MessageType::kCellReport, ClientMessages::cell_report);
   add(MessageType::kSubscribe, ClientMessages::subscribe);
@@ -139,6 +160,8 @@ void Shard::add_routes() {
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
+  add(MessageType::kSocialUpdate, ClientMessages::social_update);
+  add(MessageType::kGroupRequest, ClientMessages::group_request);
   // A known number that only an embedder serves.
   if (config_.handlers == nullptr || config_.handlers->find(static_cast<uint32_t>(
                                          MessageType::kPlayerAction)) == HandlerTable::kNone) {
@@ -222,8 +245,22 @@ void Shard::on_client_frame(uint32_t slot, base::Bytes frame) {
     }
   }
   if (message.compression != 0) {
-    violation(slot, wire::kErrorDecompression, "compressed payloads are not taken here");
-    return;
+    // What a payload becomes counts against the rate like messages of 4 KiB.
+    uint32_t left = packing_.fits(message.raw_size) ? message.raw_size : 0;
+    for (; left > kRawBytesOfMessage; left -= kRawBytesOfMessage) {
+      if (player.rate.take(endpoint_.now_ms(), config_.messages_per_second,
+                           config_.messages_burst)) {
+        continue;
+      }
+      violation(slot, wire::kErrorRateLimited, "send less in compressed payloads");
+      return;
+    }
+    message.payload = packing_.unpack(message.compression, message.payload, message.raw_size);
+    if (message.payload.empty()) {
+      violation(slot, wire::kErrorDecompression,
+                "the payload is not raw_size bytes in a method that features name");
+      return;
+    }
   }
   const Handler handler = router_.find(message.type);
   if (handler == nullptr) {

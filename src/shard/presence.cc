@@ -202,7 +202,13 @@ Handled Presence::on_subscribe(uint32_t slot, const wire::Envelope& message) {
         ++row.waiting;
         break;
       case TopicMembers::TopicState::kJoined:
-        s.state = SubscriptionState::kLive;
+        if (shown_[s.topic].restricted == 0) {
+          s.state = SubscriptionState::kLive;
+          break;
+        }
+        // Only the home knows to whom it is shown.
+        shard_.outbox_.post(home_of(user), mailbox::PresenceWatch{1}, base::as_bytes(user));
+        ++row.waiting;
         break;
     }
     return true;
@@ -224,10 +230,17 @@ Handled Presence::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   return Handled::kOk;
 }
 
-wire::PresenceUpdate Presence::update_of(uint32_t topic) const {
-  const Shown& shown = shown_[topic];
+// To who may not see a user, and of who was blocked, as if it had never been here.
+wire::PresenceUpdate Presence::update_of(const Subscription& watch) const {
+  const Shown& shown = shown_[watch.topic];
   wire::PresenceUpdate update;
-  update.user_id = watches_.name(topic);
+  update.user_id = watches_.name(watch.topic);
+  update.status = static_cast<uint32_t>(Status::kOffline);
+  if (watch.request != 0) return update;
+  if (shard_.social_.anybody_blocks() &&
+      shard_.social_.hides(watch.slot, session::hash_name(update.user_id))) {
+    return update;
+  }
   update.status = shown.status;
   update.custom_status = {shown.text, shown.text_bytes};
   update.last_seen = shown.last_seen;
@@ -256,7 +269,7 @@ void Presence::send_friend_status(uint32_t slot) {
     Subscription& s = watches_.at(w);
     s.pulling = 0;  // no change is owed beyond this
     const size_t entry = out.begin(1);
-    wire::encode(out, update_of(s.topic));
+    wire::encode(out, update_of(s));
     out.end(entry);
     empty = false;
   }
@@ -271,6 +284,7 @@ void Presence::mark_dirty(uint32_t slot) {
 }
 
 bool Presence::send_changes(uint32_t slot) {
+  if (shard_.holds_back(slot, 0)) return false;  // the newest state of each goes when there is room
   Slot& row = slots_[slot];
   const uint32_t now_ms = shard_.endpoint_.now_ms();
   const uint64_t earned = uint64_t{now_ms - row.at_ms} * limits_.bytes_per_second / 1000;
@@ -282,7 +296,7 @@ bool Presence::send_changes(uint32_t slot) {
     if (s.pulling == 0 || s.state != SubscriptionState::kLive) continue;
     uint8_t room[kUpdateBytesMax];
     wire::PbWriter out(room);
-    wire::encode(out, update_of(s.topic));
+    wire::encode(out, update_of(s));
     TG_ASSERT(!out.overflow());
     const uint32_t cost = static_cast<uint32_t>(out.size()) + 32;  // frame and envelope
     if (cost > row.allowance) return false;
@@ -301,8 +315,12 @@ void Presence::on_state(base::Bytes bytes) {
   const std::string_view user = base::as_text(tail.first(state.user_bytes));
   const uint32_t topic = watches_.find_topic(user);
   if (topic == kNone) return;
-  const base::Bytes text = tail.subspan(state.user_bytes);
+  const base::Bytes text = tail.subspan(state.user_bytes, state.text_bytes);
+  const base::Bytes audience = tail.subspan(size_t{state.user_bytes} + state.text_bytes);
   Shown& shown = shown_[topic];
+  const bool changed = shown.last_seen != state.last_seen || shown.status != state.status ||
+                       std::string_view{shown.text, shown.text_bytes} != base::as_text(text);
+  shown.restricted = state.restricted != 0 ? 1 : 0;
   shown.last_seen = state.last_seen;
   shown.status = state.status;
   shown.text_bytes = static_cast<uint8_t>(text.size());
@@ -311,15 +329,36 @@ void Presence::on_state(base::Bytes bytes) {
   watches_.set_state(topic, TopicMembers::TopicState::kJoined);
   watches_.for_each(topic, [&](uint32_t, Subscription& s) {
     Slot& row = slots_[s.slot];
+    const bool was_hidden = s.request != 0;
+    s.request = 0;
+    if (state.restricted != 0) {
+      const IdentityView who = shard_.identities_.view(shard_.players_[s.slot].identity);
+      const uint64_t watcher = session::hash_name(who.user);
+      bool named = false;
+      for (size_t i = 0; i < state.audience && !named; ++i) {
+        named = std::memcmp(audience.data() + i * sizeof watcher, &watcher, sizeof watcher) == 0;
+      }
+      // Oneself is always shown.
+      if (who.user != user) s.request = named == (state.restricted == 1) ? 1 : 0;
+    }
+    const bool differs = was_hidden != (s.request != 0) || (changed && s.request == 0);
     if (s.state == SubscriptionState::kWaiting) {
       s.state = SubscriptionState::kLive;
       --row.waiting;
       if (row.asked != 0 && row.waiting == 0) send_friend_status(s.slot);
-    } else if (!first) {
+    } else if (!first && differs) {
       s.pulling = 1;
       mark_dirty(s.slot);
     }
   });
+}
+
+void Presence::on_blocked(uint32_t slot, std::string_view user) {
+  const uint32_t topic = watches_.find_topic(user);
+  const uint32_t w = topic == kNone ? kNone : watches_.find(slot, topic);
+  if (w == kNone) return;
+  watches_.at(w).pulling = 1;
+  mark_dirty(slot);
 }
 
 void Presence::turn() {

@@ -39,6 +39,23 @@ class Presence {
   bool on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes);
   // To every connection of a user, wherever it is. False: the way to its home is full.
   bool send_to_user(std::string_view user, uint32_t type, base::Bytes payload);
+  // At the user's home: visit(shard, connection) for each connection that messages reach.
+  template <class Visit>
+  void for_each_place(std::string_view user, Visit&& visit) const {
+    const uint32_t row = home_.find(user);
+    if (row == session::PresenceHome::kNone) return;
+    for (uint32_t i = 0; i < home_.place_count(row); ++i) {
+      const session::PresenceHome::Place& place = home_.place(row, i);
+      visit(uint32_t{place.shard}, place.connection);
+    }
+  }
+  // At the user's home: others than before may see it.
+  void on_privacy_changed(std::string_view user);
+  // Of an export (user_facts.cc), at the user's home; and nothing of what it chose is kept.
+  void tell_facts(uint32_t request, std::string_view user);
+  void forget(std::string_view user);
+  // The connection's user has blocked `user`, or not any more.
+  void on_blocked(uint32_t slot, std::string_view user);
 
   void turn();
   bool waiting() const { return home_.changes_waiting() || dirty_count_ != 0; }
@@ -49,10 +66,13 @@ class Presence {
   }
 
  private:
+  friend class Handover;
   struct Shown {  // of a watched user, by row of watches_
     base::UnixMs last_seen;
     uint8_t status;
     uint8_t text_bytes;
+    uint8_t
+        restricted;  // 1: not all may see it; `request` of a watch is 1 when its watcher may not
     char text[session::kStatusTextBytesMax];
   };
   struct Slot {
@@ -66,7 +86,7 @@ class Presence {
   };
 
   uint32_t home_of(std::string_view user) const;
-  wire::PresenceUpdate update_of(uint32_t topic) const;
+  wire::PresenceUpdate update_of(const session::Subscription& watch) const;
   void send_friend_status(uint32_t slot);
   // Sends as many changes as the allowance holds; false: some are left.
   bool send_changes(uint32_t slot);

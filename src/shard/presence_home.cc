@@ -44,6 +44,7 @@ void Presence::on_come(uint32_t from, base::Bytes bytes) {
   } else if (home_.connection_count(row) == 1) {
     tell(EventKind::kUserOnline, row, come.unix_ms);
   }
+  shard_.social_.tell_connection(from, come.connection, base::as_text(user));
 }
 
 void Presence::on_go(uint32_t from, base::Bytes bytes) {
@@ -69,8 +70,29 @@ void Presence::on_set(uint32_t from, base::Bytes bytes) {
       from, mailbox::PresenceChanged{set.connection, static_cast<uint8_t>(before), set.status});
 }
 
+void Presence::on_privacy_changed(std::string_view user) {
+  const uint32_t row = home_.find(user);
+  if (row != PresenceHome::kNone && home_.watchers(row) != 0) home_.resend(row);
+}
+
+void Presence::tell_facts(uint32_t request, std::string_view user) {
+  const uint32_t row = home_.find(user);
+  if (row == PresenceHome::kNone) return;
+  shard_.social_.tell_fact(request, mailbox::UserFactKind::kPresence,
+                           static_cast<uint8_t>(home_.chosen(row)), home_.connection_count(row), {},
+                           base::as_bytes(home_.text(row)));
+  shard_.social_.tell_fact(request, mailbox::UserFactKind::kLastSeen, 0,
+                           static_cast<uint64_t>(home_.shown(row).last_seen), {}, {});
+}
+
+void Presence::forget(std::string_view user) {
+  if (home_.find(user) != PresenceHome::kNone) home_.forget(user);
+}
+
 void Presence::post_state(uint32_t to, std::string_view user, const PresenceHome::Shown& shown) {
-  uint8_t tail[session::kUserIdBytesMax + session::kStatusTextBytesMax];
+  constexpr uint32_t kAudienceMax = 1024;
+  uint8_t tail[session::kUserIdBytesMax + session::kStatusTextBytesMax +
+               kAudienceMax * sizeof(uint64_t)];
   std::memcpy(tail, user.data(), user.size());
   if (!shown.text.empty()) {
     std::memcpy(tail + user.size(), shown.text.data(), shown.text.size());
@@ -79,7 +101,18 @@ void Presence::post_state(uint32_t to, std::string_view user, const PresenceHome
   state.last_seen = shown.last_seen;
   state.status = static_cast<uint8_t>(shown.status);
   state.user_bytes = static_cast<uint16_t>(user.size());
-  shard_.outbox_.post(to, state, {tail, user.size() + shown.text.size()});
+  state.text_bytes = static_cast<uint16_t>(shown.text.size());
+  size_t used = user.size() + shown.text.size();
+  if (shard_.social_.users().restricted(user)) {
+    uint64_t audience[kAudienceMax];
+    bool inclusive = false;
+    state.audience = static_cast<uint16_t>(
+        shard_.social_.users().audience(user, &inclusive, audience, kAudienceMax));
+    state.restricted = inclusive ? 2 : 1;
+    std::memcpy(tail + used, audience, state.audience * sizeof(uint64_t));
+    used += state.audience * sizeof(uint64_t);
+  }
+  shard_.outbox_.post(to, state, {tail, used});
 }
 
 void Presence::on_watch(uint32_t from, base::Bytes bytes) {
@@ -122,7 +155,7 @@ void Presence::on_send_to_user(base::Bytes bytes) {
   if (user == PresenceHome::kNone) return;  // not online
   for (uint32_t i = 0; i < home_.place_count(user); ++i) {
     const PresenceHome::Place& place = home_.place(user, i);
-    const mailbox::Deliver deliver{place.connection, send.message_type};
+    const mailbox::Deliver deliver{place.connection, send.message_type, 0, send.source};
     if (!shard_.mailbox_.post(place.shard, deliver, tail.subspan(send.user_bytes))) {
       shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
     }

@@ -59,6 +59,12 @@ void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
   char cell_size[16];
   std::snprintf(cell_size, sizeof cell_size, "%g", static_cast<double>(config_.world.cell_size));
   established.cell_size = cell_size;
+  char dictionary[16];
+  if (!speaks_json(slot)) established.compression = packing_.names();
+  if (packing_.dictionary_id() != 0 && !speaks_json(slot)) {
+    std::snprintf(dictionary, sizeof dictionary, "%u", packing_.dictionary_id());
+    established.zstd_dictionary = dictionary;
+  }
   char steer_speed[16];
   std::snprintf(steer_speed, sizeof steer_speed, "%u", slice_.scale().steer_speed);
   established.steer_speed = steer_speed;

@@ -16,6 +16,12 @@ using session::Session;
 using session::SessionTable;
 
 namespace {
+// What another gateway went on with is not what was done here: each coming has its own effects.
+uint64_t effect_of(const Session& s, uint64_t origin) {
+  const uint64_t effect = origin ^ (s.coming * 0x9e3779b97f4a7c15u);
+  return effect == 0 ? 1 : effect;
+}
+
 constexpr uint32_t kExpiriesPerTurn = 64;
 constexpr uint32_t kReleasesPerTurn = 2048;
 // Parked sessions that are given up for one message when the memory of all logs is used up.
@@ -32,13 +38,38 @@ SessionHome::SessionHome(const SessionConfig& config, uint32_t shard, mailbox::M
       table_(config.limit),
       logs_(config.replay),
       journal_(config.stored, mailbox.control(), outbox, counters),
-      stalled_(config.limit) {}
+      stalled_(config.limit),
+      claims_(config.shared ? kClaimBuckets : 0),
+      forwarded_(config.shared ? kClaimBuckets : 0) {}
 
 uint32_t SessionHome::find(std::string_view player) const {
   return table_.find(player, world::hash_player_id(player));
 }
 
 void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
+  if (config_.shared) {
+    base::Bytes tail;
+    const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
+    const uint32_t row = find(base::as_text(tail.first(open.player_bytes)));
+    const bool has_row = row != SessionTable::kNone;
+    if (open.coming != 0 && has_row && table_.at(row).id == open.resume_session) {
+      this->open(bytes, now_s, true, open.coming);
+      return;
+    }
+    const bool refuse = config_.second_login == SecondLogin::kRefuse &&
+                        static_cast<Resume>(open.resume) != Resume::kResumed;
+    if (journal_.claim(++comings_, has_row, refuse, open, bytes)) {
+      ++claims_[bucket_of(base::as_text(tail.first(open.player_bytes)))];
+      return;
+    }  // on_claimed() goes on
+  }
+  open(bytes, now_s, !config_.shared, ++comings_);
+}
+
+// `store_knows`: what is not here is nowhere. Otherwise the store cannot be asked, and who wants to
+// go on with a session that another gateway may have is to try again: what it left there is not
+// lost.
+void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming) {
   base::Bytes tail;
   const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
   const std::string_view player = base::as_text(tail.first(open.player_bytes));
@@ -47,18 +78,30 @@ void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
   auto verdict = static_cast<Resume>(open.resume);
   const uint32_t row = find(player);
   if (verdict == Resume::kResumed) {
+    const bool fits =
+        row != SessionTable::kNone && table_.at(row).id == open.resume_session &&
+        (open.resume_nonce == table_.at(row).nonce ||
+         (table_.at(row).nonce_before != 0 && open.resume_nonce == table_.at(row).nonce_before));
+    if (!fits && !store_knows) {
+      refuse(open, 3);
+      return;
+    }
     if (row == SessionTable::kNone || table_.at(row).id != open.resume_session) {
       verdict = Resume::kSessionEnded;
-    } else if (const Session& s = table_.at(row);
-               open.resume_nonce != s.nonce &&
-               (s.nonce_before == 0 || open.resume_nonce != s.nonce_before)) {
+    } else if (const Session& s = table_.at(row); !fits) {
       verdict = Resume::kTokenUsed;
     } else if (s.attached()) {
       // Its connection may be dead without our knowing. It leaves, and this comes back behind its
       // last word.
       const mailbox::SessionRelease release{s.connection, s.id,
                                             static_cast<uint32_t>(bytes.size())};
-      outbox_.post(s.connection_shard.value, release, bytes);
+      uint8_t waiting[sizeof open + session::kPlayerBytesMax + 2 * session::kResumeBytesMax];
+      TG_ASSERT(bytes.size() <= sizeof waiting);
+      mailbox::SessionOpen again = open;
+      again.coming = coming;
+      std::memcpy(waiting, &again, sizeof again);
+      std::memcpy(waiting + sizeof again, tail.data(), tail.size());
+      outbox_.post(s.connection_shard.value, release, {waiting, bytes.size()});
       return;
     } else {
       resume(row, open, resumed_token, now_s);
@@ -80,7 +123,7 @@ void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
     }
     end(row, session::End::kReplaced);
   }
-  begin(open, player, fresh_token, verdict, now_s);
+  begin(open, player, fresh_token, verdict, now_s, store_knows, coming);
 }
 
 void SessionHome::refuse(const mailbox::SessionOpen& open, uint8_t why) {
@@ -101,7 +144,8 @@ void SessionHome::post_opened(uint32_t to, mailbox::SessionOpened answer, std::s
 }
 
 void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view player,
-                        base::Bytes token, Resume verdict, uint32_t now_s) {
+                        base::Bytes token, Resume verdict, uint32_t now_s, bool store_knows,
+                        uint32_t coming) {
   const uint64_t hash = world::hash_player_id(player);
   uint32_t row = table_.insert(player, hash);
   if (row == SessionTable::kNone && table_.oldest_parked() != SessionTable::kNone) {
@@ -118,6 +162,8 @@ void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view playe
   s.connection_shard = {open.connection_shard};
   s.nonce = open.nonce;
   s.created_s = s.seen_s = now_s;
+  s.fresh = store_knows ? 0 : 1;
+  s.coming = coming;
   table_.attached(row);
   journal_.put(row, s, player);
   counters_.add(Counter::kSessionsCreated, 1);
@@ -215,25 +261,33 @@ void SessionHome::on_progress(base::Bytes bytes, base::Instant now) {
 void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
   base::Bytes tail;
   const auto send = read_message<mailbox::SessionSend>(bytes, &tail);
-  const uint32_t row = find(base::as_text(tail.first(send.player_bytes)));
+  const std::string_view player = base::as_text(tail.first(send.player_bytes));
+  const base::Bytes payload = tail.subspan(send.player_bytes);
+  const uint32_t row = find(player);
+  if (config_.shared && forward(player, send, payload)) return;
   if (row == SessionTable::kNone || (send.session != 0 && send.session != table_.at(row).id)) {
     counters_.add(Counter::kAcknowledgedNoSession, 1);
     return;
   }
-  const base::Bytes payload = tail.subspan(send.player_bytes);
-  if (send.origin != 0 && std::binary_search(effects_.begin(), effects_.end(), send.origin)) {
-    // The server before this one ended between this effect of a client's message and the
-    // acknowledgement of that message, which has come again.
+  append(row, send.message_type, send.origin, payload, now);
+}
+
+void SessionHome::append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload,
+                         base::Instant now) {
+  if (origin != 0 && effects_.contains(effect_of(table_.at(row), origin))) {
+    // The server before this one, or another gateway, ended between this effect of a client's
+    // message and the acknowledgement of that message, which has come again.
     counters_.add(Counter::kEffectsKnown, 1);
+    if (config_.shared) journal_.settled(table_.at(row), origin);
     return;
   }
   using Append = session::ReplayLogs::Append;
-  Append done = logs_.append(table_.at(row).log, send.message_type, payload);
+  Append done = logs_.append(table_.at(row).log, type, payload);
   for (uint32_t i = 0; done == Append::kPool && i < kGivenUpMax; ++i) {
     const uint32_t oldest = table_.oldest_parked();
     if (oldest == SessionTable::kNone || oldest == row) break;
     end(oldest, session::End::kMemory);
-    done = logs_.append(table_.at(row).log, send.message_type, payload);
+    done = logs_.append(table_.at(row).log, type, payload);
   }
   if (done != Append::kOk) {
     // Leaving one message out would be a silent loss; the end of the session is a loud one.
@@ -243,9 +297,8 @@ void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
   ++replay_messages_;
   counters_.add(Counter::kAcknowledgedSent, 1);
   Session& s = table_.at(row);
-  if (!journal_.append(row, s, send.message_type, send.origin, payload, now)) {
-    s.safe = s.log.last();
-  }
+  if (config_.shared && origin != 0) effects_.insert(effect_of(s, origin));
+  if (!journal_.append(row, s, type, origin, payload, now)) s.safe = s.log.last();
   pump(row);
 }
 
@@ -275,12 +328,23 @@ void SessionHome::end(uint32_t row, session::End why) {
     outbox_.post(s.connection_shard.value,
                  mailbox::SessionClosed{s.connection, s.id, static_cast<uint32_t>(why)});
   }
+  if (config_.shared && journal_.recording() &&
+      (why == session::End::kRoom || why == session::End::kMemory)) {
+    journal_.cancel(s.id);
+    journal_.forget(s.id);  // it is in the store; whoever comes back finds it there
+  } else {
+    journal_.end(row, s);
+  }
+  drop(row);
+}
+
+void SessionHome::drop(uint32_t row) {
+  Session& s = table_.at(row);
   if (s.stalled != 0) {
     uint32_t* const last = stalled_.data() + stalled_count_;
     *std::find(stalled_.data(), last, row) = *(last - 1);
     --stalled_count_;
   }
-  journal_.end(row, s);
   replay_messages_ -= s.log.count;
   logs_.clear(s.log);
   table_.erase(row);
@@ -288,7 +352,7 @@ void SessionHome::end(uint32_t row, session::End why) {
 
 void SessionHome::release(const SessionJournal::Release& what) {
   Session& s = table_.at(what.row);
-  if (s.id != what.session) return;  // it has ended
+  if (what.session == 0 || s.id != what.session) return;  // it has ended, or went elsewhere
   if (!what.inbound) {
     s.safe = std::max(s.safe, what.sequence);
     pump(what.row);
@@ -349,6 +413,29 @@ bool SessionHome::restore(const Session& stored, std::string_view player, uint64
   return true;
 }
 
+bool SessionHome::adopt(const Session& from, std::string_view player, uint64_t acked) {
+  const uint32_t row = table_.insert(player, world::hash_player_id(player));
+  if (row == SessionTable::kNone) return false;
+  Session& s = table_.at(row);
+  s = from;
+  session::ReplayLogs::begin_after(s.log, acked);
+  if (s.attached()) table_.attached(row);
+  journal_.put(row, s, player);
+  return true;
+}
+
+void SessionHome::mark_sent(std::string_view player, uint32_t messages, uint64_t safe) {
+  const uint32_t row = find(player);
+  TG_ASSERT(row != SessionTable::kNone);
+  Session& s = table_.at(row);
+  s.safe = safe;
+  for (uint32_t i = 0; i < messages && !s.log.all_sent(); ++i) logs_.advance(s.log);
+}
+
+void SessionHome::restore_effect(uint32_t row, uint64_t origin) {
+  if (origin != 0) effects_.insert(effect_of(table_.at(row), origin));
+}
+
 bool SessionHome::restore_message(std::string_view player, uint32_t type, base::Bytes payload) {
   const uint32_t row = find(player);
   TG_ASSERT(row != SessionTable::kNone);
@@ -380,6 +467,7 @@ void SessionHome::turn(base::Instant now, uint32_t now_s) {
     if (age_s * 1'000'000'000 < config_.resume_window.ns) break;
     end(row, session::End::kExpired);
   }
+  if (config_.shared) refresh(now_s);
 }
 
 }  // namespace tidegate::shard

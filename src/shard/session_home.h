@@ -10,6 +10,9 @@
 //   SessionProgress  the client has acknowledged: let go, transmit more
 //   SessionLeft      the connection is gone: parked until session.resume_window is over
 //
+// With a store that gateways share, a SessionOpen goes there first (session_share.cc): the answer
+// says whether the session is here, or brings it.
+//
 // Thread: shard. Owner: Shard. Limits: SessionConfig; all memory at construction.
 #pragma once
 
@@ -22,11 +25,13 @@
 #include "mailbox/session_messages.h"
 #include "mem/mapped_array.h"
 #include "metrics/metrics.h"
+#include "session/effect_set.h"
 #include "session/replay_log.h"
 #include "session/resume.h"
 #include "session/session_table.h"
 #include "shard/outbox.h"
 #include "shard/session_journal.h"
+#include "world/directory.h"
 
 namespace tidegate::shard {
 
@@ -43,6 +48,7 @@ struct SessionConfig {
   base::Duration resume_window = base::seconds(24 * 3600);
   SecondLogin second_login = SecondLogin::kReplace;
   bool stored = false;  // changes go to a store (session_journal.h)
+  bool shared = false;  // which other gateways use too
 };
 
 class SessionHome {
@@ -60,14 +66,24 @@ class SessionHome {
   }
 
   void on_list(base::Bytes bytes);
+  // session_share.cc
+  void on_claimed(base::Bytes bytes, base::Instant now, uint32_t now_s);
+  void on_letter(base::Bytes bytes, base::Instant now);
+  void on_taken(base::Bytes bytes);
 
   // Before the first turn: a session of the store, its messages one after the other behind it.
   // False: no room, or it has expired.
   bool restore(const session::Session& s, std::string_view player, uint64_t acked, uint32_t now_s);
   bool restore_message(std::string_view player, uint32_t type, base::Bytes payload);
-  // What messages of clients had caused before the server before this one ended, in ascending
-  // order: it is not done again when they come again.
-  void restore_effects(const std::vector<uint64_t>& origins) { effects_ = origins; }
+  // A session of another process that goes on with its connection, if it has one. Its messages
+  // follow by restore_message(), then mark_sent().
+  bool adopt(const session::Session& s, std::string_view player, uint64_t acked);
+  void mark_sent(std::string_view player, uint32_t messages, uint64_t safe);
+  // What messages of clients had caused before the server before this one ended, oldest first: it
+  // is not done again when they come again.
+  void restore_effects(const std::vector<uint64_t>& origins) {
+    for (const uint64_t origin : origins) effects_.insert(origin);
+  }
 
   // Once a turn: transmits what found a ring full or waited for the store, ends what has expired.
   void turn(base::Instant now, uint32_t now_s);
@@ -79,19 +95,32 @@ class SessionHome {
   const session::SessionTable& table() const { return table_; }
   session::ReplayLogs& logs() { return logs_; }
   uint64_t replay_messages() const { return replay_messages_; }
+  static constexpr uint32_t kClaimBuckets = 16 * 1024;
+  static uint32_t bucket_of(std::string_view player) {
+    return static_cast<uint32_t>(world::hash_player_id(player) % kClaimBuckets);
+  }
   uint64_t memory_bytes() const {
     return table_.memory_bytes() + logs_.memory_bytes() + stalled_.bytes() +
-           journal_.memory_bytes();
+           journal_.memory_bytes() + effects_.memory_bytes() + claims_.bytes() + forwarded_.bytes();
   }
 
  private:
   uint32_t find(std::string_view player) const;
   void post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
                    base::Bytes token);
+  void open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming);
   void refuse(const mailbox::SessionOpen& open, uint8_t why);
   void resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token, uint32_t now_s);
   void begin(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token,
-             session::Resume verdict, uint32_t now_s);
+             session::Resume verdict, uint32_t now_s, bool store_knows, uint32_t coming);
+  void adopt(const mailbox::SessionClaimed& claimed, const mailbox::SessionOpen& open,
+             base::Instant now, uint32_t now_s);
+  void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now);
+  void restore_effect(uint32_t row, uint64_t origin);
+  void refresh(uint32_t now_s);
+  bool forward(std::string_view player, const mailbox::SessionSend& send, base::Bytes payload);
+  void take_away(uint32_t row);
+  void drop(uint32_t row);
   void pump(uint32_t row);
   void release(const SessionJournal::Release& what);
   void store_received(uint32_t row, base::Instant now);
@@ -108,7 +137,14 @@ class SessionHome {
   uint64_t replay_messages_ = 0;
   mem::MappedArray<uint32_t> stalled_;  // rows that found a ring full, each once
   uint32_t stalled_count_ = 0;
-  std::vector<uint64_t> effects_;  // of the server before; taken at start
+  session::EffectSet effects_;  // of the server before, and of other gateways
+  // By hash of the player: claims under way, and the last message that went by way of the store.
+  // While either is, all go that way: what comes with the session stands in front of them.
+  mem::MappedArray<uint16_t> claims_;
+  mem::MappedArray<uint64_t> forwarded_;  // number of the change
+  uint32_t comings_ = 0;                  // rows, and claims of some
+  uint32_t refresh_row_ = 0;              // the next one, and
+  uint32_t refreshed_s_ = 0;              // when the last piece was
 };
 
 }  // namespace tidegate::shard

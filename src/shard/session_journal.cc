@@ -3,6 +3,8 @@
 
 #include <cstring>
 
+#include "session/resume.h"
+
 namespace tidegate::shard {
 
 using mailbox::SessionChangeOp;
@@ -26,6 +28,8 @@ SessionRecord SessionJournal::record_of(const Session& s, SessionChangeOp op) {
   r.seen_s = s.seen_s;
   r.resumed = s.resumed;
   r.attached = s.attached() ? 1 : 0;
+  r.fresh = s.fresh;
+  r.coming = s.coming;
   r.op = op;
   return r;
 }
@@ -67,7 +71,18 @@ bool SessionJournal::append(uint32_t row, const Session& s, uint32_t type, uint6
   r.sequence = s.log.last();
   r.message_type = type;
   r.origin = origin;
+  r.fresh = 1;
   return post(r, payload) && wait(row, s, r.sequence, false, now);
+}
+
+void SessionJournal::append_again(uint32_t row, const Session& s, uint64_t sequence, uint32_t type,
+                                  base::Bytes payload) {
+  if (!records(row)) return;
+  SessionRecord r = record_of(s, SessionChangeOp::kAppend);
+  r.sequence = sequence;
+  r.message_type = type;
+  r.fresh = 0;
+  (void)post(r, payload);
 }
 
 bool SessionJournal::progress(uint32_t row, const Session& s, bool wait_for_it, base::Instant now) {
@@ -78,6 +93,69 @@ bool SessionJournal::progress(uint32_t row, const Session& s, bool wait_for_it, 
 
 void SessionJournal::end(uint32_t row, const Session& s) {
   if (records(row)) (void)post(record_of(s, SessionChangeOp::kEnd), {});
+}
+
+bool SessionJournal::claim(uint32_t coming, bool has_row, bool refuse,
+                           const mailbox::SessionOpen& open, base::Bytes bytes) {
+  SessionRecord r{};
+  r.coming = coming;
+  r.op = SessionChangeOp::kClaim;
+  r.attached = has_row ? 1 : 0;
+  r.fresh = refuse ? 1 : 0;
+  if (open.resume == static_cast<uint8_t>(session::Resume::kResumed)) {
+    r.session = open.resume_session;
+    r.nonce_before = open.resume_nonce;
+    r.nonce = open.nonce;
+  }
+  return recording_ && post(r, bytes);
+}
+
+uint64_t SessionJournal::forward(std::string_view player, uint64_t session, uint32_t type,
+                                 uint64_t origin, base::Bytes payload) {
+  SessionRecord r{};
+  r.op = SessionChangeOp::kForward;
+  r.session = session;
+  r.message_type = type;
+  r.origin = origin;
+  r.player_bytes = static_cast<uint32_t>(player.size());
+  uint8_t tail[session::kPlayerBytesMax + session::ReplayLogs::kPayloadBytesMax];
+  std::memcpy(tail, player.data(), player.size());
+  if (!payload.empty()) std::memcpy(tail + player.size(), payload.data(), payload.size());
+  // Control keeps these while the store is away, so it does not matter whether this shard records.
+  if (outbox_.strained()) return 0;
+  r.number = ++number_;
+  outbox_.post(control_, r, {tail, player.size() + payload.size()});
+  return r.number;
+}
+
+void SessionJournal::settled(const Session& s, uint64_t origin) {
+  if (!recording_) return;
+  SessionRecord r = record_of(s, SessionChangeOp::kSettled);
+  r.origin = origin;
+  (void)post(r, {});
+}
+
+void SessionJournal::forget(uint64_t session) {
+  SessionRecord r{};
+  r.op = SessionChangeOp::kForget;
+  r.session = session;
+  r.number = ++number_;
+  outbox_.post(control_, r);
+}
+
+void SessionJournal::cancel(uint64_t session) {
+  for (uint32_t i = 0; i < count_; ++i) {
+    Waiting& w = waiting_[(head_ + i) % kWaitingMax];
+    if (w.session == session) w.session = 0;
+  }
+}
+
+void SessionJournal::return_state(uint64_t claim) {
+  SessionRecord r{};
+  r.op = SessionChangeOp::kReturn;
+  r.sequence = claim;
+  r.number = ++number_;
+  outbox_.post(control_, r);
 }
 
 void SessionJournal::on_stored(const mailbox::SessionsStored& word) {
@@ -105,7 +183,7 @@ bool SessionJournal::release(base::Instant now, Release* out) {
   return true;
 }
 
-void SessionJournal::resync(const session::SessionTable& table, session::ReplayLogs& logs) {
+void SessionJournal::resync(session::SessionTable& table, session::ReplayLogs& logs) {
   if (!on_) return;
   if (overrun_ && !outbox_.strained()) {
     mailbox::SessionsStored again{};
@@ -118,19 +196,18 @@ void SessionJournal::resync(const session::SessionTable& table, session::ReplayL
   for (uint32_t n = 0; n < kResyncRowsPerTurn && bytes < kResyncBytesPerTurn; ++n) {
     if (synced_ >= table.high_water()) {
       synced_ = UINT32_MAX;
+      SessionRecord synced{};
+      synced.op = SessionChangeOp::kSynced;
+      (void)post(synced, {});
       return;
     }
     const uint32_t row = synced_++;
-    const Session& s = table.at(row);
+    Session& s = table.at(row);
     if (s.id == 0) continue;
     put(row, s, table.player(row));
+    s.fresh = 0;
     logs.for_each(s.log, [&](const session::LoggedMessage& m) {
-      if (!recording_) return;
-      SessionRecord r = record_of(s, SessionChangeOp::kAppend);
-      r.sequence = m.sequence;
-      r.message_type = m.type;
-
-      (void)post(r, m.payload);
+      append_again(row, s, m.sequence, m.type, m.payload);
       bytes += m.payload.size();
     });
     if (!recording_) return;

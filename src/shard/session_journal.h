@@ -50,16 +50,33 @@ class SessionJournal {
   // True: the message has to wait for release().
   bool append(uint32_t row, const session::Session& s, uint32_t type, uint64_t origin,
               base::Bytes payload, base::Instant now);
+  // A message that was told before, behind a put().
+  void append_again(uint32_t row, const session::Session& s, uint64_t sequence, uint32_t type,
+                    base::Bytes payload);
   // True: the acknowledgement of `s.received` has to wait. `wait`: somebody wants to know.
   bool progress(uint32_t row, const session::Session& s, bool wait, base::Instant now);
   void end(uint32_t row, const session::Session& s);
+
+  // Only for a store that gateways share. claim(): false when it cannot be asked now.
+  bool claim(uint32_t coming, bool has_row, bool refuse, const mailbox::SessionOpen& open,
+             base::Bytes bytes);
+  // The number of the change; 0: there is no room.
+  uint64_t forward(std::string_view player, uint64_t session, uint32_t type, uint64_t origin,
+                   base::Bytes payload);
+  void settled(const session::Session& s, uint64_t origin);
+  void forget(uint64_t session);
+  // Nobody is to hear any more of what this session waits for.
+  void cancel(uint64_t session);
+  void return_state(uint64_t claim);
 
   void on_stored(const mailbox::SessionsStored& word);
   // The next thing that need not wait any more; false when there is none.
   bool release(base::Instant now, Release* out);
   bool waiting() const { return count_ != 0; }
+  bool recording() const { return recording_; }
+  uint64_t stored() const { return stored_; }  // all changes up to this number
   // One piece of saying everything anew; to be called once a turn.
-  void resync(const session::SessionTable& table, session::ReplayLogs& logs);
+  void resync(session::SessionTable& table, session::ReplayLogs& logs);
   uint64_t memory_bytes() const { return waiting_.bytes(); }
 
  private:

@@ -44,6 +44,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      social_(*this, config.groups, config.users, endpoint_.slots()),
+      packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
@@ -54,6 +56,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       world_chunks_(kChunksMax),
       parts_(kChunksMax * 2),
       personal_(kPersonalBytes) {
+  sessions_.logs().charge_to(config.endpoint.account);
+  topics_.charge_to(config.endpoint.account);
   add_routes();
   interest_.set_owners(&slice_.owners());
   TG_ASSERT(config.environment.size() <= environment_.size());
@@ -74,21 +78,28 @@ void Shard::turn(Wait wait) {
   // Phases follow each other in one turn as long as the marks are there; ours go through our own
   // ring like everybody's.
   bool progress = true;
+  // A poll has one kWoken at most.
+  bool worked = completions.size() > 1 ||
+                (completions.size() == 1 && completions[0].event != io::Event::kWoken);
   for (int round = 0; progress && round < 8; ++round) {
     progress = mailbox_.drain(kMailPerTurn,
                               [this](mailbox::AgentId from, mailbox::MessageType type,
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
+    worked |= progress;
     if (round == 0) {
       topics_.turn();
       presence_.turn();
+      social_.turn();
     }
+    endpoint_.run_polls();
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  if (worked || outbox_.waiting() || sessions_.stalled()) ++work_turns_;
   endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   topics_.flushed();
@@ -98,7 +109,8 @@ void Shard::turn(Wait wait) {
 }
 
 base::Instant Shard::next_deadline() const {
-  base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
+  const base::Instant tick = held() ? base::Instant::never() : barrier_.deadline();
+  base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
@@ -186,6 +198,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kCloseConnection:
       on_close_request(bytes);
       break;
+    case MessageType::kPollLetter:
+      on_poll_posted(bytes);
+      break;
     case MessageType::kDrain:
       on_drain(bytes);
       break;
@@ -245,6 +260,16 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSendToUser:
       presence_.on_mail(from, type, bytes);
       break;
+    case MessageType::kGroupAsk:
+    case MessageType::kSocialAnswer:
+    case MessageType::kGroupMembership:
+    case MessageType::kUserEntries:
+    case MessageType::kSocialSet:
+    case MessageType::kDeliverGroup:
+    case MessageType::kFocusMoves:
+    case MessageType::kUserQuestion:
+      social_.on_mail(from, type, bytes);
+      break;
     case MessageType::kTopicRow:
     case MessageType::kTopicListEnd:
     case MessageType::kSessionOpen:
@@ -277,12 +302,23 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionsStored:
       sessions_.on_stored(bytes);
       break;
+    case MessageType::kSessionClaimed:
+      sessions_.on_claimed(bytes, now_, unix_s());
+      break;
+    case MessageType::kSessionLetter:
+      sessions_.on_letter(bytes, now_);
+      break;
+    case MessageType::kSessionTaken:
+      sessions_.on_taken(bytes);
+      break;
     case MessageType::kListSessions:
       sessions_.on_list(bytes);
       break;
     case MessageType::kSessionRow:
     case MessageType::kSessionRecord:
     case MessageType::kShardLoad:
+    case MessageType::kUserRecord:
+    case MessageType::kUserFact:
     case MessageType::kCellDump:
     case MessageType::kHistoryAnswer:
     case MessageType::kSnapshotPiece:
@@ -310,10 +346,20 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
   counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());
   counters_.set(Gauge::kInputMemoryUsed, endpoint_.input_bytes_in_use());
+  if (const mem::Account* account = config_.endpoint.account; account != nullptr) {
+    counters_.set(Gauge::kMemoryCharged, account->charged());
+    counters_.set(Counter::kMemoryRefused, account->refused());
+  }
+  const io::IoTrouble trouble = io_.trouble();
+  counters_.set(Counter::kReceivePauses, trouble.buffer_pauses);
+  counters_.set(Counter::kMemoryPauses, trouble.memory_pauses);
+  counters_.set(Counter::kQueueOverflows, trouble.overflows);
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  social_.update_gauges();
+  count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
   counters_.set(Gauge::kSessionsParked, sessions_.table().parked_count());
   counters_.set(Gauge::kReplayMessages, sessions_.replay_messages());
@@ -370,7 +416,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         json_.memory_bytes();
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -39,11 +39,13 @@
 #include "shard/identities.h"
 #include "shard/json_clients.h"
 #include "shard/outbox.h"
+#include "shard/packing.h"
 #include "shard/player.h"
 #include "shard/presence.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
+#include "shard/social.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
@@ -82,6 +84,10 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  session::GroupLimits groups;
+  session::UserLimits users;
+  PackingConfig packing;
+  bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
   SessionConfig session;
@@ -125,8 +131,19 @@ class Shard final : net::ConnectionHandler,
     return sessions_.restore_message(player, type, payload);
   }
   void restore_effects(const std::vector<uint64_t>& origins) { sessions_.restore_effects(origins); }
+  Social& social() { return social_; }
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
+
+  // --- upgrade to another process (handover.h, docs/decisions/0015-upgrade.md) ---
+  // No tick beyond `tick` begins; UINT32_MAX: they go on. Any thread; wake the shard behind it.
+  void hold_after(uint32_t tick) { hold_tick_.store(tick, std::memory_order_relaxed); }
+  bool held() const {
+    return barrier_.phase() == TickBarrier::Phase::kIdle &&
+           barrier_.tick() > hold_tick_.load(std::memory_order_relaxed);
+  }
+  // Turns in which anything happened.
+  uint64_t work_turns() const { return work_turns_; }
 
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
@@ -141,12 +158,16 @@ class Shard final : net::ConnectionHandler,
   friend class HandlerContext;   // handlers.cc: what a handler may do
   friend class Topics;
   friend class Presence;
+  friend class Social;
+  friend class Handover;  // handover.cc
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
   void on_open(uint32_t slot) override;
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
   void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+  bool on_secret(base::MutableBytes out) override;
+  bool on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) override;
   void on_translate(uint32_t slot, base::Bytes own, const iovec* parts, uint32_t count) override;
 
   // world (tick.cc)
@@ -172,6 +193,7 @@ class Shard final : net::ConnectionHandler,
 
   // login.cc
   void on_auth_result(base::Bytes bytes);
+  void on_poll_posted(base::Bytes bytes);
   void begin_login(uint32_t slot);
   void pop_hello();
   void on_world_full(base::Bytes bytes);
@@ -221,6 +243,20 @@ class Shard final : net::ConnectionHandler,
   // handlers.cc
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
+  // pressure.cc: whether a message without acknowledgement is not for this connection just now.
+  // Costs one load while nothing waits.
+  static constexpr uint32_t kPriorityPlain = 5;  // of what has none
+  static constexpr uint32_t kRungs = static_cast<uint32_t>(world::Rung::kEnd);
+  bool holds_back(uint32_t slot, uint32_t priority) const {
+    return endpoint_.hot(slot).backlog_bytes != 0 && holds_back_now(slot, priority);
+  }
+  bool holds_back_now(uint32_t slot, uint32_t priority) const;
+  uint32_t priority_of(uint32_t type) const;  // of a message of the game
+  void count_rungs();
+
+  // packing.cc
+  bool find_form(uint32_t slot, uint32_t type, base::Bytes payload, PackedForms& forms,
+                 const uint8_t** data, uint32_t* size);
   void on_send_to_player(base::Bytes bytes);
   void on_deliver(base::Bytes bytes);
   void on_deliver_near(base::Bytes bytes);
@@ -228,7 +264,8 @@ class Shard final : net::ConnectionHandler,
   float interest_radius(uint32_t slot);
   void on_mark_state(base::Bytes bytes);
   void on_environment(base::Bytes bytes);
-  SendResult send_to(const Target& target, uint32_t type, Bytes payload);  // targets.cc
+  // `source`: hash of the user it comes from, 0: the server (targets.cc)
+  SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -286,6 +323,11 @@ class Shard final : net::ConnectionHandler,
   void on_drain(base::Bytes bytes);
   void run_drain();
   void on_kick(base::Bytes bytes);
+
+  // token_refresh.cc
+  Handled on_token_refresh(uint32_t slot, const wire::TokenRefresh& refresh);
+  void on_token_checked(uint32_t slot, const mailbox::AuthResult& result, std::string_view text);
+  void send_token_status(uint32_t slot, bool accepted, std::string_view reason);
 
   // settings.cc
   void on_settings(base::Bytes bytes);
@@ -367,6 +409,10 @@ class Shard final : net::ConnectionHandler,
   SnapshotCapture snapshot_;
   Topics topics_;
   Presence presence_;
+  Social social_;
+  Packing packing_;
+  uint32_t on_rung_[kRungs] = {};  // of the second that is being counted
+  uint32_t held_back_ = 0;
 
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
@@ -392,6 +438,8 @@ class Shard final : net::ConnectionHandler,
   uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
   DrainPlan drain_;
+  std::atomic<uint32_t> hold_tick_{UINT32_MAX};
+  uint64_t work_turns_ = 0;
   uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
   base::Instant expiry_due_{};  // next look
 

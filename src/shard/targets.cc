@@ -31,6 +31,12 @@ SendResult plan_target(const Target& target, const TargetWorld& world, uint32_t 
       out->receiver = out->to_user ? session::home_shard(target.id, world.shards)
                                    : world::home_of(target.id, world.shards).value;
       return SendResult::kOk;
+    case Target::Kind::kGroup:
+      if (target.id.empty() || target.id.size() > session::kTopicNameBytesMax) {
+        return SendResult::kRange;
+      }
+      out->to_group = true;
+      return SendResult::kOk;
     case Target::Kind::kZone:
       if (target.id != world.zone) return SendResult::kRange;
       out->near.shape = NearShape::kInWorld;
@@ -58,22 +64,30 @@ SendResult plan_target(const Target& target, const TargetWorld& world, uint32_t 
   return SendResult::kOk;
 }
 
-SendResult Shard::send_to(const Target& target, uint32_t type, Bytes payload) {
+SendResult Shard::send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source) {
   TargetMail mail;
   const TargetWorld world{config_.count, config_.world.position_step, config_.world.zone_id};
   const SendResult planned = plan_target(target, world, type, payload, &mail);
   if (planned != SendResult::kOk) return planned;
   const base::Bytes bytes{static_cast<const uint8_t*>(payload.data), payload.size};
   bool posted = true;
-  if (mail.to_one) {
-    uint8_t tail[kPeerBytesMax + world::kPlayerIdBytesMax];
+  mail.near.source = source;
+  if (mail.to_one || mail.to_group) {
+    uint8_t tail[kPeerBytesMax + session::kTopicNameBytesMax];
+    static_assert(session::kTopicNameBytesMax >= world::kPlayerIdBytesMax);
     std::memcpy(tail, target.id.data(), target.id.size());
     if (!bytes.empty()) std::memcpy(tail + target.id.size(), bytes.data(), bytes.size());
     const base::Bytes all{tail, target.id.size() + bytes.size()};
     const auto name_bytes = static_cast<uint32_t>(target.id.size());
-    posted = mail.to_user
-                 ? mailbox_.post(mail.receiver, mailbox::SendToUser{type, name_bytes}, all)
-                 : mailbox_.post(mail.receiver, mailbox::SendToPlayer{type, name_bytes}, all);
+    if (mail.to_group) {
+      for (uint32_t to = 0; to < config_.count; ++to) {
+        posted &= mailbox_.post(to, mailbox::DeliverGroup{source, type, name_bytes}, all);
+      }
+    } else if (mail.to_user) {
+      posted = mailbox_.post(mail.receiver, mailbox::SendToUser{type, name_bytes, source}, all);
+    } else {
+      posted = mailbox_.post(mail.receiver, mailbox::SendToPlayer{type, name_bytes, source}, all);
+    }
   } else {
     for (uint32_t to = 0; to < config_.count; ++to) {
       posted &= mailbox_.post(to, mail.near, bytes);
@@ -114,8 +128,21 @@ void Shard::on_deliver_near(base::Bytes bytes) {
   };
   const uint8_t* shared = nullptr;
   uint32_t size = 0;
+  const uint32_t priority = priority_of(near.message_type);
+  PackedForms forms;
   for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) continue;
+    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) {
+      slot = endpoint_.skip_unused(slot);
+      continue;
+    }
+    if (social_.hides(slot, near.source)) {
+      counters_.add(metrics::Counter::kMessagesBlocked, 1);
+      continue;
+    }
+    if (holds_back(slot, priority)) {
+      counters_.add(metrics::Counter::kMessagesHeldBack, 1);
+      continue;
+    }
     if (shared == nullptr) {
       constexpr uint32_t kHead = 10;  // of a WebSocket frame without mask
       uint8_t frame[kHead + 64 + kPeerBytesMax];
@@ -131,7 +158,12 @@ void Shard::on_deliver_near(base::Bytes bytes) {
       size = static_cast<uint32_t>(head) + message;
       shared = topics_.keep({begin, size});
     }
-    endpoint_.send_framed(slot, shared, size, 1);
+    const uint8_t* frame = shared;
+    uint32_t bytes_of = size;
+    if (packing_.large(payload.size()) && players_[slot].packing != 0) {
+      (void)find_form(slot, near.message_type, payload, forms, &frame, &bytes_of);
+    }
+    endpoint_.send_framed(slot, frame, bytes_of, 1);
   }
 }
 

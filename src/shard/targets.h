@@ -19,8 +19,9 @@ struct TargetWorld {
 };
 
 struct TargetMail {
-  bool to_one = false;   // a message with the id in front of the payload, to `receiver` ...
-  bool to_user = false;  // ... SendToUser, else SendToPlayer
+  bool to_one = false;    // a message with the id in front of the payload, to `receiver` ...
+  bool to_user = false;   // ... SendToUser, else SendToPlayer
+  bool to_group = false;  // DeliverGroup with the id in front of the payload, to every shard
   uint32_t receiver = 0;
   mailbox::DeliverNear near{};  // else this one, to every shard
 };

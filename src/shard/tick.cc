@@ -19,7 +19,7 @@ constexpr uint32_t kHeadBytesMax = 64;
 }  // namespace
 
 bool Shard::advance_tick() {
-  if (barrier_.simulate_due(now_)) {
+  if (barrier_.simulate_due(now_) && !held()) {
     run_simulate();
     return true;
   }
@@ -43,8 +43,12 @@ void Shard::run_simulate() {
     const uint32_t slot = moved_players_[i];
     Player& player = players_[slot];
     player.flags &= static_cast<uint16_t>(~kMoved);
-    if (player.session != 0 && interest_.watching(slot)) interest_.move(slot, player.position);
+    if (player.session != 0 && interest_.watching(slot)) {
+      interest_.move(slot, player.position);
+      if (social_.anybody_followed()) social_.note_moved(slot);
+    }
   }
+  if (social_.anybody_followed()) social_.send_moves(tick);
   moved_count_ = 0;
   interest_.post_changes(*this);
   if (steering_count_ != 0) run_steering();
@@ -87,7 +91,10 @@ void Shard::run_flush() {
     interest_.limit_keyframes(std::max<uint64_t>(1, endpoint_.backlog_room() / 2));
     const auto flush_from = [&](uint32_t from, uint32_t to) {
       for (uint32_t slot = from; slot < to; ++slot) {
-        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) {
+          slot = endpoint_.skip_unused(slot);
+          continue;
+        }
         flush_player(slot, tick, unix_ms);
         if (interest_.keyframe_bytes() < sent + kPortion) continue;
         sent = interest_.keyframe_bytes();

@@ -3,6 +3,7 @@
 // output. topics_home.cc is the other side.
 #include "shard/topics.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -87,7 +88,7 @@ bool Topics::check(uint32_t slot, uint64_t sequence, std::string_view topic,
   }
   const IdentityView who = shard_.identities_.view(shard_.players_[slot].identity);
   if (!session::may_use_topic(right, topic, who.user, who.permissions) &&
-      !policy_permits(who, topic, right)) {
+      !shard_.social_.may_use_topic(slot, topic) && !policy_permits(who, topic, right)) {
     refuse(slot, sequence, wire::kErrorNotPermitted, "no permission for this topic", Counts::kYes);
     return false;
   }
@@ -111,15 +112,7 @@ Handled Topics::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   if (had != kNone) {  // once more: only a replay is asked for anew
     Subscription& s = members_.at(had);
     reply(slot, message.sequence, 0);
-    if (ask.replay_from != 0) {
-      s.next = ask.replay_from;
-      if (s.state != SubscriptionState::kWaiting) {
-        ++s.generation;  // what is under way for the replay before is not meant any more
-        s.pulling = 0;
-        s.state = SubscriptionState::kCatching;
-        queue_pull(had, s);
-      }
-    }
+    if (ask.replay_from != 0) replay(had, s, ask.replay_from);
     return Handled::kOk;
   }
   uint32_t added = members_.add(slot, ask.topic);
@@ -140,6 +133,15 @@ Handled Topics::on_subscribe(uint32_t slot, const wire::Envelope& message) {
   s.next = ask.replay_from;
   ask_home(added);
   return Handled::kOk;
+}
+
+void Topics::replay(uint32_t subscription, Subscription& s, uint64_t from) {
+  s.next = from;
+  if (s.state == SubscriptionState::kWaiting) return;
+  ++s.generation;  // what is under way for the replay before is not meant any more
+  s.pulling = 0;
+  s.state = SubscriptionState::kCatching;
+  queue_pull(subscription, s);
 }
 
 // For the shard's first subscriber of a topic; others are served by what is known.
@@ -204,7 +206,10 @@ Handled Topics::on_publish(uint32_t slot, const wire::Envelope& message) {
   post.connection = shard_.endpoint_.ref(slot);
   post.sequence = message.sequence;
   post.event_type = ask.event_type;
-  if (message.requires_ack) post.flags = mailbox::kTopicAckAsked;
+  const uint32_t priority = message.priority == 0 ? Shard::kPriorityPlain
+                                                  : std::min(message.priority, wire::kPriorityMax);
+  post.flags = static_cast<uint16_t>(priority << mailbox::kTopicPriorityShift);
+  if (message.requires_ack) post.flags |= mailbox::kTopicAckAsked;
   post.topic_bytes = static_cast<uint16_t>(ask.topic.size());
   post.user_bytes = static_cast<uint16_t>(who.user.size());
   uint8_t* const tail = scratch_.data();
@@ -295,13 +300,20 @@ const uint8_t* Topics::keep(base::Bytes bytes) {
 
 // An EVENT that asks for acknowledgement has a sequence of each session: only its payload is
 // shared, and it goes by the session's home (delivery.cc).
-bool Topics::deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note) {
+bool Topics::deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note,
+                     PackedForms& forms) {
   const uint32_t payload_at = note >> 16;
+  const auto type =
+      static_cast<uint32_t>((note & mailbox::kTopicGroupEvent) != 0 ? wire::MessageType::kGroupEvent
+                                                                    : wire::MessageType::kEvent);
   if ((note & mailbox::kTopicAckAsked) != 0 &&
       bytes - payload_at <= session::ReplayLogs::kPayloadBytesMax) {
     const base::Bytes payload{frame + payload_at, bytes - payload_at};
-    const auto type = static_cast<uint32_t>(wire::MessageType::kEvent);
     return shard_.send_acknowledged(slot, type, payload) != SendResult::kBusy;
+  }
+  if (shard_.packing_.large(bytes - payload_at) && shard_.players_[slot].packing != 0) {
+    (void)shard_.find_form(slot, type, {frame + payload_at, bytes - payload_at}, forms, &frame,
+                           &bytes);
   }
   shard_.endpoint_.send_framed(slot, frame, bytes, 1);
   return true;
@@ -320,11 +332,23 @@ void Topics::on_event(base::Bytes bytes) {
   if ((note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
   if (members_.acknowledged(topic)) note |= mailbox::kTopicAckAsked;
   const uint8_t* const shared = keep(frame);
+  const uint64_t source = source_of(frame, note);
+  const uint32_t priority = note >> mailbox::kTopicPriorityShift & 0xf;
+  PackedForms forms;
   uint64_t sent = 0;
   members_.for_each(topic, [&](uint32_t subscription, Subscription& s) {
     if (s.state != SubscriptionState::kLive) return;  // gets it with its history
     s.next = event.offset + 1;                        // first: the slot may close on the way
-    if (deliver(s.slot, shared, static_cast<uint32_t>(frame.size()), note)) {
+    if (hidden(s.slot, source)) return;
+    if ((note & mailbox::kTopicAckAsked) == 0 && shard_.holds_back(s.slot, priority)) {
+      shard_.counters_.add(Counter::kEventsPutOff, 1);
+      s.state = SubscriptionState::kCatching;  // out of the history when the connection has taken
+                                               // what waits
+      s.next = event.offset;
+      queue_pull(subscription, s);
+      return;
+    }
+    if (deliver(s.slot, shared, static_cast<uint32_t>(frame.size()), note, forms)) {
       ++sent;
       return;
     }
@@ -404,9 +428,12 @@ void Topics::on_piece(base::Bytes bytes) {
     std::memcpy(&record, tail.data(), sizeof record);
     const base::Bytes frame = tail.subspan(sizeof record, record.bytes);
     tail = tail.subspan(sizeof record + record.bytes);
+    if (record.bytes == 0) continue;  // its author had it erased
     if ((record.note & mailbox::kTopicAckAsked) != 0) members_.set_acknowledged(topic);
     if (members_.acknowledged(topic)) record.note |= mailbox::kTopicAckAsked;
-    if (!deliver(slot, keep(frame), record.bytes, record.note)) {
+    if (hidden(slot, source_of(frame, record.note))) continue;
+    PackedForms forms;
+    if (!deliver(slot, keep(frame), record.bytes, record.note, forms)) {
       s = members_.find_row(piece.subscription, piece.generation);
       if (s == nullptr) return;
       s->next = record.offset;  // from here on once more

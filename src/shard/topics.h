@@ -32,9 +32,11 @@
 #include "session/topic_members.h"
 #include "session/topic_rules.h"
 #include "shard/identities.h"
+#include "shard/packing.h"
 #include "shard/router.h"
 #include "tidegate/handlers.h"
 #include "wire/event_messages.h"
+#include "wire/social_messages.h"
 
 namespace tidegate::shard {
 
@@ -60,6 +62,25 @@ class Topics {
                      base::Bytes data, uint16_t flags);
   const session::TopicLimits& limits() const { return limits_; }
 
+  // ERROR and REPLY with the code; `counts`: against the client.
+  enum class Counts : uint8_t { kNo, kYes };
+  void refuse(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details,
+              Counts counts);
+
+  // Topics of groups (topics_groups.cc): their subscriptions follow memberships.
+  // The connection's user is in the group: subscribed, from an offset on when it is not 0.
+  void attach(uint32_t slot, std::string_view topic, uint64_t from);
+  // It is not any more. The offset behind the last message that the connection was given; 0: it had
+  // no subscription.
+  uint64_t detach(uint32_t slot, std::string_view topic);
+  // What the connection is in is known now: subscriptions that a session brought back begin or end.
+  void check_group_topics(uint32_t slot);
+  // Of an export (user_facts.cc): what the user published and histories of this home hold; `erase`:
+  // and hold no longer.
+  void tell_facts(uint32_t request, std::string_view user, bool erase);
+  // At the topic's home: a GROUP_EVENT into the topic of its group. Its offset; 0: no room.
+  uint64_t announce(wire::GroupEvent& event);
+
   // Bounded work of a turn: pieces of history that are due, topics that nobody needs any more.
   void turn();
   // The output was flushed: the bytes it referred to may go.
@@ -67,6 +88,7 @@ class Topics {
   // Whether turn() has something to do soon that no message causes.
   bool waiting() const { return pull_count_ != 0 && pulls_out_ < kPullsMax; }
   void update_gauges();
+  void charge_to(mem::Account* account) { home_.charge_to(account); }
   uint64_t memory_bytes() const {
     return home_.memory_bytes() + members_.memory_bytes() + parked_.memory_bytes() +
            pulls_.bytes() + kFramesBytes + kScratchBytes;
@@ -74,8 +96,13 @@ class Topics {
 
   // Copies shared bytes for this turn's output: they are valid until flushed().
   const uint8_t* keep(base::Bytes bytes);
+  // The same without sending what was kept before: nullptr when there is no room.
+  const uint8_t* try_keep(base::Bytes bytes) {
+    return frames_.available() < bytes.size() ? nullptr : keep(bytes);
+  }
 
  private:
+  friend class Handover;
   static constexpr uint32_t kFramesBytes = 1 << 20;    // shared bytes of a turn before a flush
   static constexpr uint32_t kScratchBytes = 64 << 10;  // one EVENT, or one piece of history
   static constexpr uint32_t kPullsMax = 8;             // under way from this shard
@@ -95,14 +122,21 @@ class Topics {
   bool policy_permits(const IdentityView& who, std::string_view topic,
                       session::TopicRight right) const;
   void reply(uint32_t slot, uint64_t sequence, uint16_t code);
-  // ERROR and REPLY with the code; `counts`: against the client.
-  enum class Counts : uint8_t { kNo, kYes };
-  void refuse(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details,
-              Counts counts);
   Encoded encode_event(const wire::Event& event, uint16_t flags);
   // To one subscriber; false: the way of acknowledged messages is full, it is to be sent again.
-  bool deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note);
+  bool deliver(uint32_t slot, const uint8_t* frame, uint32_t bytes, uint32_t note,
+               PackedForms& forms);
+  // Whether the connection is to be spared the message because its user blocks who it is from.
+  bool hidden(uint32_t slot, uint64_t source);
+  uint64_t source_of(base::Bytes frame, uint32_t note) const;
+  bool may_keep(uint32_t slot, std::string_view topic) const;
+  template <class Message>
+  Encoded encode_frame(wire::MessageType type, int64_t timestamp, const Message& message,
+                       uint16_t flags);
+  void fan_out(uint32_t topic, uint64_t offset, const Encoded& encoded);
   void ask_home(uint32_t subscription);
+  // A known subscription is given the history from an offset on.
+  void replay(uint32_t subscription, session::Subscription& s, uint64_t from);
   void start(uint32_t subscription, session::Subscription& s, uint64_t next_offset);
   void queue_pull(uint32_t subscription, session::Subscription& s);
   uint32_t home_of(std::string_view topic) const;

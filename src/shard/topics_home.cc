@@ -42,18 +42,57 @@ void Topics::on_leave(uint32_t from, base::Bytes bytes) {
   if (topic != TopicHome::kNone) home_.remove_shard(topic, from);
 }
 
-Topics::Encoded Topics::encode_event(const wire::Event& event, uint16_t flags) {
+template <class Message>
+Topics::Encoded Topics::encode_frame(wire::MessageType type, int64_t timestamp,
+                                     const Message& message, uint16_t flags) {
   uint8_t* const frame = scratch_.data() + kHeaderMax;
-  wire::MessageWriter writer({frame, kScratchBytes - kHeaderMax},
-                             {wire::MessageType::kEvent, event.timestamp});
+  wire::MessageWriter writer({frame, kScratchBytes - kHeaderMax}, {type, timestamp});
   const size_t head = writer.payload().size();
-  wire::encode(writer.payload(), event);
+  wire::encode(writer.payload(), message);
   const uint32_t size = writer.finish();
   TG_ASSERT(size != 0);
   const size_t header = protocol::header_size(size);
   uint8_t* const begin = frame - header;
   protocol::write_header(begin, protocol::Opcode::kBinary, true, size);
   return {{begin, header + size}, static_cast<uint32_t>(header + head) << 16 | flags};
+}
+
+Topics::Encoded Topics::encode_event(const wire::Event& event, uint16_t flags) {
+  return encode_frame(wire::MessageType::kEvent, event.timestamp, event, flags);
+}
+
+uint64_t Topics::announce(wire::GroupEvent& event) {
+  char name[session::kTopicNameBytesMax];
+  const size_t prefix = session::kGroupTopicPrefix.size();
+  TG_ASSERT(prefix + event.group.size() <= sizeof name);
+  std::memcpy(name, session::kGroupTopicPrefix.data(), prefix);
+  std::memcpy(name + prefix, event.group.data(), event.group.size());
+  const uint32_t topic = home_.open({name, prefix + event.group.size()});
+  if (topic == TopicHome::kNone) return 0;
+  event.offset = home_.next_offset(topic);
+  uint16_t flags = mailbox::kTopicGroupEvent | wire::kPriorityMax << mailbox::kTopicPriorityShift;
+  if (session::matches_any(limits_.durable, home_.name(topic))) flags |= mailbox::kTopicAckAsked;
+  const Encoded encoded =
+      encode_frame(wire::MessageType::kGroupEvent, shard_.io_.unix_ms(), event, flags);
+  home_.append(topic, encoded.frame, encoded.note, shard_.now_);
+  fan_out(topic, event.offset, encoded);
+  return event.offset;
+}
+
+// To every shard with subscribers. The name goes in front of the frame, so that the mailbox copies
+// one piece of bytes.
+void Topics::fan_out(uint32_t topic, uint64_t offset, const Encoded& encoded) {
+  const uint64_t shards = home_.shards(topic);
+  if (shards == 0) return;
+  const std::string_view name = home_.name(topic);
+  const auto frame_bytes = static_cast<uint32_t>(encoded.frame.size());
+  std::memmove(scratch_.data() + name.size(), encoded.frame.data(), frame_bytes);
+  std::memcpy(scratch_.data(), name.data(), name.size());
+  const mailbox::TopicEvent post{offset, encoded.note, static_cast<uint32_t>(name.size())};
+  for (uint64_t left = shards; left != 0; left &= left - 1) {
+    shard_.outbox_.post(static_cast<uint32_t>(std::countr_zero(left)), post,
+                        {scratch_.data(), name.size() + frame_bytes});
+  }
 }
 
 void Topics::on_publish_mail(uint32_t from, base::Bytes bytes) {
@@ -79,6 +118,9 @@ void Topics::on_publish_mail(uint32_t from, base::Bytes bytes) {
     event.data = tail.subspan(size_t{publish.topic_bytes} + publish.user_bytes);
     event.timestamp = shard_.io_.unix_ms();
     uint16_t flags = publish.flags;
+    if (flags >> mailbox::kTopicPriorityShift == 0) {  // the server's own, or another gateway's
+      flags |= Shard::kPriorityPlain << mailbox::kTopicPriorityShift;
+    }
     if (session::matches_any(limits_.durable, name)) flags |= mailbox::kTopicAckAsked;
     if (shard_.wants_event(EventKind::kTopicMessage)) {
       ServerEvent told;
@@ -93,19 +135,7 @@ void Topics::on_publish_mail(uint32_t from, base::Bytes bytes) {
     const Encoded encoded = encode_event(event, flags);
     home_.append(topic, encoded.frame, encoded.note, shard_.now_);
     shard_.counters_.add(Counter::kTopicMessages, 1);
-    const uint64_t shards = home_.shards(topic);
-    if (shards != 0) {
-      // The name goes in front of the frame, so that the mailbox copies one piece of bytes.
-      const uint32_t frame_bytes = static_cast<uint32_t>(encoded.frame.size());
-      std::memmove(scratch_.data() + name.size(), encoded.frame.data(), frame_bytes);
-      std::memcpy(scratch_.data(), name.data(), name.size());
-      const mailbox::TopicEvent post{event.offset, encoded.note,
-                                     static_cast<uint32_t>(name.size())};
-      for (uint64_t left = shards; left != 0; left &= left - 1) {
-        shard_.outbox_.post(static_cast<uint32_t>(std::countr_zero(left)), post,
-                            {scratch_.data(), name.size() + frame_bytes});
-      }
-    }
+    fan_out(topic, event.offset, encoded);
   }
   if (publish.connection.valid()) shard_.outbox_.post(from, answer);
 }

@@ -69,12 +69,20 @@ void Topics::on_restored(base::Bytes bytes) {
     const std::string_view name = base::as_text(list.subspan(sizeof parked, parked.name_bytes));
     list = list.subspan(sizeof parked + parked.name_bytes);
     const uint32_t known = members_.find_topic(name);
-    if (known != kNone && members_.find(slot, known) != kNone) continue;  // it asked anew
+    const uint32_t had = known == kNone ? kNone : members_.find(slot, known);
+    const bool of_group = name.starts_with(session::kGroupTopicPrefix);
+    if (had != kNone) {
+      // Its own SUBSCRIBE counts; what a membership began takes up where the session was.
+      if (of_group) replay(had, members_.at(had), parked.next);
+      continue;
+    }
+    if (of_group && shard_.social_.knows(slot) && !may_keep(slot, name)) continue;
     const uint32_t added = members_.add(slot, name);
     if (added == kNone) continue;  // no room any more
     Subscription& s = members_.at(added);
     s.next = parked.next;
     if (parked.acknowledged != 0) members_.set_acknowledged(s.topic);
+    if (of_group && !shard_.social_.knows(slot)) continue;  // check_group_topics() begins it
     ask_home(added);
   }
 }

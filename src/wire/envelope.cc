@@ -103,6 +103,10 @@ MessageWriter::MessageWriter(base::MutableBytes out, const EnvelopeHead& head)
   writer_.put_varint(5, static_cast<uint32_t>(head.type));
   writer_.boolean(7, head.requires_ack);
   writer_.varint(9, head.ack);
+  if (head.compression != 0) {
+    writer_.varint(10, head.compression);
+    writer_.varint(11, head.raw_size);
+  }
   // The payload is the last field, so that shared bytes may follow. Its length has fixed room: a
   // varint may be longer than it needs.
   const uint8_t tag[1 + kLengthRoom] = {6 << 3 | 2, 0x80, 0x80, 0};

@@ -73,6 +73,8 @@ struct EnvelopeHead {
   uint64_t ack = 0;  // cumulative, 0: left out
   bool requires_ack = false;
   std::string_view session_id;
+  uint32_t compression = 0;  // of the payload, enum of protocol.md
+  uint32_t raw_size = 0;     // of the payload before it was packed
 };
 
 // One frame written front to back into `out`. Not finished, or overflow(): nothing to send.

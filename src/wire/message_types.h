@@ -21,6 +21,8 @@
   X(kPublish, 12, "PUBLISH")                             \
   X(kEvent, 13, "EVENT")                                 \
   X(kReply, 14, "REPLY")                                 \
+  X(kTokenRefresh, 15, "TOKEN_REFRESH")                  \
+  X(kTokenStatus, 16, "TOKEN_STATUS")                    \
   X(kPlayerMove, 100, "PLAYER_MOVE")                     \
   X(kPlayerAction, 101, "PLAYER_ACTION")                 \
   X(kPlayerState, 102, "PLAYER_STATE")                   \
@@ -36,6 +38,11 @@
   X(kPresenceUpdate, 300, "PRESENCE_UPDATE")             \
   X(kFriendStatus, 301, "FRIEND_STATUS")                 \
   X(kPresenceSubscribe, 302, "PRESENCE_SUBSCRIBE")       \
+  X(kSocialUpdate, 303, "SOCIAL_UPDATE")                 \
+  X(kSocialList, 304, "SOCIAL_LIST")                     \
+  X(kGroupRequest, 310, "GROUP_REQUEST")                 \
+  X(kGroupEvent, 311, "GROUP_EVENT")                     \
+  X(kGroupState, 312, "GROUP_STATE")                     \
   X(kCombatAction, 400, "COMBAT_ACTION")                 \
   X(kInventoryUpdate, 401, "INVENTORY_UPDATE")           \
   X(kQuestProgress, 402, "QUEST_PROGRESS")               \

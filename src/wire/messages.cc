@@ -10,6 +10,8 @@ namespace {
 // Keys of ConnectionEstablished.features.
 constexpr std::string_view kCellSize = "cell_size";
 constexpr std::string_view kSteerSpeed = "steer_speed";
+constexpr std::string_view kCompression = "compression";
+constexpr std::string_view kZstdDictionary = "zstd_dictionary";
 
 // One field's value into a member, with the check of its wire type; false: malformed.
 class Field {
@@ -77,6 +79,8 @@ bool read_feature(const Field& field, ConnectionEstablished* m) {
   }
   if (parts[0] == kCellSize) m->cell_size = parts[1];
   if (parts[0] == kSteerSpeed) m->steer_speed = parts[1];
+  if (parts[0] == kCompression) m->compression = parts[1];
+  if (parts[0] == kZstdDictionary) m->zstd_dictionary = parts[1];
   return true;
 }
 
@@ -166,6 +170,9 @@ bool decode(base::Bytes bytes, ClientHello* m) {
         break;
       case 5:
         good = f.to(&m->max_bytes_per_second);
+        break;
+      case 6:
+        good = f.to(&m->zstd_dictionary);
         break;
       default:
         break;
@@ -396,6 +403,34 @@ bool decode(base::Bytes bytes, ResumeResult* m) {
   });
 }
 
+bool decode(base::Bytes bytes, TokenRefresh* m) {
+  *m = {};
+  return for_fields(bytes,
+                    [m](uint32_t n, const Field& f) { return n == 1 ? f.to(&m->token) : true; });
+}
+
+bool decode(base::Bytes bytes, TokenStatus* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1:
+        return f.to(&m->accepted);
+      case 2:
+        return f.to(&m->expires_at);
+      case 3:
+        return f.to(&m->reason);
+      case 4: {
+        std::string_view permission;
+        if (!f.to(&permission)) return false;
+        if (m->permissions.empty()) m->permissions = permission;
+        return true;
+      }
+      default:
+        return true;
+    }
+  });
+}
+
 bool decode(base::Bytes bytes, MoveAck* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
@@ -456,6 +491,7 @@ void encode(PbWriter& out, const ClientHello& m) {
     out.end(mark);
   }
   out.varint(5, m.max_bytes_per_second);
+  out.varint(6, m.zstd_dictionary);
 }
 
 void encode(PbWriter& out, const PlayerMovement& m) {
@@ -520,9 +556,21 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.varint(4, m.heartbeat_interval);
   write_feature(out, kCellSize, m.cell_size);
   write_feature(out, kSteerSpeed, m.steer_speed);
+  write_feature(out, kCompression, m.compression);
+  write_feature(out, kZstdDictionary, m.zstd_dictionary);
   out.text(6, m.resume_token);
   out.varint(7, m.tick_rate);
   out.varint(8, m.server_tick);
+}
+
+// One entry for each word.
+static void encode_words(PbWriter& out, uint32_t field, std::string_view rest) {
+  while (!rest.empty()) {
+    const size_t space = rest.find(' ');
+    out.text(field, rest.substr(0, space));
+    if (space == std::string_view::npos) break;
+    rest.remove_prefix(space + 1);
+  }
 }
 
 void encode(PbWriter& out, const AuthenticationResult& m) {
@@ -530,12 +578,16 @@ void encode(PbWriter& out, const AuthenticationResult& m) {
   out.text(2, m.user_id);
   out.text(3, m.character_id);
   out.text(4, m.error_message);
-  for (std::string_view rest = m.permissions; !rest.empty();) {
-    const size_t space = rest.find(' ');
-    out.text(5, rest.substr(0, space));
-    if (space == std::string_view::npos) break;
-    rest.remove_prefix(space + 1);
-  }
+  encode_words(out, 5, m.permissions);
+}
+
+void encode(PbWriter& out, const TokenRefresh& m) { out.text(1, m.token); }
+
+void encode(PbWriter& out, const TokenStatus& m) {
+  out.boolean(1, m.accepted);
+  out.int64(2, m.expires_at);
+  out.text(3, m.reason);
+  encode_words(out, 4, m.permissions);
 }
 
 void encode(PbWriter& out, const ErrorNotification& m) {

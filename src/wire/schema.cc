@@ -44,7 +44,36 @@ constexpr EnumValue kPlayerStatusValues[] = {
     {0, "PLAYER_STATUS_UNKNOWN"}, {1, "PLAYER_STATUS_ONLINE"},    {2, "PLAYER_STATUS_AWAY"},
     {3, "PLAYER_STATUS_BUSY"},    {4, "PLAYER_STATUS_INVISIBLE"}, {5, "PLAYER_STATUS_OFFLINE"}};
 constexpr EnumSchema kPlayerStatus{"PlayerStatus", kPlayerStatusValues};
-constexpr const EnumSchema* kEnums[] = {&kCompression, &kStateEncoding, &kPlayerStatus};
+constexpr EnumValue kGroupOperationValues[] = {
+    {0, "GROUP_OPERATION_UNSPECIFIED"}, {1, "GROUP_OPERATION_CREATE"},
+    {2, "GROUP_OPERATION_JOIN"},        {3, "GROUP_OPERATION_LEAVE"},
+    {4, "GROUP_OPERATION_INVITE"},      {5, "GROUP_OPERATION_DECLINE"},
+    {6, "GROUP_OPERATION_KICK"},        {7, "GROUP_OPERATION_SET_ROLE"},
+    {8, "GROUP_OPERATION_SET_ACCESS"},  {9, "GROUP_OPERATION_DISBAND"},
+    {10, "GROUP_OPERATION_LIST"}};
+constexpr EnumSchema kGroupOperation{"GroupOperation", kGroupOperationValues};
+constexpr EnumValue kGroupRoleValues[] = {{0, "GROUP_ROLE_NONE"},
+                                          {1, "GROUP_ROLE_MEMBER"},
+                                          {2, "GROUP_ROLE_OFFICER"},
+                                          {3, "GROUP_ROLE_LEADER"}};
+constexpr EnumSchema kGroupRole{"GroupRole", kGroupRoleValues};
+constexpr EnumValue kGroupAccessValues[] = {{0, "GROUP_ACCESS_INVITED"}, {1, "GROUP_ACCESS_OPEN"}};
+constexpr EnumSchema kGroupAccess{"GroupAccess", kGroupAccessValues};
+constexpr EnumValue kGroupChangeValues[] = {
+    {0, "GROUP_CHANGE_UNSPECIFIED"}, {1, "GROUP_CHANGE_CREATED"}, {2, "GROUP_CHANGE_JOINED"},
+    {3, "GROUP_CHANGE_LEFT"},        {4, "GROUP_CHANGE_KICKED"},  {5, "GROUP_CHANGE_INVITED"},
+    {6, "GROUP_CHANGE_DECLINED"},    {7, "GROUP_CHANGE_ROLE"},    {8, "GROUP_CHANGE_ACCESS"},
+    {9, "GROUP_CHANGE_DISBANDED"}};
+constexpr EnumSchema kGroupChange{"GroupChange", kGroupChangeValues};
+constexpr EnumValue kSharingValues[] = {{0, "SHARING_UNCHANGED"},
+                                        {1, "SHARING_EVERYONE"},
+                                        {2, "SHARING_FRIENDS"},
+                                        {3, "SHARING_SELECTED"},
+                                        {4, "SHARING_NOBODY"}};
+constexpr EnumSchema kSharing{"Sharing", kSharingValues};
+constexpr const EnumSchema* kEnums[] = {&kCompression,    &kStateEncoding, &kPlayerStatus,
+                                        &kGroupOperation, &kGroupRole,     &kGroupAccess,
+                                        &kGroupChange,    &kSharing};
 
 // --- session.proto ---
 
@@ -78,6 +107,17 @@ constexpr FieldSchema kResumeResultFields[] = {
 };
 constexpr MessageSchema kResumeResult{"ResumeResult", kResumeResultFields};
 
+constexpr FieldSchema kTokenRefreshFields[] = {field(1, kString, "token")};
+constexpr MessageSchema kTokenRefresh{"TokenRefresh", kTokenRefreshFields};
+
+constexpr FieldSchema kTokenStatusFields[] = {
+    field(1, kBool, "accepted"),
+    field(2, kInt64, "expires_at"),
+    field(3, kString, "reason"),
+    list(4, kString, "permissions"),
+};
+constexpr MessageSchema kTokenStatus{"TokenStatus", kTokenStatusFields};
+
 constexpr FieldSchema kDisconnectFields[] = {
     field(1, kUint32, "code"),
     field(2, kString, "reason"),
@@ -89,7 +129,7 @@ constexpr MessageSchema kDisconnect{"Disconnect", kDisconnectFields};
 constexpr FieldSchema kClientHelloFields[] = {
     field(1, kString, "client_version"),       field(2, kStateEncoding, "state_encoding"),
     field(3, kFloat, "view_distance"),         list(4, kCompression, "compression"),
-    field(5, kUint32, "max_bytes_per_second"),
+    field(5, kUint32, "max_bytes_per_second"), field(6, kUint32, "zstd_dictionary"),
 };
 constexpr MessageSchema kClientHello{"ClientHello", kClientHelloFields};
 
@@ -154,6 +194,48 @@ constexpr MessageSchema kFriendStatus{"FriendStatus", kFriendStatusFields};
 
 constexpr FieldSchema kPresenceSubscribeFields[] = {list(1, kString, "user_ids")};
 constexpr MessageSchema kPresenceSubscribe{"PresenceSubscribe", kPresenceSubscribeFields};
+
+// --- social.proto ---
+
+constexpr FieldSchema kGroupRequestFields[] = {
+    field(1, kGroupOperation, "operation"), field(2, kString, "group"),
+    field(3, kString, "user_id"),           field(4, kGroupRole, "role"),
+    field(5, kGroupAccess, "access"),
+};
+constexpr MessageSchema kGroupRequest{"GroupRequest", kGroupRequestFields};
+
+constexpr FieldSchema kGroupEventFields[] = {
+    field(1, kString, "group"),   field(2, kGroupChange, "change"),
+    field(3, kString, "user_id"), field(4, kString, "by_user"),
+    field(5, kGroupRole, "role"), field(6, kGroupAccess, "access"),
+    field(7, kUint64, "version"), field(8, kUint64, "offset"),
+};
+constexpr MessageSchema kGroupEvent{"GroupEvent", kGroupEventFields};
+
+constexpr FieldSchema kGroupMemberFields[] = {field(1, kString, "user_id"),
+                                              field(2, kGroupRole, "role")};
+constexpr MessageSchema kGroupMember{"GroupMember", kGroupMemberFields};
+
+constexpr FieldSchema kGroupStateFields[] = {
+    field(1, kString, "group"),   field(2, kGroupAccess, "access"),
+    field(3, kUint64, "version"), list(4, kGroupMember, "members"),
+    list(5, kString, "invited"),  field(6, kBool, "more"),
+};
+constexpr MessageSchema kGroupState{"GroupState", kGroupStateFields};
+
+constexpr FieldSchema kSocialUpdateFields[] = {
+    field(1, kSharing, "sharing"),      list(2, kString, "add_friends"),
+    list(3, kString, "remove_friends"), list(4, kString, "block"),
+    list(5, kString, "unblock"),        list(6, kString, "share_with"),
+    list(7, kString, "unshare"),
+};
+constexpr MessageSchema kSocialUpdate{"SocialUpdate", kSocialUpdateFields};
+
+constexpr FieldSchema kSocialListFields[] = {
+    field(1, kSharing, "sharing"),   list(2, kString, "friends"), list(3, kString, "blocked"),
+    list(4, kString, "shared_with"), field(5, kBool, "more"),
+};
+constexpr MessageSchema kSocialList{"SocialList", kSocialListFields};
 
 // --- world.proto ---
 
@@ -271,6 +353,8 @@ constexpr const MessageSchema* kMessages[] = {
     &kAuthenticationResult,
     &kErrorNotification,
     &kResumeResult,
+    &kTokenRefresh,
+    &kTokenStatus,
     &kDisconnect,
     &kClientHello,
     &kTimeSync,
@@ -283,6 +367,12 @@ constexpr const MessageSchema* kMessages[] = {
     &kPresenceUpdate,
     &kFriendStatus,
     &kPresenceSubscribe,
+    &kGroupRequest,
+    &kGroupEvent,
+    &kGroupMember,
+    &kGroupState,
+    &kSocialUpdate,
+    &kSocialList,
     &kVector3,
     &kQuaternion,
     &kPlayerMovement,
@@ -316,6 +406,8 @@ constexpr Payload kPayloads[] = {
     {MessageType::kConnectionEstablished, &kConnectionEstablished},
     {MessageType::kAuthenticationResult, &kAuthenticationResult},
     {MessageType::kResumeResult, &kResumeResult},
+    {MessageType::kTokenRefresh, &kTokenRefresh},
+    {MessageType::kTokenStatus, &kTokenStatus},
     {MessageType::kDisconnect, &kDisconnect},
     {MessageType::kClientHello, &kClientHello},
     {MessageType::kSubscribe, &kSubscribe, answered_by(MessageType::kReply)},
@@ -337,6 +429,11 @@ constexpr Payload kPayloads[] = {
     {MessageType::kPresenceUpdate, &kPresenceUpdate},
     {MessageType::kFriendStatus, &kFriendStatus},
     {MessageType::kPresenceSubscribe, &kPresenceSubscribe},
+    {MessageType::kSocialUpdate, &kSocialUpdate, answered_by(MessageType::kReply)},
+    {MessageType::kSocialList, &kSocialList},
+    {MessageType::kGroupRequest, &kGroupRequest, answered_by(MessageType::kReply)},
+    {MessageType::kGroupEvent, &kGroupEvent},
+    {MessageType::kGroupState, &kGroupState},
 };
 
 constexpr PayloadSchema row(MessageType type, std::string_view name) {

@@ -118,6 +118,7 @@ class SessionBook {
       std::erase_if(rows_, [&](const auto& row) { return row.second.shard == shard; });
       return;
     }
+    if (r.op == Op::kSynced) return;
     if (r.op == Op::kPut) rows_[r.session] = {shard, std::string(base::as_text(tail)), 0, 0, 0, {}};
     const auto it = rows_.find(r.session);
     if (it == rows_.end()) {

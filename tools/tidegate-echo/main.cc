@@ -15,7 +15,7 @@
 #include "address.h"
 #include "crypto/random.h"
 #include "echo_server.h"
-#include "io/uring_io.h"
+#include "io/backend.h"
 
 namespace {
 
@@ -117,7 +117,15 @@ int main(int argc, char** argv) {
   app.add_flag("--tls-no-tickets", no_tickets, "every handshake is a full one");
   app.add_flag("--poll-wait", poll_wait,
                "wait in poll() on the ring, for tools that cannot follow io_uring_enter");
+  std::string backend_name = "auto";
+  app.add_option("--io", backend_name, "auto, io_uring or epoll")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  io::BackendKind backend{};
+  if (!io::backend_from(backend_name, &backend)) {
+    std::fprintf(stderr, "tidegate-echo: --io %s: expected auto, io_uring or epoll\n",
+                 backend_name.c_str());
+    return 2;
+  }
   if (!publish.empty() &&
       std::sscanf(publish.c_str(), "%u@%u", &options.publish_bytes, &options.publish_hz) != 2) {
     std::fprintf(stderr, "tidegate-echo: --publish %s: expected BYTES@HZ, as in 256@60\n",
@@ -149,7 +157,7 @@ int main(int argc, char** argv) {
   signal(SIGTERM, on_signal);
 
   struct Running {
-    std::unique_ptr<io::UringIo> io;
+    std::unique_ptr<io::Io> io;
     std::unique_ptr<metrics::Counters> counters;
     std::unique_ptr<echo::EchoShard> shard;
     std::thread thread;
@@ -161,13 +169,17 @@ int main(int argc, char** argv) {
     limits.sockets = options.connections + net::kRefusalRows;
     limits.buffers = buffers;
     limits.poll_wait = poll_wait;
-    io::SetupError error;
-    auto made = io::UringIo::make(limits, &error);
-    if (!made.ok()) {
-      std::fprintf(stderr, "tidegate-echo: io_uring: %s\n", error.text);
+    io::MadeBackend made = io::make_backend(backend, limits);
+    if (made.io == nullptr) {
+      std::fprintf(stderr, "tidegate-echo: %s: %s\n", io::name_of(made.kind), made.error.text);
       return 1;
     }
-    r.io = std::move(made).value();
+    if (made.kind != backend && made.kind == io::BackendKind::kEpoll) {
+      std::fprintf(stderr, "tidegate-echo: on epoll, because io_uring is refused: %s\n",
+                   made.error.text);
+    }
+    backend = made.kind;
+    r.io = std::move(made.io);
     const io::IoStatus status = r.io->listen(spec, &port);
     if (status != io::IoStatus::kOk) {
       std::fprintf(stderr, "tidegate-echo: cannot listen on %s: %s\n", listen.c_str(),

@@ -32,28 +32,23 @@ int fail(const std::string& text) {
 }
 
 // ws:// or wss://host:port/path with a numeric host.
-bool parse_url(load::Options* o, bool* secure, std::string* error) {
-  *secure = o->url.rfind("wss://", 0) == 0;
-  if (!*secure && o->url.rfind("ws://", 0) != 0) {
-    *error = "--url " + o->url + ": only ws:// and wss:// are spoken";
+bool parse_url(const std::string& url, load::Options::Place* place, bool* secure,
+               std::string* error) {
+  *secure = url.rfind("wss://", 0) == 0;
+  if (!*secure && url.rfind("ws://", 0) != 0) {
+    *error = "--url " + url + ": only ws:// and wss:// are spoken";
     return false;
   }
   const std::string scheme = *secure ? "wss://" : "ws://";
-  const size_t slash = o->url.find('/', scheme.size());
-  o->host = o->url.substr(scheme.size(), slash - scheme.size());
-  o->path = slash == std::string::npos ? "/ws" : o->url.substr(slash);
-  o->server_name = o->host.substr(0, o->host.rfind(':'));
-  if (o->server_name.front() == '[')
-    o->server_name = o->server_name.substr(1, o->server_name.size() - 2);
-  std::string numeric = o->host;
+  const size_t slash = url.find('/', scheme.size());
+  place->host = url.substr(scheme.size(), slash - scheme.size());
+  place->path = slash == std::string::npos ? "/ws" : url.substr(slash);
+  std::string numeric = place->host;
   if (numeric.rfind("localhost:", 0) == 0) numeric = "127.0.0.1" + numeric.substr(9);
-  if (!tools::parse_address(numeric, &o->address)) {
-    *error =
-        "--url " + o->url + ": expected ws://ADDRESS:PORT/path or wss:// with a numeric address";
+  if (!tools::parse_address(numeric, &place->address)) {
+    *error = "--url " + url + ": expected ws://ADDRESS:PORT/path or wss:// with a numeric address";
     return false;
   }
-  o->loopback =
-      IN6_IS_ADDR_V4MAPPED(&o->address.sin6_addr) && o->address.sin6_addr.s6_addr[12] == 127;
   return true;
 }
 
@@ -74,6 +69,14 @@ int main(int argc, char** argv) {
   std::string secret_file;
   CLI::App app("tidegate-load: bots against a tidegate server");
   app.add_option("--url", o.url, "ws://ADDRESS:PORT/path, or wss://")->capture_default_str();
+  app.add_option("--also-url", o.more_urls,
+                 "another gateway, any number: bots begin in turn at each");
+  app.add_flag("--resume", o.resume,
+               "bots that lose their connection go on with their session at the next gateway");
+  app.add_option("--letters", o.letters,
+                 "with --resume, a second: each bot writes to the next one with acknowledgement "
+                 "(the server is examples/letters)")
+      ->capture_default_str();
   tls::ClientOptions tls_options;
   app.add_flag("--tls-insecure", tls_options.insecure, "wss: trust any certificate");
   app.add_option("--tls-ca", tls_options.authorities_file,
@@ -97,6 +100,10 @@ int main(int argc, char** argv) {
   app.add_option("--mode", mode, "walk, idle or echo")
       ->capture_default_str()
       ->check(CLI::IsMember({"walk", "idle", "echo"}));
+  std::string transport = "websocket";
+  app.add_option("--transport", transport, "websocket, or poll: HTTP long polling")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"websocket", "poll"}));
   app.add_option("--move-rate", o.move_rate, "moves (or echoes) a second of one bot")
       ->capture_default_str();
   app.add_option("--speed", o.speed, "metres a second")->capture_default_str();
@@ -137,7 +144,24 @@ int main(int argc, char** argv) {
 
   std::string error;
   bool secure = false;
-  if (!parse_url(&o, &secure, &error)) return fail(error);
+  o.more_urls.insert(o.more_urls.begin(), o.url);
+  for (const std::string& url : o.more_urls) {
+    load::Options::Place place;
+    if (!parse_url(url, &place, &secure, &error)) return fail(error);
+    if (secure && o.resume) return fail("--resume: only with ws://");
+    o.places.push_back(std::move(place));
+  }
+  const load::Options::Place& place = o.places[0];
+  o.server_name = place.host.substr(0, place.host.rfind(':'));
+  if (o.server_name.front() == '[') {
+    o.server_name = o.server_name.substr(1, o.server_name.size() - 2);
+  }
+  o.loopback =
+      IN6_IS_ADDR_V4MAPPED(&place.address.sin6_addr) && place.address.sin6_addr.s6_addr[12] == 127;
+  o.polling = transport == "poll";
+  if (o.polling && (secure || mode == "echo")) {
+    return fail("--transport poll is for ws:// and game servers");
+  }
   std::unique_ptr<tls::ClientContext> tls_context;
   if (secure) {
     if (!tls_name.empty()) o.server_name = tls_name;
@@ -176,7 +200,8 @@ int main(int argc, char** argv) {
 
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  const uint32_t per_process = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 100000)) - 32;
+  const uint32_t descriptors = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 100000)) - 32;
+  const uint32_t per_process = descriptors / (o.polling ? 4 : 1);
   const uint32_t needed = (o.bots + per_process - 1) / per_process;
   if (o.processes == 0) o.processes = std::max(needed, o.bots > 5000 ? 2u : 1u);
   if (o.processes < needed) {

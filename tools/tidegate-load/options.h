@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tls/client_context.h"
 
@@ -40,14 +41,21 @@ struct Options {
   double report_every = 10;    // seconds between two checksums sent by a bot of cells that agree
   double flip_every = 0;       // seconds between two bits flipped in a process' pictures; 0: none
   Mode mode = Mode::kWalk;
+  bool polling = false;  // by HTTP long polling, without TLS
+  std::vector<std::string> more_urls;  // further gateways; bots begin in turn at each
+  bool resume = false;                 // who loses its connection comes back, at the next gateway
+  double letters = 0;                  // a second, of one bot to the next one; examples/letters
   bool live = false;
   bool live_json = false;  // a JSON line a second instead of text
   std::string json_file;
 
   // Derived.
-  sockaddr_in6 address{};
+  struct Place {
+    sockaddr_in6 address{};
+    std::string host, path;
+  };
+  std::vector<Place> places;  // of url and more_urls
   bool loopback = false;
-  std::string host, path;
   std::string server_name;                  // host without its port
   const tls::ClientContext* tls = nullptr;  // null: ws
 };

@@ -90,6 +90,12 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->far_seconds += get(s.far_seconds);
     out->far_updates += get(s.far_updates);
     out->far_unseen += get(s.far_unseen);
+    out->drops += get(s.drops);
+    out->resumes += get(s.resumes);
+    out->sessions_lost += get(s.sessions_lost);
+    out->letters_written += get(s.letters_written);
+    out->letters_read += get(s.letters_read);
+    out->letters_wrong += get(s.letters_wrong);
     if (get(s.wall_ns) != 0) {
       const double share = static_cast<double>(get(s.cpu_ns)) / static_cast<double>(get(s.wall_ns));
       if (share > out->worker_cpu_max) out->worker_cpu_max = share;
@@ -101,6 +107,7 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->near_age_us.merge(s.near_age_us);
     out->far_age_us.merge(s.far_age_us);
     out->echo_us.merge(s.echo_us);
+    out->resume_us.merge(s.resume_us);
     out->lag_us.merge(s.lag_us);
     if (out->problem.empty()) out->problem = s.problem;
   }
@@ -120,6 +127,7 @@ std::string generator_verdict(const Sums& s) {
 bool all_good(const Options& o, const Sums& s) {
   return s.workers_died == 0 && s.refused == 0 && s.lost == 0 && s.checksum_mismatches == 0 &&
          s.chain_gaps == 0 && s.malformed == 0 && s.violations == 0 && s.flips_late == 0 &&
+         s.sessions_lost == 0 && s.letters_wrong == 0 && s.letters_read == s.letters_written &&
          (o.mode == Mode::kEcho ? s.connected : s.in_world) + s.slow_lost == o.bots;
 }
 
@@ -155,6 +163,12 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
   append(out,
          ",\n  \"bytes_in\": %" PRIu64 ", \"bytes_out\": %" PRIu64 ", \"messages_in\": %" PRIu64,
          s.bytes_in, s.bytes_out, s.messages_in);
+  append(out,
+         ",\n  \"drops\": %" PRIu64 ", \"resumes\": %" PRIu64 ", \"sessions_lost\": %" PRIu64
+         ", \"letters_written\": %" PRIu64 ", \"letters_read\": %" PRIu64
+         ", \"letters_wrong\": %" PRIu64,
+         s.drops, s.resumes, s.sessions_lost, s.letters_written, s.letters_read, s.letters_wrong);
+  latency_json(out, "resume_ms", s.resume_us);
   latency_json(out, "connect_ms", s.connect_us);
   latency_json(out, "move_ack_ms", s.ack_us);
   latency_json(out, "neighbour_ms", s.neighbour_us);
@@ -188,6 +202,17 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
          " slow ones closed; all in after %.2f s\n",
          s.connected, s.refused, s.lost, s.slow_lost, connect_seconds);
   latency_text(out, "connect and login", s.connect_us);
+  if (o.resume) {
+    append(out,
+           "  sessions               %" PRIu64 " connections dropped, %" PRIu64 " resumed, %" PRIu64
+           " sessions lost\n",
+           s.drops, s.resumes, s.sessions_lost);
+    append(out,
+           "  letters                %" PRIu64 " written, %" PRIu64 " read, %" PRIu64
+           " missing, doubled or out of order\n",
+           s.letters_written, s.letters_read, s.letters_wrong);
+    latency_text(out, "drop to resumed", s.resume_us);
+  }
   latency_text(out, "input to MOVE_ACK", s.ack_us);
   latency_text(out, "input to neighbour", s.neighbour_us);
   latency_text(out, "echo", s.echo_us);

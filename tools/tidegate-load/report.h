@@ -19,9 +19,11 @@ struct Sums {
   uint64_t flips = 0, flips_detected = 0, flips_healed = 0, flips_gone = 0, flips_late = 0;
   uint64_t errors = 0, bytes_in = 0, bytes_out = 0, messages_in = 0;
   uint64_t near_seconds = 0, near_updates = 0, far_seconds = 0, far_updates = 0, far_unseen = 0;
+  uint64_t drops = 0, resumes = 0, sessions_lost = 0;
+  uint64_t letters_written = 0, letters_read = 0, letters_wrong = 0;
   double worker_cpu_max = 0;  // share of a core, busiest worker
   metrics::Histogram connect_us, ack_us, neighbour_us, heal_us, echo_us, lag_us, near_age_us,
-      far_age_us;
+      far_age_us, resume_us;
   uint32_t workers_died = 0;
   std::string problem;
 };

@@ -24,6 +24,9 @@ struct Stats {
   Count bytes_in{0}, bytes_out{0}, messages_in{0};
   // Of what observers (observer.h) see: entities times seconds, and updates in these.
   Count near_seconds{0}, near_updates{0}, far_seconds{0}, far_updates{0}, far_unseen{0};
+  // With --resume: connections lost, sessions that went on and that did not, letters.
+  Count drops{0}, resumes{0}, sessions_lost{0};
+  Count letters_written{0}, letters_read{0}, letters_wrong{0};
   Count cpu_ns{0}, wall_ns{0};      // of the worker while it measured
   Count ready{0}, done{0};          // all tried to connect; finished
   metrics::Histogram connect_us;    // intended connect to login accepted
@@ -33,8 +36,9 @@ struct Stats {
   metrics::Histogram far_age_us;    // ... of the others
   metrics::Histogram heal_us;       // flip of a bit to a checksum that agrees again
   metrics::Histogram echo_us;
-  metrics::Histogram lag_us;  // how late the generator itself was
-  char problem[256] = {};     // the first thing that went wrong
+  metrics::Histogram resume_us;  // loss of a connection to the session's going on
+  metrics::Histogram lag_us;     // how late the generator itself was
+  char problem[256] = {};        // the first thing that went wrong
 };
 
 // Parent to workers.

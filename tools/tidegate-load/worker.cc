@@ -38,9 +38,12 @@ Bot::Bot(Worker& worker, uint32_t number)
 bool Bot::open(base::Instant intended) {
   const Options& o = worker_.options_;
   intended_connect_ = intended;
+  if (tries_ == 0 && dropped_at_.ns == 0) place_ = number_ % static_cast<uint32_t>(o.places.size());
+  const Options::Place& place = o.places[place_];
+  if (o.resume && !letters_) letters_ = std::make_unique<client::Letters>();
   client::ClientConfig config;
-  config.host = o.host;
-  config.path = o.path;
+  config.host = place.host;
+  config.path = letters_ ? letters_->path(place.path) : place.path;
   config.encoding = o.packed ? wire::StateEncoding::kPacked : wire::StateEncoding::kProtobuf;
   config.view_distance = o.view_distance;
   config.max_bytes_per_second = o.budget;
@@ -62,7 +65,14 @@ bool Bot::open(base::Instant intended) {
     observer_ = std::make_unique<Observer>(o.user_prefix + std::to_string(number_));
   }
   client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
-  const bool v4 = IN6_IS_ADDR_V4MAPPED(&o.address.sin6_addr);
+  if (o.polling) {
+    fd = worker_.bridge().attach();
+    if (fd < 0) worker_.note_problem(std::string("socketpair: ") + std::strerror(errno));
+    client_->start();
+    wants_write = true;
+    return fd >= 0;
+  }
+  const bool v4 = IN6_IS_ADDR_V4MAPPED(&place.address.sin6_addr);
   fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) {
     worker_.note_problem(std::string("socket: ") + std::strerror(errno));
@@ -77,8 +87,8 @@ bool Bot::open(base::Instant intended) {
   sockaddr_in to{};
   if (v4) {
     to.sin_family = AF_INET;
-    to.sin_port = o.address.sin6_port;
-    std::memcpy(&to.sin_addr, &o.address.sin6_addr.s6_addr[12], 4);
+    to.sin_port = place.address.sin6_port;
+    std::memcpy(&to.sin_addr, &place.address.sin6_addr.s6_addr[12], 4);
     if (o.loopback) {
       // Several source addresses: one has too few ports for tens of thousands of connections.
       sockaddr_in from{};
@@ -92,7 +102,7 @@ bool Bot::open(base::Instant intended) {
   }
   const int result =
       v4 ? connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to)
-         : connect(fd, reinterpret_cast<const sockaddr*>(&o.address), sizeof o.address);
+         : connect(fd, reinterpret_cast<const sockaddr*>(&place.address), sizeof place.address);
   if (result != 0 && errno != EINPROGRESS) {
     worker_.note_problem("connect to " + o.url + ": " + std::strerror(errno));
     return false;
@@ -104,6 +114,56 @@ bool Bot::open(base::Instant intended) {
   client_->start();
   wants_write = true;
   return true;
+}
+
+void Bot::wait_again(base::Instant now) {
+  Stats& s = worker_.stats_;
+  if (counted_connected_) {
+    drop(s.connected);
+    bump(s.drops);
+    dropped_at_ = now;
+    tries_ = 0;
+  }
+  if (counted_world_) drop(s.in_world);
+  counted_connected_ = counted_world_ = placed_ = false;
+  collected_ = {};
+  messages_collected_ = 0;
+  letters_->pause();
+  wants_read = true;
+  place_ = (place_ + 1) % static_cast<uint32_t>(worker_.options_.places.size());
+  // As an SDK does it: soon, then ever later, no two at the same time.
+  const uint32_t most_ms = std::min(20u << std::min(tries_++, 6u), 1000u);
+  again_at_ = now + base::milliseconds(static_cast<int64_t>(prng_.below(most_ms) + 1));
+}
+
+void Bot::on_envelope(base::Instant now, const wire::Envelope& envelope) {
+  if (!letters_) return;
+  letters_->on_envelope(*client_, envelope);
+  Stats& s = worker_.stats_;
+  if (!letters_->problem.empty()) {
+    // A session that was lost says so; all else is a letter that is missing or came twice.
+    bump(envelope.type == static_cast<uint32_t>(wire::MessageType::kResumeResult)
+             ? s.sessions_lost
+             : s.letters_wrong);
+    worker_.note_problem(letters_->problem);
+    letters_->problem.clear();
+  }
+  if (letters_->resumes != resumes_seen_) {
+    resumes_seen_ = letters_->resumes;
+    bump(s.resumes);
+    if (dropped_at_.ns != 0) s.resume_us.record(micros(now - dropped_at_));
+  }
+  bump(s.letters_read, letters_->read_in_all() - letters_seen_);
+  letters_seen_ = letters_->read_in_all();
+}
+
+void Bot::write_letters(base::Instant due) {
+  const Options& o = worker_.options_;
+  if (!letters_ || o.letters <= 0 || due < next_letter_ || !worker_.letters_due(due)) return;
+  next_letter_ = due + base::nanoseconds(static_cast<int64_t>(1e9 / o.letters));
+  letters_->write(*client_, o.user_prefix + std::to_string((number_ + 1) % o.bots));
+  bump(worker_.stats_.letters_written);
+  if (fd >= 0 && !wants_write) flush();
 }
 
 bool Bot::limited() const { return number_ < worker_.options_.stalled + worker_.options_.slow; }
@@ -305,6 +365,8 @@ void Bot::choose_target() {
 void Bot::move(base::Instant due) {
   Stats& s = worker_.stats_;
   if (over_) return;
+  write_letters(due);
+  if (again_at_.ns != 0) return;
   const Options& o = worker_.options_;
   if (o.mode == Mode::kEcho) {
     if (client_->state() != client::ClientState::kOpen) return;
@@ -396,14 +458,26 @@ void Worker::open_due(base::Instant now) {
     if (due > now) return;
     Bot& bot = *bots_[opened_++];
     bump(stats_.connecting);
-    if (!bot.open(due)) {
-      bot.end(false);
-      continue;
-    }
-    epoll_event event{};
-    event.events = bot.armed = EPOLLIN | EPOLLOUT;
-    event.data.ptr = &bot;
-    epoll_ctl(epoll_, EPOLL_CTL_ADD, bot.fd, &event);
+    if (!start(bot, due)) bot.end(false);
+  }
+}
+
+bool Worker::start(Bot& bot, base::Instant due) {
+  if (!bot.open(due)) return false;
+  epoll_event event{};
+  event.events = bot.armed = EPOLLIN | EPOLLOUT;
+  event.data.ptr = &bot;
+  epoll_ctl(epoll_, EPOLL_CTL_ADD, bot.fd, &event);
+  return true;
+}
+
+void Worker::open_again(base::Instant now) {
+  if (away_ == 0) return;
+  for (const auto& bot : bots_) {
+    if (!bot->again_due(now)) continue;
+    bot->again_at_ = {};
+    --away_;
+    if (!start(*bot, now)) bot->end(false);
   }
 }
 
@@ -465,6 +539,7 @@ int Worker::run() {
       getrusage(RUSAGE_SELF, &begin);
     }
     open_due(now);
+    open_again(now);
     move_due(now);
     for (auto& bot : bots_) {
       if (!bot->limited()) break;  // they are the first ones
@@ -485,7 +560,13 @@ int Worker::run() {
       if (!alive) {
         epoll_ctl(epoll_, EPOLL_CTL_DEL, bot.fd, nullptr);
         close(bot.fd);
-        bot.end(false);
+        if (options_.resume) {
+          bot.fd = -1;
+          bot.wait_again(monotonic_now());
+          ++away_;
+        } else {
+          bot.end(false);
+        }
       } else {
         rearm(bot);
       }

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "client/client.h"
+#include "client/letters.h"
 #include "observer.h"
 #include "options.h"
+#include "poll_bridge.h"
 #include "stats.h"
 #include "tls/client_stream.h"
 
@@ -32,6 +34,9 @@ class Bot final : public client::ClientEvents {
   // At the end of the run: a flip that is not healed although its time is over.
   void count_late(base::Instant now);
   void collect();
+  // With --resume: its connection is gone; it comes back a little later, at the next place.
+  void wait_again(base::Instant now);
+  bool again_due(base::Instant now) const { return again_at_.ns != 0 && now >= again_at_; }
 
   int fd = -1;
   bool wants_write = false;
@@ -48,6 +53,8 @@ class Bot final : public client::ClientEvents {
   void on_cell_healed(base::Instant now, base::Instant flipped) override;
   void on_error(const wire::ErrorNotification& error) override;
   void on_message(base::Instant now, base::Bytes message) override;
+  void on_envelope(base::Instant now, const wire::Envelope& envelope) override;
+  void write_letters(base::Instant due);
   void choose_target();
   void end(bool expected);
   // A slow or stalled bot: not counted in latencies and delivery.
@@ -71,6 +78,11 @@ class Bot final : public client::ClientEvents {
   int64_t allowance_ = 0;  // of a slow bot: bytes it may read now
   base::Instant refilled_{};
   bool counted_connected_ = false, counted_world_ = false, over_ = false;
+  std::unique_ptr<client::Letters> letters_;  // with --resume
+  uint32_t place_ = 0;
+  base::Instant dropped_at_{}, again_at_{}, next_letter_{};
+  uint32_t tries_ = 0;  // since the last time it was in
+  uint64_t resumes_seen_ = 0, letters_seen_ = 0;
   client::PictureCounters collected_;
   uint64_t messages_collected_ = 0;
   base::Instant due_of_[64] = {};  // intended times of the last moves, by tick
@@ -81,10 +93,22 @@ class Worker {
   Worker(const Options& options, uint32_t first, uint32_t count, uint32_t processes, Stats& stats,
          const Control& control);
   int run();
+  PollBridge& bridge() {
+    if (bridge_ == nullptr) bridge_ = std::make_unique<PollBridge>(options_.places[0].address);
+    return *bridge_;
+  }
 
  private:
   friend class Bot;
   void open_due(base::Instant now);
+  void open_again(base::Instant now);
+  bool start(Bot& bot, base::Instant due);
+  // No letters are written in the last seconds: they have to arrive.
+  bool letters_due(base::Instant now) const {
+    return measuring(now) && now.ns < control_.measure_from_ns.load(std::memory_order_relaxed) +
+                                          static_cast<int64_t>(options_.seconds * 1e9) -
+                                          4'000'000'000;
+  }
   void move_due(base::Instant now);
   void flip_due(base::Instant now);
   void rearm(Bot& bot);
@@ -100,10 +124,12 @@ class Worker {
   Stats& stats_;
   const Control& control_;
   std::vector<uint8_t> buffer_;
-  tls::Engine engine_;  // outlives the bots
+  tls::Engine engine_;                  // outlives the bots
+  std::unique_ptr<PollBridge> bridge_;  // null: bots have sockets
   std::vector<std::unique_ptr<Bot>> bots_;
   int epoll_ = -1;
   uint32_t opened_ = 0;
+  uint32_t away_ = 0;  // bots that wait to come back
   base::Instant start_{};
   uint64_t moves_begun_ = 0;  // position in the schedule: bot = moves_begun_ % bots
   base::Instant schedule_start_{};

@@ -108,30 +108,61 @@ class Doctor {
       const std::string what = std::string("io_uring ") + f.feature;
       if (f.ok) {
         ok(what.c_str(), f.reason);
-      } else if (f.need == io::ProbeNeed::kRequired) {
+      } else if (f.need == io::ProbeNeed::kRequired && config_.io.backend != "epoll") {
         fail(what.c_str(), f.reason, f.remedy);
       } else {
         warn(what.c_str(), f.reason, f.remedy);
       }
     }
+    backend(report.usable);
     std::ifstream status(root_ + "proc/self/status");
     for (std::string line; std::getline(status, line);) {
       if (line.rfind("Seccomp:", 0) != 0 || line.find('2') == std::string::npos) continue;
       if (report.usable) {
         ok("seccomp", "a filter is in force and lets io_uring through");
       } else {
-        fail("seccomp", "a filter is in force, and io_uring does not work",
-             "allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile "
-             "(container runtimes deny them by default)");
+        const std::string where = container();
+        fail("seccomp", where + "a filter is in force, and io_uring does not work",
+             where.empty() ? "allow io_uring_setup, io_uring_enter and io_uring_register in the "
+                             "filter (SystemCallFilter= of the unit)"
+                           : "container runtimes forbid io_uring by default: run it with "
+                             "--security-opt seccomp=tools/seccomp/tidegate.json (Kubernetes: "
+                             "seccompProfile of type Localhost with that file)");
       }
+    }
+  }
+
+  // "in a Docker container, " or empty.
+  std::string container() const {
+    if (std::ifstream(root_ + ".dockerenv").good()) return "in a Docker container, ";
+    if (std::ifstream(root_ + "run/.containerenv").good()) return "in a Podman container, ";
+    if (std::ifstream(root_ + "var/run/secrets/kubernetes.io/serviceaccount/namespace").good()) {
+      return "in a Kubernetes container, ";
+    }
+    return {};
+  }
+
+  void backend(bool uring_usable) {
+    epoll_ = config_.io.backend == "epoll" || (config_.io.backend == "auto" && !uring_usable);
+    if (!epoll_) {
+      if (uring_usable) ok("io backend", "io_uring");
+    } else if (uring_usable) {
+      warn("io backend", "epoll, because io.backend says so: each message costs more system calls",
+           "io.backend = \"auto\"");
+    } else {
+      warn("io backend",
+           "epoll will serve in the place of io_uring: each message costs more system calls, and "
+           "each connection a descriptor",
+           "what the lines about io_uring say");
     }
   }
 
   void files() {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
-    const uint64_t needed = config_.limits.connections / shards_ + net::kRefusalRows;
-    const uint64_t have = std::min<uint64_t>(limit.rlim_cur, 65'536);
+    const uint64_t needed = epoll_ ? config_.limits.connections + 128
+                                   : config_.limits.connections / shards_ + net::kRefusalRows;
+    const uint64_t have = epoll_ ? limit.rlim_cur : std::min<uint64_t>(limit.rlim_cur, 65'536);
     const std::string found = std::to_string(limit.rlim_cur) + " open files, " +
                               std::to_string(config_.limits.connections) + " connections on " +
                               std::to_string(shards_) + " shards";
@@ -140,7 +171,8 @@ class Doctor {
         "limits.connections";
     if (have < needed) {
       fail("open files", found + " need " + std::to_string(needed), remedy);
-    } else if (have < std::min<uint64_t>(config_.limits.connections + net::kRefusalRows, 65'536)) {
+    } else if (!epoll_ &&
+               have < std::min<uint64_t>(config_.limits.connections + net::kRefusalRows, 65'536)) {
       warn("open files", found + "; the kernel spreads connections unevenly over shards", remedy);
     } else {
       ok("open files", found);
@@ -340,6 +372,7 @@ class Doctor {
   std::string root_;
   std::vector<uint32_t> cpus_;
   uint32_t shards_ = 1;
+  bool epoll_ = false;  // the server would run on it
   int failures_ = 0;
   int warnings_ = 0;
 };

@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // tidegate: command line.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
 
 #include "commands.h"
 #include "doctor.h"
+#include "server/seccomp.h"
+
+namespace {
+
+// Without memory there is nothing to be saved; what matters is that it is said and that the
+// process ends as after any other error, not by an exception that nobody catches.
+void out_of_memory() {
+  constexpr char kText[] =
+      "tidegate: the system gives no more memory: lower the limits, or allow the process more\n";
+  (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+  _exit(1);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
+  std::set_new_handler(out_of_memory);
   using namespace tidegate::program;
   // --section.key=value belongs to the configuration and is taken out before the rest is parsed.
   std::vector<std::string> flags;
@@ -29,6 +48,9 @@ int main(int argc, char** argv) {
 
   CLI::App* serve_command = app.add_subcommand("serve", "run the server");
   serve_command->add_option("--config", common.config_file, "TOML file");
+  // Made by the process that is to be taken over.
+  int upgrade_channel = -1;
+  serve_command->add_option("--upgrade-channel", upgrade_channel)->group("");
 
   DemoOptions demo_options;
   CLI::App* demo_command =
@@ -63,9 +85,16 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   doctor_command->add_flag("--strict", doctor_options.strict, "fail on warnings too");
 
+  CLI::App* profile_command =
+      app.add_subcommand("seccomp-profile", "print a seccomp profile for containers (JSON)");
+
   CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
-  if (serve_command->parsed()) return serve(common);
+  if (serve_command->parsed()) return serve(common, {argv, argv + argc}, upgrade_channel);
   if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);
+  if (profile_command->parsed()) {
+    std::fputs(tidegate::server::seccomp_profile().c_str(), stdout);
+    return 0;
+  }
   if (check_command->parsed()) return check_config(common, explain);
   if (doctor_command->parsed()) {
     doctor_options.common = common;

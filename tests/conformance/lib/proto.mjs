@@ -2,16 +2,18 @@
 // Message types of the protocol document, and the codec of their payloads from proto/tidegate/v1.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { inflateSync } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { root } from './server.mjs';
 
 export const Type = {
   HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
   RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
-  EVENT: 13, REPLY: 14, PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102,
+  EVENT: 13, REPLY: 14, TOKEN_REFRESH: 15, TOKEN_STATUS: 16, PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102,
   PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202,
   INTEREST_UPDATE: 203, CELL_FRAME: 204, CELL_REPORT: 205, PRESENCE_UPDATE: 300, FRIEND_STATUS: 301,
-  PRESENCE_SUBSCRIBE: 302,
+  PRESENCE_SUBSCRIBE: 302, SOCIAL_UPDATE: 303, SOCIAL_LIST: 304, GROUP_REQUEST: 310, GROUP_EVENT: 311,
+  GROUP_STATE: 312,
 };
 export const nameOf = (type) => Object.keys(Type).find((key) => Type[key] === type) ?? `type ${type}`;
 
@@ -30,6 +32,8 @@ const payloadOf = {
   [Type.CONNECTION_ESTABLISHED]: 'ConnectionEstablished',
   [Type.AUTHENTICATION_RESULT]: 'AuthenticationResult',
   [Type.RESUME_RESULT]: 'ResumeResult',
+  [Type.TOKEN_REFRESH]: 'TokenRefresh',
+  [Type.TOKEN_STATUS]: 'TokenStatus',
   [Type.DISCONNECT]: 'Disconnect',
   [Type.CLIENT_HELLO]: 'ClientHello',
   [Type.SUBSCRIBE]: 'Subscribe',
@@ -49,6 +53,11 @@ const payloadOf = {
   [Type.TIME_SYNC]: 'TimeSync',
   [Type.INTEREST_UPDATE]: 'InterestUpdate',
   [Type.CELL_REPORT]: 'CellReport',
+  [Type.SOCIAL_UPDATE]: 'SocialUpdate',
+  [Type.SOCIAL_LIST]: 'SocialList',
+  [Type.GROUP_REQUEST]: 'GroupRequest',
+  [Type.GROUP_EVENT]: 'GroupEvent',
+  [Type.GROUP_STATE]: 'GroupState',
 };
 
 // The name of a type's payload message; undefined: opaque bytes.
@@ -107,7 +116,12 @@ export function parseFrames(data) {
     if (at + 8 + length > bytes.length) throw new Error('a frame longer than its message');
     const body = bytes.subarray(at + 8, at + 8 + length);
     const envelope = message('NetworkMessage').toObject(message('NetworkMessage').decode(body), plain);
-    const raw = Buffer.from(envelope.payload);
+    let raw = Buffer.from(envelope.payload);
+    if (envelope.compression !== 0) {
+      if (envelope.compression !== 1) throw new Error(`compression ${envelope.compression}, of which nothing was offered`);
+      raw = inflateSync(raw);
+      if (raw.length !== envelope.raw_size) throw new Error(`${raw.length} bytes instead of ${envelope.raw_size}`);
+    }
     messages.push({ ...envelope, raw, name: nameOf(envelope.type), payload: decodePayload(envelope.type, raw) });
     at += 8 + length;
   }

@@ -140,7 +140,9 @@ export async function startServer(changes = {}, { folder = temporaryFolder(), ar
 }
 
 export async function startEcho(args = []) {
-  const server = new Process(program('tidegate-echo'), ['--listen', '127.0.0.1:0', '--shards', '1', ...args]);
+  // The server reads the variable itself; here it is a flag.
+  const backend = process.env.TIDEGATE_IO_BACKEND ? ['--io', process.env.TIDEGATE_IO_BACKEND] : [];
+  const server = new Process(program('tidegate-echo'), ['--listen', '127.0.0.1:0', '--shards', '1', ...backend, ...args]);
   const line = await server.line(/listening on (\S+):(\d+)/);
   server.port = Number(line[2]);
   server.url = `ws://127.0.0.1:${server.port}/`;

@@ -20,7 +20,8 @@ struct FakeSource final : AdminSource {
   ConnectionsQuery last;
 
   Health livez() override {
-    return alive ? Health{true, {}} : Health{false, "shard \"0\" has not turned"};
+    return alive ? Health{true, {}, {}}
+                 : Health{false, "shard \"0\" has not turned", {}};
   }
   Health readyz() override { return {false, "draining"}; }
   std::string metrics_text() override { return "tidegate_up 1\n"; }
@@ -46,7 +47,11 @@ struct FakeSource final : AdminSource {
     if (!alive) return {false, "old.pem: no such file", {}};
     return {true, "1 certificate in use", {"old.pem: expired"}};
   }
+  std::string store_json() override { return R"({"kind":"memory"})"; }
   std::string presence_json() override { return R"({"users":3})"; }
+  std::string user_json(const std::string& user, bool erase) override {
+    return "{\"user\":\"" + user + (erase ? "\",\"erased\":true}" : "\"}");
+  }
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override {
     return "{\"topics\":\"" + prefix + ' ' + std::to_string(offset) + ' ' + std::to_string(limit) +
            "\"}";

@@ -59,7 +59,7 @@ TEST_P(Contract, NamesThePeer) {
   const uint32_t slot = rig().last_slot;
   io().query_peer(slot, rig().gen(slot));
   ASSERT_TRUE(rig().until([&] { return !rig().sockets[slot].peer.empty(); }));
-  const std::string host = GetParam() == Backend::kUring ? "::ffff:127.0.0.1" : "::ffff:10.0.0.1";
+  const std::string host = rig().network() == nullptr ? "::ffff:127.0.0.1" : "::ffff:10.0.0.1";
   EXPECT_EQ(rig().sockets[slot].peer, host + " " + std::to_string(client->local_port()));
 }
 
@@ -462,11 +462,14 @@ TEST_P(Contract, AWakeBeforeTheFirstPollIsNotLost) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Contract,
-                         testing::Values(Backend::kUring, Backend::kSim, Backend::kSimHarsh),
+                         testing::Values(Backend::kUring, Backend::kEpoll, Backend::kSim,
+                                         Backend::kSimHarsh),
                          [](const testing::TestParamInfo<Backend>& info) -> std::string {
                            switch (info.param) {
                              case Backend::kUring:
                                return "Uring";
+                             case Backend::kEpoll:
+                               return "Epoll";
                              case Backend::kSim:
                                return "Sim";
                              default:

@@ -104,6 +104,15 @@ Rig::Rig(Backend backend, IoLimits limits) {
     io_ = std::move(made.value());
     return;
   }
+  if (backend == Backend::kEpoll) {
+    SetupError error;
+    auto made = EpollIo::make(limits, &error);
+    EXPECT_TRUE(made.ok()) << error.text;
+    if (!made.ok()) return;
+    epoll_ = made->get();
+    io_ = std::move(made.value());
+    return;
+  }
   network_ = std::make_unique<SimNetwork>(7, backend == Backend::kSimHarsh ? harsh() : SimConfig{});
   auto sim = std::make_unique<SimIo>(*network_, limits);
   sim_ = sim.get();
@@ -158,7 +167,7 @@ void Rig::settle() {
 
 void Rig::pump(bool wait) {
   base::Instant deadline{};
-  if (uring_ != nullptr && wait) deadline = io_->now() + base::milliseconds(10);
+  if (!network_ && wait) deadline = io_->now() + base::milliseconds(10);
   if (network_ && wait) {
     const base::Instant next = network_->next_event_time();
     if (next != base::Instant::never()) {

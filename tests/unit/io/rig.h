@@ -14,13 +14,14 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "io/epoll_io.h"
 #include "io/io.h"
 #include "io/sim_io.h"
 #include "io/uring_io.h"
 
 namespace tidegate::io {
 
-enum class Backend { kUring, kSim, kSimHarsh };
+enum class Backend { kUring, kEpoll, kSim, kSimHarsh };
 
 class TestClient {
  public:
@@ -72,6 +73,7 @@ class Rig {
   bool usable() const { return io_ != nullptr; }
   Io& io() { return *io_; }
   UringIo* uring() { return uring_; }
+  EpollIo* epoll() { return epoll_; }
   SimIo* sim() { return sim_; }
   SimNetwork* network() { return network_.get(); }
 
@@ -110,6 +112,7 @@ class Rig {
   std::unique_ptr<SimNetwork> network_;
   std::unique_ptr<Io> io_;
   UringIo* uring_ = nullptr;
+  EpollIo* epoll_ = nullptr;
   SimIo* sim_ = nullptr;
   uint32_t next_generation_ = 1;
   uint64_t progress_ = 0;

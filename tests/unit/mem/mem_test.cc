@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <vector>
 
 #include "mem/arena.h"
 #include "mem/block_pool.h"
+#include "mem/budget.h"
 #include "mem/mapped_array.h"
 
 namespace tidegate::mem {
@@ -38,6 +40,58 @@ TEST(BlockPool, FreeingABlockTwiceIsOurBug) {
   pool.allocate();
   pool.free(a);
   EXPECT_DEATH(pool.free(a), "assertion failed");
+}
+
+TEST(Budget, RefusesByRankAndGivesBack) {
+  constexpr uint64_t kStep = Account::kStepBytes;
+  Budget budget(8 * kStep);
+  Account one(budget);
+  Account two(budget);
+  ASSERT_TRUE(one.charge(6 * kStep, Rank::kInput));
+  EXPECT_FALSE(one.tight());  // at three quarters, not above
+  ASSERT_TRUE(two.charge(100, Rank::kInput));
+  EXPECT_TRUE(one.tight());
+  EXPECT_TRUE(two.tight());
+  EXPECT_FALSE(two.charge(kStep, Rank::kInput));  // above seven eighths
+  EXPECT_TRUE(two.charge(kStep, Rank::kBacklog));
+  EXPECT_FALSE(one.charge(1, Rank::kBacklog));
+  EXPECT_FALSE(two.charge(kStep, Rank::kBacklog));
+  EXPECT_EQ(two.refused(), 2u);
+  EXPECT_EQ(two.charged(), 100 + kStep);
+  ASSERT_TRUE(one.charge(3 * kStep, Rank::kKept));  // what was promised, also above it all
+  EXPECT_GT(budget.taken(), budget.limit());
+  one.release(9 * kStep);
+  EXPECT_FALSE(two.tight());
+  EXPECT_TRUE(two.charge(3 * kStep, Rank::kInput));
+  two.release(100 + 4 * kStep);
+  EXPECT_EQ(one.charged() + two.charged(), 0u);
+  EXPECT_LE(budget.taken(), 2 * 2 * kStep);  // what accounts keep at hand
+}
+
+TEST(Budget, TheLastBytesCanBeUsed) {
+  Budget budget(1000);
+  {
+    Account account(budget);
+    EXPECT_TRUE(account.charge(1000, Rank::kBacklog));
+    EXPECT_FALSE(account.charge(1, Rank::kBacklog));
+    account.release(1000);
+    EXPECT_TRUE(account.charge(400, Rank::kBacklog));
+  }
+  EXPECT_EQ(budget.taken(), 0u);  // an account that ends gives back what it had
+}
+
+TEST(BlockPool, ChargesWhatIsOut) {
+  Budget budget(4 * 32);
+  Account account(budget);
+  BlockPool pool(100, 32);
+  pool.charge_to(&account, Rank::kBacklog);
+  std::vector<uint32_t> blocks;
+  for (uint32_t b; (b = pool.allocate()) != BlockPool::kNone;) blocks.push_back(b);
+  EXPECT_EQ(blocks.size(), 4u);
+  EXPECT_EQ(account.charged(), 4u * 32);
+  for (const uint32_t b : blocks) pool.free(b);
+  EXPECT_EQ(account.charged(), 0u);
+  EXPECT_NE(pool.allocate(), BlockPool::kNone);
 }
 
 TEST(MappedArray, ComesZeroed) {

@@ -387,15 +387,16 @@ TEST_F(Home, AStoreThatIsLateOrFailsHoldsNobodyUp) {
   stored(0, false, true);
   const auto all = records();
   using Op = mailbox::SessionChangeOp;
-  ASSERT_EQ(all.size(), 5u);
+  ASSERT_EQ(all.size(), 6u);
   EXPECT_EQ(all[0].op, Op::kClear);
   EXPECT_EQ(all[1].op, Op::kPut);
   EXPECT_EQ(all[1].received, 2u);
   EXPECT_EQ(all[4].sequence, 3u);
+  EXPECT_EQ(all[5].op, Op::kSynced);
   turn();
   send("ann", "d");
   EXPECT_EQ(delivered_.size(), 3u);
-  stored(all[4].number + 1);
+  stored(all[5].number + 1);
   EXPECT_EQ(delivered_.size(), 4u);
 }
 

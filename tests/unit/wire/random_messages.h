@@ -11,6 +11,7 @@
 #include "tidegate/v1/envelope.pb.h"
 #include "tidegate/v1/presence.pb.h"
 #include "tidegate/v1/session.pb.h"
+#include "tidegate/v1/social.pb.h"
 #include "tidegate/v1/world.pb.h"
 #include "wire/event_messages.h"
 #include "wire/messages.h"

@@ -3,7 +3,7 @@ import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
 import { type Host } from './host.js';
-import { Event, MoveAck, PresenceUpdate, Reply, type ErrorNotification, type NetworkMessage, type Vector3 } from './messages.js';
+import { Event, GroupEvent, GroupRequest, GroupState, MoveAck, PlayerStateUpdate, PresenceUpdate, Reply, SocialList, SocialUpdate, type ErrorNotification, type NetworkMessage, type Vector3 } from './messages.js';
 import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
 import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
 import type { ChannelFigures } from './statistics.js';
@@ -15,6 +15,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
     /** Metres; 0: the server's own. */
     viewDistance?: number;
     maxBytesPerSecond?: number;
+    /** Whether large payloads may come compressed (zlib); true when left out. */
+    compression?: boolean;
     /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
     reportMs?: number;
     prediction?: Partial<PredictionOptions>;
@@ -36,6 +38,14 @@ export interface ClientEvents {
     topicEvent: Event;
     reply: Reply;
     presence: PresenceUpdate;
+    /** A change of a group of the own user's, or an invitation. */
+    groupEvent: GroupEvent;
+    /** Who is in a group: after joining it, after each login, and when asked for. */
+    groupState: GroupState;
+    /** The own friends, blocked users and with whom presence is shared. */
+    socialList: SocialList;
+    /** Where a member of the own party is that the world does not show at full rate. */
+    follow: PlayerStateUpdate;
     /** Messages this client has no own event for: custom types, gameplay. */
     message: NetworkMessage;
 }
@@ -123,6 +133,10 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     setStatusText(customStatus: string): boolean;
     /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
     watchPresence(userIds: string[]): boolean;
+    /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
+    group(operation: number, group: string, more?: Partial<GroupRequest>): number | undefined;
+    /** Friends, blocked users, with whom presence is shared; the sequence that `reply` names. */
+    updateSocial(update: Partial<SocialUpdate>): number | undefined;
     stats(): ClientStats;
     private take;
     private beginState;

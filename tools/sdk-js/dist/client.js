@@ -5,7 +5,7 @@ import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserHost } from './host.js';
-import { CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, SocialList, SocialUpdate, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction, walk } from './prediction.js';
 import { Steering, encodeSteerRun, steerSample } from './steering.js';
@@ -77,6 +77,7 @@ export class TidegateClient extends Emitter {
                 stateEncoding: options.encoding === 'protobuf' ? StateEncoding.PROTOBUF : StateEncoding.PACKED,
                 viewDistance: options.viewDistance ?? 0,
                 maxBytesPerSecond: options.maxBytesPerSecond ?? 0,
+                compression: options.compression === false ? [] : [Compression.ZLIB],
             }));
             this.sync(0);
             const every = options.reportMs ?? REPORT_MS;
@@ -173,6 +174,14 @@ export class TidegateClient extends Emitter {
     watchPresence(userIds) {
         return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
     }
+    /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
+    group(operation, group, more = {}) {
+        return this.connection.sendReliable(MessageType.GROUP_REQUEST, GroupRequest.encode({ ...more, operation, group }));
+    }
+    /** Friends, blocked users, with whom presence is shared; the sequence that `reply` names. */
+    updateSocial(update) {
+        return this.connection.sendReliable(MessageType.SOCIAL_UPDATE, SocialUpdate.encode(update));
+    }
     stats() {
         const now = this.host.now();
         const { connection, world, clock, playout } = this;
@@ -233,6 +242,18 @@ export class TidegateClient extends Emitter {
             case MessageType.FRIEND_STATUS:
                 for (const friend of FriendStatus.decode(payload).friends)
                     this.emit('presence', friend);
+                break;
+            case MessageType.GROUP_EVENT:
+                this.emit('groupEvent', GroupEvent.decode(payload));
+                break;
+            case MessageType.GROUP_STATE:
+                this.emit('groupState', GroupState.decode(payload));
+                break;
+            case MessageType.SOCIAL_LIST:
+                this.emit('socialList', SocialList.decode(payload));
+                break;
+            case MessageType.PLAYER_STATE:
+                this.emit('follow', PlayerStateUpdate.decode(payload));
                 break;
             default: this.emit('message', message);
         }

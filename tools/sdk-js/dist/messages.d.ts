@@ -15,6 +15,8 @@ export declare const MessageType: {
     readonly PUBLISH: 12;
     readonly EVENT: 13;
     readonly REPLY: 14;
+    readonly TOKEN_REFRESH: 15;
+    readonly TOKEN_STATUS: 16;
     readonly PLAYER_MOVE: 100;
     readonly PLAYER_ACTION: 101;
     readonly PLAYER_STATE: 102;
@@ -30,6 +32,11 @@ export declare const MessageType: {
     readonly PRESENCE_UPDATE: 300;
     readonly FRIEND_STATUS: 301;
     readonly PRESENCE_SUBSCRIBE: 302;
+    readonly SOCIAL_UPDATE: 303;
+    readonly SOCIAL_LIST: 304;
+    readonly GROUP_REQUEST: 310;
+    readonly GROUP_EVENT: 311;
+    readonly GROUP_STATE: 312;
     readonly COMBAT_ACTION: 400;
     readonly INVENTORY_UPDATE: 401;
     readonly QUEST_PROGRESS: 402;
@@ -90,6 +97,47 @@ export declare const PlayerStatus: {
     readonly BUSY: 3;
     readonly INVISIBLE: 4;
     readonly OFFLINE: 5;
+};
+export declare const GroupOperation: {
+    readonly CREATE: 1;
+    readonly JOIN: 2;
+    readonly LEAVE: 3;
+    readonly INVITE: 4;
+    readonly DECLINE: 5;
+    readonly KICK: 6;
+    readonly SET_ROLE: 7;
+    readonly SET_ACCESS: 8;
+    readonly DISBAND: 9;
+    readonly LIST: 10;
+};
+export declare const GroupRole: {
+    readonly NONE: 0;
+    readonly MEMBER: 1;
+    readonly OFFICER: 2;
+    readonly LEADER: 3;
+};
+export declare const GroupAccess: {
+    readonly INVITED: 0;
+    readonly OPEN: 1;
+};
+export declare const GroupChange: {
+    readonly CREATED: 1;
+    readonly JOINED: 2;
+    readonly LEFT: 3;
+    readonly KICKED: 4;
+    readonly INVITED: 5;
+    readonly DECLINED: 6;
+    readonly ROLE: 7;
+    readonly ACCESS: 8;
+    readonly DISBANDED: 9;
+};
+/** Who sees the own presence. */
+export declare const Sharing: {
+    readonly UNCHANGED: 0;
+    readonly EVERYONE: 1;
+    readonly FRIENDS: 2;
+    readonly SELECTED: 3;
+    readonly NOBODY: 4;
 };
 /** Bits of PlayerStateDelta.changedFields. */
 export declare const Changed: {
@@ -159,6 +207,17 @@ export declare const ResumeResult: Message<{
     lastClientSequence: number;
 }>;
 export type ResumeResult = Of<typeof ResumeResult>;
+export declare const TokenRefresh: Message<{
+    token: string;
+}>;
+export type TokenRefresh = Of<typeof TokenRefresh>;
+export declare const TokenStatus: Message<{
+    accepted: boolean;
+    expiresAt: number;
+    reason: string;
+    permissions: string[];
+}>;
+export type TokenStatus = Of<typeof TokenStatus>;
 export declare const Disconnect: Message<{
     code: number;
     reason: string;
@@ -172,6 +231,7 @@ export declare const ClientHello: Message<{
     viewDistance: number;
     compression: number[];
     maxBytesPerSecond: number;
+    zstdDictionary: number;
 }>;
 export type ClientHello = Of<typeof ClientHello>;
 export declare const Subscribe: Message<{
@@ -561,5 +621,59 @@ export declare const PresenceSubscribe: Message<{
     userIds: string[];
 }>;
 export type PresenceSubscribe = Of<typeof PresenceSubscribe>;
+export declare const GroupRequest: Message<{
+    operation: number;
+    group: string;
+    userId: string;
+    role: number;
+    access: number;
+}>;
+export type GroupRequest = Of<typeof GroupRequest>;
+export declare const GroupEvent: Message<{
+    group: string;
+    change: number;
+    userId: string;
+    byUser: string;
+    role: number;
+    access: number;
+    version: number;
+    offset: number;
+}>;
+export type GroupEvent = Of<typeof GroupEvent>;
+export declare const GroupMember: Message<{
+    userId: string;
+    role: number;
+}>;
+export type GroupMember = Of<typeof GroupMember>;
+export declare const GroupState: Message<{
+    group: string;
+    access: number;
+    version: number;
+    members: {
+        userId: string;
+        role: number;
+    }[];
+    invited: string[];
+    more: boolean;
+}>;
+export type GroupState = Of<typeof GroupState>;
+export declare const SocialUpdate: Message<{
+    sharing: number;
+    addFriends: string[];
+    removeFriends: string[];
+    block: string[];
+    unblock: string[];
+    shareWith: string[];
+    unshare: string[];
+}>;
+export type SocialUpdate = Of<typeof SocialUpdate>;
+export declare const SocialList: Message<{
+    sharing: number;
+    friends: string[];
+    blocked: string[];
+    sharedWith: string[];
+    more: boolean;
+}>;
+export type SocialList = Of<typeof SocialList>;
 /** All messages of the schema. */
 export declare const MESSAGES: readonly Message<never>[];

@@ -6,9 +6,9 @@ import { Connection, type ConnectionEvents, type ConnectionOptions, type Connect
 import { Emitter } from './emitter.js';
 import { browserHost, type Host } from './host.js';
 import {
-  CellReport, ClientHello, Event, FriendStatus, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStatusChange,
-  PlayerSteer,
-  PresenceSubscribe, PresenceUpdate, Publish, Reply, StateEncoding, Subscribe, TimeSync, Unsubscribe,
+  CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction,
+  PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply,
+  SocialList, SocialUpdate, StateEncoding, Subscribe, TimeSync, Unsubscribe,
   type ErrorNotification, type NetworkMessage, type Vector3,
 } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } from './playout.js';
@@ -23,6 +23,8 @@ export interface ClientOptions extends Partial<ConnectionOptions> {
   /** Metres; 0: the server's own. */
   viewDistance?: number;
   maxBytesPerSecond?: number;
+  /** Whether large payloads may come compressed (zlib); true when left out. */
+  compression?: boolean;
   /** Between two checksums sent of packed cells in which nothing moves; 0: none are sent; ms. */
   reportMs?: number;
   prediction?: Partial<PredictionOptions>;
@@ -45,6 +47,14 @@ export interface ClientEvents {
   topicEvent: Event;
   reply: Reply;
   presence: PresenceUpdate;
+  /** A change of a group of the own user's, or an invitation. */
+  groupEvent: GroupEvent;
+  /** Who is in a group: after joining it, after each login, and when asked for. */
+  groupState: GroupState;
+  /** The own friends, blocked users and with whom presence is shared. */
+  socialList: SocialList;
+  /** Where a member of the own party is that the world does not show at full rate. */
+  follow: PlayerStateUpdate;
   /** Messages this client has no own event for: custom types, gameplay. */
   message: NetworkMessage;
 }
@@ -149,6 +159,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
         stateEncoding: options.encoding === 'protobuf' ? StateEncoding.PROTOBUF : StateEncoding.PACKED,
         viewDistance: options.viewDistance ?? 0,
         maxBytesPerSecond: options.maxBytesPerSecond ?? 0,
+        compression: options.compression === false ? [] : [Compression.ZLIB],
       }));
       this.sync(0);
       const every = options.reportMs ?? REPORT_MS;
@@ -249,6 +260,16 @@ export class TidegateClient extends Emitter<ClientEvents> {
     return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
   }
 
+  /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
+  group(operation: number, group: string, more: Partial<GroupRequest> = {}): number | undefined {
+    return this.connection.sendReliable(MessageType.GROUP_REQUEST,
+      GroupRequest.encode({ ...more, operation, group }));
+  }
+  /** Friends, blocked users, with whom presence is shared; the sequence that `reply` names. */
+  updateSocial(update: Partial<SocialUpdate>): number | undefined {
+    return this.connection.sendReliable(MessageType.SOCIAL_UPDATE, SocialUpdate.encode(update));
+  }
+
   stats(): ClientStats {
     const now = this.host.now();
     const { connection, world, clock, playout } = this;
@@ -302,6 +323,10 @@ export class TidegateClient extends Emitter<ClientEvents> {
       case MessageType.FRIEND_STATUS:
         for (const friend of FriendStatus.decode(payload).friends) this.emit('presence', friend);
         break;
+      case MessageType.GROUP_EVENT: this.emit('groupEvent', GroupEvent.decode(payload)); break;
+      case MessageType.GROUP_STATE: this.emit('groupState', GroupState.decode(payload)); break;
+      case MessageType.SOCIAL_LIST: this.emit('socialList', SocialList.decode(payload)); break;
+      case MessageType.PLAYER_STATE: this.emit('follow', PlayerStateUpdate.decode(payload)); break;
       default: this.emit('message', message);
     }
   }

@@ -9,11 +9,12 @@ import {
 export const MessageType = {
   HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
   RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
-  EVENT: 13, REPLY: 14,
+  EVENT: 13, REPLY: 14, TOKEN_REFRESH: 15, TOKEN_STATUS: 16,
   PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, PLAYER_STEER: 105,
   WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
   CELL_REPORT: 205,
-  PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302,
+  PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302, SOCIAL_UPDATE: 303, SOCIAL_LIST: 304,
+  GROUP_REQUEST: 310, GROUP_EVENT: 311, GROUP_STATE: 312,
   COMBAT_ACTION: 400, INVENTORY_UPDATE: 401, QUEST_PROGRESS: 402, CHAT_MESSAGE: 403,
   TRADE_REQUEST: 404, PARTY_INVITE: 405, GUILD_EVENT: 406,
 } as const;
@@ -36,6 +37,16 @@ export const CloseCode = {
 export const StateEncoding = { PROTOBUF: 0, PACKED: 1 } as const;
 export const Compression = { NONE: 0, ZLIB: 1, LZ4: 2, ZSTD: 3 } as const;
 export const PlayerStatus = { UNKNOWN: 0, ONLINE: 1, AWAY: 2, BUSY: 3, INVISIBLE: 4, OFFLINE: 5 } as const;
+export const GroupOperation = {
+  CREATE: 1, JOIN: 2, LEAVE: 3, INVITE: 4, DECLINE: 5, KICK: 6, SET_ROLE: 7, SET_ACCESS: 8, DISBAND: 9, LIST: 10,
+} as const;
+export const GroupRole = { NONE: 0, MEMBER: 1, OFFICER: 2, LEADER: 3 } as const;
+export const GroupAccess = { INVITED: 0, OPEN: 1 } as const;
+export const GroupChange = {
+  CREATED: 1, JOINED: 2, LEFT: 3, KICKED: 4, INVITED: 5, DECLINED: 6, ROLE: 7, ACCESS: 8, DISBANDED: 9,
+} as const;
+/** Who sees the own presence. */
+export const Sharing = { UNCHANGED: 0, EVERYONE: 1, FRIENDS: 2, SELECTED: 3, NOBODY: 4 } as const;
 /** Bits of PlayerStateDelta.changedFields. */
 export const Changed = { POSITION: 1, ROTATION: 2, VELOCITY: 4, FLAGS: 8 } as const;
 
@@ -69,13 +80,19 @@ export const ResumeResult = define('ResumeResult', {
   resumed: bool(1), reason: text(2), replayed: u32(3), lastClientSequence: u64(4),
 });
 export type ResumeResult = Of<typeof ResumeResult>;
+export const TokenRefresh = define('TokenRefresh', { token: text(1) });
+export type TokenRefresh = Of<typeof TokenRefresh>;
+export const TokenStatus = define('TokenStatus', {
+  accepted: bool(1), expiresAt: i64(2), reason: text(3), permissions: list(text(4)),
+});
+export type TokenStatus = Of<typeof TokenStatus>;
 export const Disconnect = define('Disconnect', {
   code: u32(1), reason: text(2), reconnectUrl: text(3), retryAfterMs: u32(4),
 });
 export type Disconnect = Of<typeof Disconnect>;
 export const ClientHello = define('ClientHello', {
   clientVersion: text(1), stateEncoding: u32(2), viewDistance: float(3), compression: list(u32(4)),
-  maxBytesPerSecond: u32(5),
+  maxBytesPerSecond: u32(5), zstdDictionary: u32(6),
 });
 export type ClientHello = Of<typeof ClientHello>;
 export const Subscribe = define('Subscribe', { topic: text(1), replayFrom: u64(2) });
@@ -169,11 +186,38 @@ export type FriendStatus = Of<typeof FriendStatus>;
 export const PresenceSubscribe = define('PresenceSubscribe', { userIds: list(text(1)) });
 export type PresenceSubscribe = Of<typeof PresenceSubscribe>;
 
+export const GroupRequest = define('GroupRequest', {
+  operation: u32(1), group: text(2), userId: text(3), role: u32(4), access: u32(5),
+});
+export type GroupRequest = Of<typeof GroupRequest>;
+export const GroupEvent = define('GroupEvent', {
+  group: text(1), change: u32(2), userId: text(3), byUser: text(4), role: u32(5), access: u32(6), version: u64(7),
+  offset: u64(8),
+});
+export type GroupEvent = Of<typeof GroupEvent>;
+export const GroupMember = define('GroupMember', { userId: text(1), role: u32(2) });
+export type GroupMember = Of<typeof GroupMember>;
+export const GroupState = define('GroupState', {
+  group: text(1), access: u32(2), version: u64(3), members: list(sub(4, GroupMember)), invited: list(text(5)),
+  more: bool(6),
+});
+export type GroupState = Of<typeof GroupState>;
+export const SocialUpdate = define('SocialUpdate', {
+  sharing: u32(1), addFriends: list(text(2)), removeFriends: list(text(3)), block: list(text(4)),
+  unblock: list(text(5)), shareWith: list(text(6)), unshare: list(text(7)),
+});
+export type SocialUpdate = Of<typeof SocialUpdate>;
+export const SocialList = define('SocialList', {
+  sharing: u32(1), friends: list(text(2)), blocked: list(text(3)), sharedWith: list(text(4)), more: bool(5),
+});
+export type SocialList = Of<typeof SocialList>;
+
 /** All messages of the schema. */
 export const MESSAGES: readonly Message<never>[] = [
   NetworkMessage, Vector3, Quaternion, ConnectionEstablished, AuthenticationResult, ErrorNotification,
-  ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
+  ResumeResult, TokenRefresh, TokenStatus, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
   PlayerMovement, PlayerSteer, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
   EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
   CellReport,  PresenceUpdate, FriendStatus, PresenceSubscribe,
+  GroupRequest, GroupEvent, GroupMember, GroupState, SocialUpdate, SocialList,
 ] as unknown as readonly Message<never>[];

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client library against a running server: many clients in one thread, and what one of them
+// sees over a bad network.
+//
+//   sdk-bench --url ws://127.0.0.1:7400/ws --secret S [--clients 10] [--seconds 20] [--rate 10]
+//             [--latency 40 --jitter 20 --loss 0.02] [--still] [--no-interpolation] [--settle 5]
+//
+// Every client walks by steer, `rate` pictures a second, each picture a walk over all entities when
+// there are at most 100 clients. Conditions (one way latency and up to `jitter` more in
+// milliseconds, share of stalls) hold for all. Figures begin `settle` seconds after all are in.
+// Says CPU a client, corrections, and how often a moving entity stood still in a picture.
+#include <sys/resource.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/flags.h"
+#include "crypto/jwt_sign.h"
+#include "tidegate/client.hpp"
+
+namespace {
+
+double now_s() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+double cpu_s() {
+  rusage u;
+  getrusage(RUSAGE_THREAD, &u);
+  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+double percentile(std::vector<double>& v, double share) {
+  if (v.empty()) return 0;
+  const auto at = static_cast<size_t>(share * static_cast<double>(v.size() - 1));
+  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(at), v.end());
+  return v[at];
+}
+
+// One remote entity in the pictures of one client.
+struct Seen {
+  tidegate_vector shown{};
+  double moving_until = 0;  // its newest state moved lately
+  tidegate_vector position{};
+  bool known = false;
+};
+struct Player {
+  tidegate::Client client;
+  float angle = 0;
+  std::unordered_map<std::string, Seen> seen;
+};
+struct Figures {
+  uint64_t pictures = 0, moving = 0, frozen = 0;
+  std::vector<double> error, delay;
+};
+
+double apart(const tidegate_vector& a, const tidegate_vector& b) {
+  return std::hypot(static_cast<double>(a.x - b.x), static_cast<double>(a.z - b.z));
+}
+
+// A picture: who of those that moved in the last quarter of a second stands where it stood.
+void look(Player& p, double now, Figures* figures) {
+  for (const auto& e : p.client.entities()) {
+    if (e.is_self) continue;
+    Seen& s = p.seen[std::string(e.id.data, e.id.size)];
+    if (s.known && figures != nullptr && now < s.moving_until) {
+      ++figures->moving;
+      figures->frozen += apart(s.shown, e.shown) < 1e-4;
+    }
+    if (s.known && apart(s.position, e.position) > 0.01) s.moving_until = now + 0.25;
+    s.known = true;
+    s.position = e.position;
+    s.shown = e.shown;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  tidegate::bench::Flags flags(argc, argv);
+  const std::string url = flags.text("--url", "ws://127.0.0.1:7400/ws");
+  const std::string secret = flags.text("--secret", "");
+  const unsigned clients = flags.count("--clients", 10);
+  const double seconds = flags.number("--seconds", 20);
+  const double settle = flags.number("--settle", 5);
+  const double rate = flags.number("--rate", 10);
+  const bool still = flags.has("--still");
+  tidegate_client_conditions bad{};
+  bad.struct_size = sizeof bad;
+  bad.latency_ms = flags.number("--latency", 0);
+  bad.jitter_ms = flags.number("--jitter", 0);
+  bad.loss = flags.number("--loss", 0);
+  tidegate_client_config config{};
+  config.no_interpolation = flags.has("--no-interpolation") ? 1 : 0;
+  flags.refuse_unknown();
+
+  std::vector<std::unique_ptr<Player>> players;
+  for (unsigned i = 0; i < clients; ++i) {
+    tidegate::crypto::MintClaims claims;
+    claims.subject = "sdk" + std::to_string(i);
+    claims.issued_at = std::time(nullptr);
+    claims.expires_at = claims.issued_at + 3600;
+    auto p = std::make_unique<Player>(
+        Player{tidegate::Client({url}, tidegate::crypto::mint(secret, claims), config),
+               static_cast<float>(i),
+               {}});
+    if (!p->client) return std::puts(p->client.problem().c_str()), 2;
+    if (bad.latency_ms + bad.jitter_ms + bad.loss > 0) {
+      tidegate_client_simulate(p->client.get(), &bad);
+    }
+    players.push_back(std::move(p));
+  }
+
+  const double frame = 1 / rate;
+  Figures figures;
+  unsigned connected = 0;
+  double all_in = 0, begun = 0, cpu = 0, last_report = now_s();
+  for (double next = now_s();; next += frame) {
+    const double now = now_s();
+    if (connected < clients && now - last_report > 30) {
+      return std::printf("only %u of %u are in the world\n", connected, clients), 1;
+    }
+    if (all_in == 0 && connected == clients) all_in = now;
+    if (all_in != 0 && begun == 0 && now > all_in + settle) {
+      begun = now;
+      cpu = cpu_s();
+    }
+    if (begun != 0 && now > begun + seconds) break;
+    connected = 0;
+    unsigned started = 0;
+    for (auto& p : players) {
+      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50) {
+        p->client.connect();
+        ++started;
+        last_report = now;
+      }
+      p->client.poll(0);
+      if (p->client.state() != TIDEGATE_CLIENT_IN_WORLD) continue;
+      ++connected;
+      if (!still) {
+        p->angle += static_cast<float>(frame) * 0.7F;
+        p->client.steer({std::cos(p->angle), 0, std::sin(p->angle)}, static_cast<float>(frame),
+                        p->angle);
+      }
+      if (clients <= 100) look(*p, now, begun != 0 ? &figures : nullptr);
+    }
+    if (begun != 0) {
+      ++figures.pictures;
+      if (clients <= 100) {
+        for (auto& p : players) {
+          const auto stats = p->client.stats();
+          figures.delay.push_back(stats.delay_ms);
+          figures.error.push_back(stats.prediction_error_m);
+        }
+      }
+    }
+    const double wait = next + frame - now_s();
+    if (wait > 0) {
+      const timespec t{static_cast<time_t>(wait),
+                       static_cast<long>((wait - std::floor(wait)) * 1e9)};
+      nanosleep(&t, nullptr);
+    } else {
+      next = now_s() - frame;
+    }
+  }
+  const double took = now_s() - begun;
+  const double used = cpu_s() - cpu;
+  uint64_t corrections = 0, mismatches = 0, bytes = 0, lost = 0, starved = 0;
+  for (auto& p : players) {
+    const auto stats = p->client.stats();
+    corrections += stats.corrections;
+    mismatches += stats.checksum_mismatches;
+    bytes += stats.bytes_in;
+    lost += stats.reconnects;
+    starved += stats.starved;
+  }
+  std::printf(
+      "%u clients, %.1f of %.1f pictures a second, %.3f cores, %.2f us a client and picture\n",
+      clients, static_cast<double>(figures.pictures) / took, rate, used / took,
+      used / static_cast<double>(figures.pictures) / clients * 1e6);
+  std::printf(
+      "%llu corrections, %llu checksum mismatches, %llu connections lost, %.0f bytes in all\n",
+      static_cast<unsigned long long>(corrections), static_cast<unsigned long long>(mismatches),
+      static_cast<unsigned long long>(lost), static_cast<double>(bytes));
+  if (clients <= 100) {
+    std::printf("prediction off by p99 %.4f m, most %.4f m; delay p50 %.0f ms, p99 %.0f ms\n",
+                percentile(figures.error, 0.99), percentile(figures.error, 1),
+                percentile(figures.delay, 0.5), percentile(figures.delay, 0.99));
+    std::printf(
+        "moving entities stood still in %.4f %% of %llu views, %llu pictures lacked state\n",
+        figures.moving == 0
+            ? 0.0
+            : 100.0 * static_cast<double>(figures.frozen) / static_cast<double>(figures.moving),
+        static_cast<unsigned long long>(figures.moving), static_cast<unsigned long long>(starved));
+  }
+  return mismatches != 0 ? 1 : 0;
+}

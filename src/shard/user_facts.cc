@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that a shard knows of one user beyond the connection: for an export of a person's data, and
+// to forget it. Sessions, tokens and places in the world are not among it (docs/events.md says
+// where they are).
+#include <algorithm>
+#include <cstring>
+
+#include "shard/shard.h"
+#include "shard/social.h"
+#include "wire/event_messages.h"
+
+namespace tidegate::shard {
+
+using mailbox::read_message;
+using mailbox::UserFactKind;
+using session::GroupRole;
+using session::Relation;
+
+void Social::tell_fact(uint32_t request, UserFactKind kind, uint8_t value, uint64_t number,
+                       std::string_view name, base::Bytes data) {
+  constexpr uint32_t kDataMax = mailbox::kTailBytesMax - 512;
+  uint8_t tail[mailbox::kTailBytesMax];
+  std::memcpy(tail, name.data(), name.size());
+  data = data.first(std::min<size_t>(data.size(), kDataMax));
+  if (!data.empty()) std::memcpy(tail + name.size(), data.data(), data.size());
+  mailbox::UserFact fact{};
+  fact.request = request;
+  fact.number = number;
+  fact.kind = kind;
+  fact.value = value;
+  fact.name_bytes = static_cast<uint16_t>(name.size());
+  // The admin's question waits for it; when the ring is full the answer is not complete.
+  if (!shard_.mailbox_.post(shard_.mailbox_.control(), fact, {tail, name.size() + data.size()})) {
+    facts_lost_ = true;
+  }
+}
+
+void Social::on_question(base::Bytes bytes) {
+  base::Bytes tail;
+  const auto ask = read_message<mailbox::UserQuestion>(bytes, &tail);
+  const std::string_view user = base::as_text(tail);
+  facts_lost_ = false;
+  users_.for_each(user, [&](Relation relation, uint8_t value, std::string_view name) {
+    tell_fact(ask.request, UserFactKind::kEntry, static_cast<uint8_t>(relation), value, name, {});
+  });
+  shard_.presence_.tell_facts(ask.request, user);
+  shard_.topics_.tell_facts(ask.request, user, ask.erase != 0);
+  uint64_t named = 0;
+  users_.for_each_naming(user, [&](std::string_view, Relation, uint8_t) { ++named; });
+  if (named != 0) tell_fact(ask.request, UserFactKind::kNamed, 0, named, {}, {});
+  if (ask.erase != 0) forget(user);
+  // A lost fact leaves the question without its end: it is then not complete.
+  if (facts_lost_) return;
+  mailbox::UserFact end{};
+  end.request = ask.request;
+  end.kind = UserFactKind::kEnd;
+  shard_.outbox_.post(shard_.mailbox_.control(), end);
+}
+
+// Its own entries, those that others have of it, its place in groups of this home, its presence.
+void Social::forget(std::string_view user) {
+  struct Entry {
+    Relation relation;
+    uint8_t bytes;
+    char name[session::UserHome::kNameBytes];
+  };
+  for (;;) {  // one by one: each removal changes the list
+    Entry first{};
+    bool any = false;
+    users_.for_each(user, [&](Relation relation, uint8_t, std::string_view name) {
+      if (any) return;
+      any = true;
+      first.relation = relation;
+      first.bytes = static_cast<uint8_t>(name.size());
+      if (!name.empty()) std::memcpy(first.name, name.data(), name.size());
+    });
+    if (!any) break;
+    const std::string_view name{first.name, first.bytes};
+    if (first.relation == Relation::kGroup) {
+      mailbox::GroupAsk leave{};
+      leave.flags = mailbox::kGroupQuiet;
+      leave.operation = static_cast<uint8_t>(session::GroupOperation::kLeave);
+      ask_group(name, user, {}, leave);
+      leave.operation = static_cast<uint8_t>(session::GroupOperation::kDecline);
+      ask_group(name, user, {}, leave);  // one of the two is its case
+    }
+    users_.remove(user, first.relation, name);
+    keep(first.relation, user, name, 0, true);
+  }
+  // Others' entries, a batch in each walk.
+  struct Owned {
+    Relation relation;
+    uint8_t bytes;
+    char owner[session::kUserIdBytesMax];
+  };
+  constexpr uint32_t kBatch = 64;
+  for (uint32_t count = kBatch; count == kBatch;) {
+    Owned found[kBatch];
+    count = 0;
+    users_.for_each_naming(user, [&](std::string_view owner, Relation relation, uint8_t) {
+      if (count == kBatch) return;
+      Owned& o = found[count++];
+      o.relation = relation;
+      o.bytes = static_cast<uint8_t>(owner.size());
+      std::memcpy(o.owner, owner.data(), owner.size());
+    });
+    for (uint32_t i = 0; i < count; ++i) {
+      const std::string_view owner{found[i].owner, found[i].bytes};
+      users_.remove(owner, found[i].relation, user);
+      keep(found[i].relation, owner, user, 0, true);
+      shard_.presence_.on_privacy_changed(owner);
+    }
+  }
+  shard_.presence_.forget(user);
+}
+
+}  // namespace tidegate::shard
