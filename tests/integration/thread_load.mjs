@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // node tests/integration/thread_load.mjs: a server of 4 shards built with ThreadSanitizer (TIDEGATE_BIN,
 // build/tsan), with sessions on disk, snapshots, topics, presence and a world, under bots and
-// churning clients, while cells change their shard all the time, for TIDEGATE_THREAD_SECONDS (60) on io_uring and half of that on epoll. Any report
-// of the sanitizer, lost bot or wrong checksum fails it. Run by `tools/test thread`.
+// churning clients, while cells change their shard all the time, for TIDEGATE_THREAD_SECONDS (60) on
+// io_uring and half of that on epoll. Any report of the sanitizer, lost bot or wrong checksum fails
+// it. Run by `tools/test thread`.
 import { join } from 'node:path';
 import { runLoad } from '../conformance/lib/attack.mjs';
 import { lives, newTally, operate } from '../conformance/lib/churn.mjs';
