@@ -90,6 +90,7 @@ struct Config {
     bool expiry_required = true;
     bool close_at_expiry = true;
     base::Duration expiry_warning = base::seconds(30);
+    std::vector<std::string> grants;  // crypto::ClaimGrant as text
   } auth;
   struct Limits {
     uint32_t connections = 10'000;

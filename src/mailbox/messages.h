@@ -270,7 +270,7 @@ struct AuthRequest {
   ConnectionRef connection;
   int64_t asked_ns;
   uint32_t resume_bytes;
-  uint32_t unused = 0;
+  uint32_t refresh = 0;  // 1: of a connection that is open; the answer says so and has no tokens
 };
 
 // What control found a resume token to be.
@@ -293,7 +293,7 @@ struct AuthResult {
   uint32_t resume_nonce;
   TokenVerdict resume;
   uint8_t token_bytes[2];
-  uint8_t unused = 0;
+  uint8_t refresh = 0;  // as in the request
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.

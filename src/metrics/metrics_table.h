@@ -103,9 +103,17 @@
     "Connections ended by too many pings, pongs or fragments")                                     \
   X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
     "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kUpgradeMoved, "tidegate_upgrade_connections_total",                                           \
+    "Connections that came from the process before in an upgrade")                                 \
+  X(kUpgradesFailed, "tidegate_upgrades_failed_total",                                             \
+    "Upgrades that failed; this process went on")                                                  \
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
+  X(kTokensRefreshed, "tidegate_tokens_refreshed_total",                                           \
+    "Newer tokens taken on open connections")                                                      \
+  X(kTokenRefreshesRefused, "tidegate_token_refreshes_refused_total",                              \
+    "TOKEN_REFRESHes that were refused; the token before holds")                                   \
   X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
   X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
     "Key sets that could not be fetched or used; the keys there were stay")                        \
@@ -337,6 +345,8 @@
   X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
   X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
   X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
+  X(kUpgrade, "tidegate_upgrade_seconds",                                             \
+    "From the last tick of the process before to the first one of this")              \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
@@ -355,6 +365,8 @@
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
     "handler")                                                                                     \
+  X(kUpgradeClosed, "tidegate_upgrade_connections_closed_total",                                   \
+    "Connections that the process before could not hand over", "reason")                           \
   X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
     "reason")                                                                                      \
   X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")

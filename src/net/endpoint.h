@@ -23,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "handover/records.h"
 #include "io/io.h"
 #include "io/timer_wheel.h"
 #include "mem/arena.h"
@@ -148,6 +149,19 @@ class Endpoint {
 
   // From now on; of timers that run, from their next turn.
   void set_limits(const LiveLimits& limits);
+
+  // --- hand-over to another process (handover.cc) ---
+  // Whether the connection can go there; `why` not.
+  bool movable(uint32_t slot, handover::CannotMove* why) const;
+  // What it is at this moment; texts and bytes are borrowed from this object and `scratch`. Between
+  // turns, with nothing of the output unsent.
+  handover::Connection save(uint32_t slot, std::vector<uint8_t>* scratch);
+  // Before the first turn; its socket is in io already. False: it does not fit here.
+  [[nodiscard]] bool restore(const handover::Connection& from);
+  // In the first turn, for each that was restored.
+  void begin_restored(uint32_t slot);
+  // Bytes that were received and wait for a later turn.
+  bool has_parked() const { return parked_count_ != 0; }
 
   // --- looking at it ---
   bool is_open(uint32_t slot) const {

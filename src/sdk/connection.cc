@@ -130,6 +130,7 @@ void Connection::release() {
   link_.close();
   outbox_.disconnected();
   retry_at_ = login_until_ = beat_at_ = ack_at_ = base::Instant::never();
+  resume_refused_ = false;
   token_asked_ = token_told_ = dropped_ = sequences_known_ = has_farewell_ = false;
   opening_ = false;
   farewell_code_ = farewell_retry_ms_ = 0;
@@ -151,6 +152,16 @@ void Connection::attempt(base::Instant now) {
 bool Connection::give_token(base::Instant now, uint32_t attempt, const char* token) {
   if (!token_asked_ || attempt != attempt_) return false;
   token_asked_ = false;
+  if (logged_in()) {
+    if (token == nullptr) return true;  // the connection ends when the token does
+    wire::TokenRefresh refresh;
+    refresh.token = token;
+    std::vector<uint8_t> bytes(refresh.token.size() + kFrameRoom);
+    wire::PbWriter writer(bytes);
+    wire::encode(writer, refresh);
+    return send(now, static_cast<uint32_t>(MessageType::kTokenRefresh), writer.written()) ==
+           TIDEGATE_CLIENT_OK;
+  }
   if (token == nullptr) {
     fail_begin(now, "there is no token");
   } else {
@@ -408,6 +419,7 @@ void Connection::take(base::Instant at, const wire::Envelope& m) {
         outbox_.restart(at);
       }
       sequences_known_ = true;
+      resume_refused_ = !r.resumed;
       sink_.on_resumed(r);
       return;
     }
@@ -432,6 +444,15 @@ void Connection::take(base::Instant at, const wire::Envelope& m) {
     case MessageType::kError: {
       wire::ErrorNotification e;
       if (!wire::decode(m.payload, &e)) break;
+      if (!e.fatal && resume_refused_ &&
+          (e.code == wire::kErrorSessionExpired || e.code == wire::kErrorResumeToken)) {
+        resume_refused_ = false;  // RESUME_RESULT in numbers
+      } else if (!e.fatal && e.code == wire::kErrorSessionExpired && options_.ask_token &&
+                 logged_in()) {
+        // The token will expire: a newer one goes on this connection.
+        token_asked_ = true;
+        token_told_ = false;
+      }
       sink_.on_server_error(e);
       return;
     }

@@ -158,9 +158,10 @@ class Connection {
   std::vector<Change> changes_;  // not told yet; capacity taken once
   uint32_t attempt_ = 0;         // its number; another one ends whatever belongs to this one
   bool abandoned_ = false;
-  std::string begin_failed_;  // why this try could not be begun
-  bool token_asked_ = false;  // and not given yet
-  bool token_told_ = false;   // the sink was asked for this attempt's token
+  std::string begin_failed_;     // why this try could not be begun
+  bool resume_refused_ = false;  // an ERROR with the same news follows
+  bool token_asked_ = false;     // and not given yet
+  bool token_told_ = false;      // the sink was asked for this attempt's token
   bool dropped_ = false;
   bool blocked_ = false;          // somebody was told to wait
   bool sequences_known_ = false;  // acknowledged messages may go out

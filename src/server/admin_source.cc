@@ -72,6 +72,11 @@ const char* end_label(uint32_t v) {
              ? session::name_of(static_cast<session::End>(v))
              : nullptr;
 }
+const char* upgrade_label(uint32_t v) {
+  return v < static_cast<uint32_t>(handover::CannotMove::kCount)
+             ? handover::name_of(static_cast<handover::CannotMove>(v))
+             : nullptr;
+}
 
 // Handlers have values by their order; those beyond the family share the last one.
 const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
@@ -89,6 +94,7 @@ metrics::Labels labels(const shard::HandlerTable* handlers) {
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kUpgradeClosed)] = upgrade_label;
   l.of[static_cast<uint32_t>(metrics::Family::kResumesRefused)] = resume_label;
   l.of[static_cast<uint32_t>(metrics::Family::kSessionsEnded)] = end_label;
   for (const metrics::Family f :

@@ -67,6 +67,10 @@ void Shard::on_auth_result(base::Bytes bytes) {
   const std::string_view text = base::as_text(tail);
   const std::string_view first = text.substr(0, result.user_bytes);
   const std::string_view second = text.substr(result.user_bytes, result.player_bytes);
+  if (result.refresh != 0) {
+    on_token_checked(slot, result, text);
+    return;
+  }
   if (result.http_status != 0) {
     endpoint_.refuse_upgrade(slot, result.http_status, first, second);
     return;

@@ -78,12 +78,16 @@ void Shard::turn(Wait wait) {
   // Phases follow each other in one turn as long as the marks are there; ours go through our own
   // ring like everybody's.
   bool progress = true;
+  // A poll has one kWoken at most.
+  bool worked = completions.size() > 1 ||
+                (completions.size() == 1 && completions[0].event != io::Event::kWoken);
   for (int round = 0; progress && round < 8; ++round) {
     progress = mailbox_.drain(kMailPerTurn,
                               [this](mailbox::AgentId from, mailbox::MessageType type,
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
+    worked |= progress;
     if (round == 0) {
       cluster_.turn();
       topics_.turn();
@@ -96,6 +100,7 @@ void Shard::turn(Wait wait) {
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  if (worked || outbox_.waiting() || sessions_.stalled()) ++work_turns_;
   endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   topics_.flushed();
@@ -105,7 +110,8 @@ void Shard::turn(Wait wait) {
 }
 
 base::Instant Shard::next_deadline() const {
-  base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
+  const base::Instant tick = held() ? base::Instant::never() : barrier_.deadline();
+  base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
   if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));

@@ -19,7 +19,7 @@ constexpr uint32_t kHeadBytesMax = 64;
 }  // namespace
 
 bool Shard::advance_tick() {
-  if (barrier_.simulate_due(now_)) {
+  if (barrier_.simulate_due(now_) && !held()) {
     run_simulate();
     return true;
   }

@@ -172,6 +172,7 @@ export class Client {
   }
 
   #onWorldState(state) {
+    if (this.beginsAnew) this.world.clear();  // after an upgrade of the server
     if (this.world.size !== 0) this.#breach('a second WORLD_STATE');
     this.tick = state.tick;
     for (const entity of [...state.players, ...state.npcs, ...state.objects]) {

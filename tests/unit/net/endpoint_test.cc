@@ -537,5 +537,65 @@ TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
   EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
 }
 
+// --- hand-over to another process (handover.cc) ---
+
+std::vector<uint8_t> bytes_of(const handover::Connection& c) {
+  std::vector<uint8_t> out;
+  handover::Writer(out).add(c);
+  return out;
+}
+
+TEST_F(EndpointTest, AConnectionIsTheSameInAnotherEndpoint) {
+  io::SimClientSocket* s = open();
+  // The first half of a message, the beginning of a frame, and more answers than the peer reads.
+  std::string fragment = frame("the first half, ");
+  fragment[0] = 0x02;  // binary, not the last
+  send(s, fragment + frame("the second half").substr(0, 9));
+  flood_ = 2000;
+  run(8);
+  flood_ = 0;
+  std::vector<uint8_t> scratch;
+  const handover::Connection from = endpoint_.save(0, &scratch);
+  EXPECT_EQ(from.open, 1);
+  EXPECT_EQ(base::as_text(from.message), "the first half, ");
+  EXPECT_EQ(from.input.size(), 9u);
+  EXPECT_GT(from.backlog.size(), 4000u);
+  EXPECT_EQ(from.backlog.size(), endpoint_.hot(0).backlog_bytes);
+
+  Endpoint other(small(), io_, *this, counters_);
+  other.begin_turn(network_.now());
+  ASSERT_TRUE(other.restore(from));
+  EXPECT_TRUE(other.is_open(0));
+  EXPECT_EQ(other.open_count(), 1u);
+  EXPECT_EQ(other.ref(0), endpoint_.ref(0));
+  std::vector<uint8_t> other_scratch;
+  EXPECT_EQ(bytes_of(other.save(0, &other_scratch)), bytes_of(from));
+  EXPECT_FALSE(other.restore(from)) << "a slot is taken once";
+}
+
+TEST_F(EndpointTest, WhatIsNoConnectionIsRefused) {
+  open();
+  std::vector<uint8_t> scratch;
+  const handover::Connection good = endpoint_.save(0, &scratch);
+  Endpoint other(small(), io_, *this, counters_);
+  other.begin_turn(network_.now());
+  const auto refused = [&](auto&& change) {
+    handover::Connection c = good;
+    change(c);
+    return !other.restore(c);
+  };
+  EXPECT_TRUE(refused([](auto& c) { c.slot = 100'000; }));
+  EXPECT_TRUE(refused([](auto& c) { c.generation = 0; }));
+  EXPECT_TRUE(refused([](auto& c) { c.generation = 1u << 24; }));
+  EXPECT_TRUE(refused([](auto& c) { c.subprotocol = 7; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[0] = 0x80; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[1] = 8; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[2] = 99; }));
+  EXPECT_TRUE(refused([](auto& c) { c.deflate = 1; })) << "compression is off here";
+  const std::string long_text(100'000, 'x');
+  EXPECT_TRUE(refused([&](auto& c) { c.input = base::as_bytes(long_text); }));
+  EXPECT_FALSE(refused([](auto&) {}));
+}
+
 }  // namespace
 }  // namespace tidegate::net

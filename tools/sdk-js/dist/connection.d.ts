@@ -77,6 +77,8 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     private resumeAsked;
     private sessionKnown;
     private farewell;
+    private resumeRefused;
+    private refreshing;
     private lastReceived;
     private worldSince;
     private ackTimer;
@@ -111,6 +113,7 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     private receive;
     private owe;
     private take;
+    private refreshToken;
     private sendAgain;
     private heartbeat;
     private pong;

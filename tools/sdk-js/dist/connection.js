@@ -9,7 +9,7 @@ import { Delivery } from './delivery.js';
 import { Emitter } from './emitter.js';
 import { inflate } from './inflate.js';
 import { encodeFrame, parseFrames } from './frame.js';
-import { Compression, AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType, ResumeResult, } from './messages.js';
+import { Compression, AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType, ResumeResult, TokenRefresh, } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
 import { REFUSALS, TransportChoice } from './transport.js';
@@ -56,6 +56,8 @@ export class Connection extends Emitter {
     resumeAsked = false;
     sessionKnown = false; // whether the session of before goes on, or which one began
     farewell;
+    resumeRefused = false; // an ERROR with the same news follows
+    refreshing = false; // the provider was asked for a newer token
     lastReceived = 0;
     worldSince = 0;
     ackTimer;
@@ -160,7 +162,7 @@ export class Connection extends Emitter {
         this.retryTimer = this.ackTimer = undefined;
         this.socket = undefined;
         this.opening = false;
-        this.sessionKnown = false;
+        this.sessionKnown = this.resumeRefused = this.refreshing = false;
         this.farewell = undefined;
         this.beats.clear();
     }
@@ -356,6 +358,7 @@ export class Connection extends Emitter {
             case MessageType.RESUME_RESULT: {
                 const result = ResumeResult.decode(payload);
                 this.sessionKnown = true;
+                this.resumeRefused = !result.resumed;
                 this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
                 this.emit('resumed', result);
                 break;
@@ -370,10 +373,42 @@ export class Connection extends Emitter {
             case MessageType.DISCONNECT:
                 this.farewell = Disconnect.decode(payload);
                 break;
-            case MessageType.ERROR:
-                this.emit('serverError', ErrorNotification.decode(payload));
+            case MessageType.ERROR: {
+                const error = ErrorNotification.decode(payload);
+                const told = this.resumeRefused && (error.code === ErrorCode.SESSION_EXPIRED || error.code === ErrorCode.RESUME_TOKEN);
+                if (told && !error.fatal)
+                    this.resumeRefused = false; // RESUME_RESULT in numbers
+                else if (!error.fatal && error.code === ErrorCode.SESSION_EXPIRED)
+                    this.refreshToken(generation);
+                this.emit('serverError', error);
                 break;
+            }
             default: this.emit('message', message);
+        }
+    }
+    // The token will expire: a newer one goes on this connection. Without one the connection ends with the token.
+    refreshToken(generation) {
+        const { token } = this.options;
+        if (!token || this.refreshing)
+            return;
+        this.refreshing = true;
+        const send = (fresh) => {
+            if (generation !== this.generation)
+                return;
+            this.refreshing = false;
+            if (fresh)
+                this.send(MessageType.TOKEN_REFRESH, TokenRefresh.encode({ token: fresh }));
+        };
+        const failed = () => send(undefined);
+        try {
+            const fresh = token();
+            if (fresh instanceof Promise)
+                fresh.then(send, failed);
+            else
+                send(fresh);
+        }
+        catch {
+            failed();
         }
     }
     sendAgain(messages) {

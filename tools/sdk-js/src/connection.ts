@@ -13,7 +13,7 @@ import type { Host, Socket } from './host.js';
 import {
   Compression,
   AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType,
-  ResumeResult, type NetworkMessage,
+  ResumeResult, TokenRefresh, type NetworkMessage,
 } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
@@ -108,6 +108,8 @@ export class Connection extends Emitter<ConnectionEvents> {
   private resumeAsked = false;
   private sessionKnown = false;  // whether the session of before goes on, or which one began
   private farewell: Disconnect | undefined;
+  private resumeRefused = false;  // an ERROR with the same news follows
+  private refreshing = false;  // the provider was asked for a newer token
   private lastReceived = 0;
   private worldSince = 0;
   private ackTimer: unknown;
@@ -209,7 +211,7 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.retryTimer = this.ackTimer = undefined;
     this.socket = undefined;
     this.opening = false;
-    this.sessionKnown = false;
+    this.sessionKnown = this.resumeRefused = this.refreshing = false;
     this.farewell = undefined;
     this.beats.clear();
   }
@@ -381,6 +383,7 @@ export class Connection extends Emitter<ConnectionEvents> {
       case MessageType.RESUME_RESULT: {
         const result = ResumeResult.decode(payload);
         this.sessionKnown = true;
+        this.resumeRefused = !result.resumed;
         this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
         this.emit('resumed', result);
         break;
@@ -389,8 +392,35 @@ export class Connection extends Emitter<ConnectionEvents> {
       case MessageType.PONG: this.pong(payload, now); break;
       case MessageType.ACK: break;
       case MessageType.DISCONNECT: this.farewell = Disconnect.decode(payload); break;
-      case MessageType.ERROR: this.emit('serverError', ErrorNotification.decode(payload)); break;
+      case MessageType.ERROR: {
+        const error = ErrorNotification.decode(payload);
+        const told = this.resumeRefused && (error.code === ErrorCode.SESSION_EXPIRED || error.code === ErrorCode.RESUME_TOKEN);
+        if (told && !error.fatal) this.resumeRefused = false;  // RESUME_RESULT in numbers
+        else if (!error.fatal && error.code === ErrorCode.SESSION_EXPIRED) this.refreshToken(generation);
+        this.emit('serverError', error);
+        break;
+      }
       default: this.emit('message', message);
+    }
+  }
+
+  // The token will expire: a newer one goes on this connection. Without one the connection ends with the token.
+  private refreshToken(generation: number): void {
+    const { token } = this.options;
+    if (!token || this.refreshing) return;
+    this.refreshing = true;
+    const send = (fresh: string | undefined): void => {
+      if (generation !== this.generation) return;
+      this.refreshing = false;
+      if (fresh) this.send(MessageType.TOKEN_REFRESH, TokenRefresh.encode({ token: fresh }));
+    };
+    const failed = (): void => send(undefined);
+    try {
+      const fresh = token();
+      if (fresh instanceof Promise) fresh.then(send, failed);
+      else send(fresh);
+    } catch {
+      failed();
     }
   }
 
