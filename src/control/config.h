@@ -213,6 +213,10 @@ struct Config {
     std::vector<std::string> services;  // "1000-1099", "json:1200"
     base::Duration service_timeout = base::seconds(5);
   } bus;
+  struct State {
+    uint32_t entries = 256;           // of each home shard
+    uint32_t private_entries = 1024;  // likewise
+  } state;
   struct Groups {
     std::string kinds = "party:8 guild:200";  // and the members each may have
     std::string create = "party.* guild.*";   // patterns of names that everybody may create

@@ -319,6 +319,8 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  shard.states.entries = config_.state.entries;
+  shard.states.private_entries = config_.state.private_entries;
   if (!session::check_group_kinds(config_.groups.kinds)) {
     *error =
         "groups.kinds: write kinds as <name>:<members> (1 to 1,000), separated by spaces, as in "

@@ -150,12 +150,16 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult set_state(const StateSpec& spec);
+  SendResult remove_state(StateScope scope, std::string_view key, std::string_view player);
   SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
   Server(const control::Config& config, Extensions extensions);
 
+  SendResult post_state(const shard::StateMail& mail);
+  shard::StateWorld state_world() const;
   bool set_up(std::string* error);
   // bus.cc
   bool set_up_bus(uint32_t shards, std::string* error);

@@ -44,6 +44,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      states_(*this, config.states, endpoint_.slots()),
       social_(*this, config.groups, config.users, endpoint_.slots()),
       packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
@@ -228,6 +229,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kEnvironment:
       on_environment(bytes);
       break;
+    case MessageType::kStateSet:
+    case MessageType::kStateAsked:
+    case MessageType::kStateAnswered:
+    case MessageType::kStateShown:
+    case MessageType::kStateTold:
+      states_.on_mail(from, type, bytes);
+      break;
     case MessageType::kSnapshotAt:
       on_snapshot_at(bytes);
       break;
@@ -368,6 +376,7 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  states_.update_gauges();
   social_.update_gauges();
   count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
@@ -426,7 +435,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes();
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() + states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

@@ -12,6 +12,7 @@
 #include "wire/event_messages.h"
 #include "wire/messages.h"
 #include "wire/social_messages.h"
+#include "wire/state_messages.h"
 
 namespace {
 
@@ -66,6 +67,8 @@ void check_payload(base::Bytes payload) {
         ids += id.size();
       }));
   if (ids > payload.size()) std::abort();
+  check<wire::StateChange>(payload);
+  check<wire::StateResult>(payload);
   // The encoders of these leave out what changed_fields does not name, and split permissions at
   // spaces, so a second encoding may differ: only their decoders are tried.
   wire::PlayerStateDelta delta;
