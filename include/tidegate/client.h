@@ -88,7 +88,8 @@ typedef struct tidegate_client_config {
   const char* const* endpoints; /* "ws://host:port/path", in order of preference */
   size_t endpoint_count;
   const char* token;             /* null: none, or asked for by TIDEGATE_EVENT_TOKEN_WANTED */
-  int32_t ask_token;             /* 1: TIDEGATE_EVENT_TOKEN_WANTED comes before each try */
+  int32_t ask_token;             /* 1: TIDEGATE_EVENT_TOKEN_WANTED comes before each try,
+                                  * and before a token runs out on an open connection */
   int32_t protobuf;              /* 1: state in protobuf instead of packed cells */
   float view_distance;           /* metres; 0: the server's */
   uint32_t max_bytes_per_second; /* asked of the server; 0: its own choice */
@@ -123,6 +124,7 @@ typedef struct tidegate_client_config {
    * game's server must decide the same, and so must a second call. */
   void (*limit)(void* user, const double from[3], const double to[3], double out[3]);
   void* limit_user;
+  int32_t polling; /* 0: HTTP long polling when WebSocket is blocked; 1: always; 2: never */
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */
@@ -141,7 +143,8 @@ TIDEGATE_API void tidegate_client_disconnect(tidegate_client* client, const char
 /* The network is another one, or there again: a wait ends at once, a connection is looked at. */
 TIDEGATE_API void tidegate_client_network_changed(tidegate_client* client);
 /* The answer to TIDEGATE_EVENT_TOKEN_WANTED; `attempt` is that event's. DROPPED: too late. A null
- * token says that there is none: the try has failed. */
+ * token says that there is none: the try has failed. While logged in it goes on the open
+ * connection (TOKEN_REFRESH), and without one the connection ends with the token it has. */
 TIDEGATE_API tidegate_client_result tidegate_client_give_token(tidegate_client* client,
                                                                uint32_t attempt, const char* token);
 /* One turn. It ends after `budget_us` even if messages wait; 0: when none do. OK, or DESTROYED. */

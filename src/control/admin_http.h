@@ -12,6 +12,7 @@
 //   POST /api/v1/drain           let players go as section drain says; force=true: now
 //   POST /api/v1/kick            user= or player= or session=, reason=
 //   POST /api/v1/revoke          user=, for=24h, reason=: kick, and refuse the tokens made so far
+//   POST /api/v1/upgrade         the program makes a new process, which takes everything over
 //   POST /api/v1/reload          read the configuration again
 //   POST /api/v1/tls/reload      read the certificates again
 //   /  /live/...                 the live page (live_page.h), when it is on
@@ -109,7 +110,7 @@ class AdminSource {
   virtual CommandResult reload_tls() = 0;
 };
 
-inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload"};
+inline constexpr const char* kAdminCommands[] = {"drain", "kick", "revoke", "reload", "upgrade"};
 
 struct AdminHttpOptions {
   Address listen;     // port 0: any free one

@@ -52,6 +52,11 @@ crypto::JwtRules rules_of(const Config::Auth& config) {
   rules.audience = config.audience;
   rules.leeway_s = config.leeway.ns / 1'000'000'000;
   rules.expiry_required = config.expiry_required;
+  for (const std::string& text : config.grants) {
+    crypto::ClaimGrant grant;
+    std::string ignored;  // load_config() has looked at them
+    if (crypto::parse_claim_grant(text, &grant, &ignored)) rules.grants.push_back(grant);
+  }
   return rules;
 }
 

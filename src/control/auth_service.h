@@ -56,6 +56,16 @@ class AuthService {
   // without iat too. False: kRevocationsMax users are revoked already.
   bool revoke(const std::string& user, int64_t now, int64_t until);
 
+  // For another process, from any thread while control stands still.
+  const std::string& url_keys() const { return url_keys_; }
+  template <class Visit>
+  void for_each_revoked(Visit&& visit) const {
+    for (const auto& [user, r] : revoked_) visit(std::string_view(user), r.at, r.until);
+  }
+  void restore_revoked(const std::string& user, int64_t at, int64_t until) {
+    if (revoked_.size() < kRevocationsMax) revoked_[user] = {at, until};
+  }
+
   // "HS256", "RS256 kid=a", ...
   std::vector<std::string> describe_keys() const { return verifier_.keys().describe(); }
 

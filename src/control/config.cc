@@ -16,6 +16,7 @@
 #include "control/https_fetch.h"
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
+#include "crypto/jwt.h"
 
 namespace tidegate::control {
 namespace {
@@ -303,6 +304,13 @@ class Loader {
       if (origin != "null" && origin.find("://") == std::string::npos) {
         error({}, "listen.origins: " + origin + " has no scheme; write https://" + origin,
               "listen.origins");
+      }
+    }
+    for (const std::string& text : c.auth.grants) {
+      crypto::ClaimGrant grant;
+      std::string wrong;
+      if (!crypto::parse_claim_grant(text, &grant, &wrong)) {
+        error({}, "auth.grants: " + text + ": " + wrong, "auth.grants");
       }
     }
     if (const char* wrong = c.auth.jwks_url.empty() ? nullptr : check_fetch_url(c.auth.jwks_url)) {

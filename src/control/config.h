@@ -39,6 +39,7 @@ struct Config {
         "x-forwarded-for";             // the header believed of trusted peers; or forwarded, off
     std::vector<std::string> trusted;  // networks whose word about addresses is taken
     std::vector<std::string> origins;  // pages that may connect; empty: all
+    base::Duration poll_hold = base::seconds(20);
   } listen;
   struct Tls {
     std::vector<std::string> certificates;  // "CERTIFICATE:KEY", or one file with both; resolved
@@ -89,6 +90,7 @@ struct Config {
     bool expiry_required = true;
     bool close_at_expiry = true;
     base::Duration expiry_warning = base::seconds(30);
+    std::vector<std::string> grants;  // crypto::ClaimGrant as text
   } auth;
   struct Limits {
     uint32_t connections = 10'000;
@@ -104,6 +106,7 @@ struct Config {
     uint32_t extra_frames_per_second = 50'000;
     uint32_t backlog_memory = 16 << 20;  // of each shard
     uint32_t big_messages = 256;         // of each shard
+    uint32_t poll_sessions = 1000;       // of each shard; 0: no long polling
     uint32_t memory = 512 << 20;         // of all buffers of all shards; 0: no sum
     // 0: none
     uint32_t connections_per_ip = 256;

@@ -35,6 +35,10 @@ const KeySpec kKeys[] = {
      "pages that may connect, as in [\"https://game.example\", \"https://*.game.example\"]; []: "
      "all. Others get 403",
      FIELD(listen.origins)},
+    {"listen.poll_hold", KeyType::kDuration, 0.1, 120, "",
+     "how long a GET of HTTP long polling waits for something to say; never more than half of "
+     "heartbeat.timeout",
+     FIELD(listen.poll_hold)},
     {"tls.certificates", KeyType::kTexts, 0, 64, "",
      "PEM files as [\"fullchain.pem:privkey.pem\"], or one file with both; chosen by server name, "
      "the "
@@ -94,6 +98,11 @@ const KeySpec kKeys[] = {
      FIELD(auth.leeway)},
     {"auth.expiry_required", KeyType::kFlag, 0, 1, "", "refuse tokens without exp",
      FIELD(auth.expiry_required)},
+    {"auth.grants", KeyType::kTexts, 0, 64, "",
+     "permissions by other claims than permissions and scope: \"CLAIM=VALUE: PERMISSION ...\", "
+     "with "
+     "dots in CLAIM for claims inside of claims",
+     FIELD(auth.grants)},
     {"auth.close_at_expiry", KeyType::kFlag, 0, 1, "",
      "close a connection with 1008 when its token expires", FIELD(auth.close_at_expiry)},
     {"auth.expiry_warning", KeyType::kDuration, 0, 3600, "",
@@ -136,6 +145,10 @@ const KeySpec kKeys[] = {
      "of each shard: messages larger than its head_bytes that may be arriving at once; one more "
      "closes with 1013",
      FIELD(limits.big_messages)},
+    {"limits.poll_sessions", KeyType::kCount, 0, 65'536, "",
+     "of each shard: players by HTTP long polling, whose sockets limits.connections counts; one "
+     "more is answered with 429; 0: no long polling",
+     FIELD(limits.poll_sessions)},
     {"limits.memory", KeyType::kSize, 0, 4095 * kMebi, "",
      "what all buffers of all shards may hold together; from 3/4 of it on new connections get 503, "
      "then unfinished messages close with 1013, then slow readers are cut; 0: no sum",

@@ -133,6 +133,7 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
   mailbox::AuthResult result{};
   result.connection = request.connection;
   result.asked_ns = request.asked_ns;
+  result.refresh = static_cast<uint8_t>(request.refresh);
   std::string tail;
   std::string rest;
   if (outcome.ok) {
@@ -143,8 +144,9 @@ void ControlAgent::on_auth_request(AgentId from, base::Bytes bytes, base::UnixMs
       rest += permission;
     }
     tail = outcome.user_id + outcome.player_id + rest;
-    tail +=
-        give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000, &result);
+    if (request.refresh == 0)
+      tail += give_tokens(outcome, base::as_text(tail_in.subspan(token.size())), unix_ms / 1000,
+                          &result);
     result.user_bytes = static_cast<uint16_t>(outcome.user_id.size());
     result.player_bytes = static_cast<uint16_t>(outcome.player_id.size());
   } else {

@@ -60,7 +60,13 @@ std::string page_policy(std::string_view websocket_origin) {
   std::string policy =
       "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
       "form-action 'none'; frame-ancestors 'none'; connect-src 'self'";
-  if (!websocket_origin.empty()) policy += ' ' + std::string(websocket_origin);
+  if (websocket_origin.empty()) return policy;
+  policy += ' ' + std::string(websocket_origin);
+  // Long polling, where WebSocket is blocked: the same port by HTTP.
+  constexpr std::string_view kScheme = "ws";
+  if (websocket_origin.starts_with(kScheme)) {
+    policy += " http" + std::string(websocket_origin.substr(kScheme.size()));
+  }
   return policy;
 }
 

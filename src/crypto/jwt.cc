@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "crypto/base64url.h"
@@ -124,7 +125,62 @@ bool add_permission(std::string_view text, Claims* claims) {
   return true;
 }
 
+// By its whole name, or step by step along its dots.
+bool find_claim(object claims, std::string_view path, element* out) {
+  if (claims[path].get(*out) == simdjson::SUCCESS) return true;
+  const size_t dot = path.find('.');
+  if (dot == std::string_view::npos) return false;
+  object inner;
+  return claims[path.substr(0, dot)].get(inner) == simdjson::SUCCESS &&
+         find_claim(inner, path.substr(dot + 1), out);
+}
+
+bool is_value(element e, std::string_view value) {
+  std::string_view text;
+  if (e.get(text) == simdjson::SUCCESS) return text == value;
+  bool flag = false;
+  if (e.get(flag) == simdjson::SUCCESS) return value == (flag ? "true" : "false");
+  int64_t number = 0;
+  return e.get(number) == simdjson::SUCCESS && value == std::to_string(number);
+}
+
+bool holds(element e, std::string_view value) {
+  simdjson::dom::array list;
+  if (e.get(list) != simdjson::SUCCESS) return is_value(e, value);
+  for (element item : list) {
+    if (is_value(item, value)) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+bool parse_claim_grant(std::string_view text, ClaimGrant* out, std::string* error) {
+  const size_t equals = text.find('=');
+  const size_t colon = equals == std::string_view::npos ? equals : text.find(": ", equals);
+  if (equals == 0 || colon == std::string_view::npos || colon == equals + 1) {
+    *error = "expected CLAIM=VALUE: PERMISSION ...";
+    return false;
+  }
+  out->claim = text.substr(0, equals);
+  out->value = text.substr(equals + 1, colon - equals - 1);
+  out->permissions.clear();
+  Claims words;
+  for (std::string_view rest = text.substr(colon + 2); !rest.empty();) {
+    const size_t space = rest.find(' ');
+    const std::string_view word = rest.substr(0, space);
+    if (!word.empty() && !add_permission(word, &words)) {
+      *error = "at most 64 permissions of 1 to 128 bytes";
+      return false;
+    }
+    if (space == std::string_view::npos) break;
+    rest.remove_prefix(space + 1);
+  }
+  out->permissions = std::move(words.permissions);
+  if (!out->permissions.empty()) return true;
+  *error = "no permission behind the colon";
+  return false;
+}
 
 const char* code_of(JwtStatus status) {
   switch (status) {
@@ -306,6 +362,14 @@ JwtResult JwtVerifier::State::read_claims(object body, int64_t now, Claims* out)
         return invalid("scope has too many or too long parts");
       if (space == std::string_view::npos) break;
       text.remove_prefix(space + 1);
+    }
+  }
+  for (const ClaimGrant& grant : rules.grants) {
+    if (!find_claim(body, grant.claim, &e) || !holds(e, grant.value)) continue;
+    for (const std::string& permission : grant.permissions) {
+      const auto& had = out->permissions;
+      if (std::find(had.begin(), had.end(), permission) != had.end()) continue;
+      if (!add_permission(permission, out)) return invalid("the claims grant too many permissions");
     }
   }
   return kOk;

@@ -38,19 +38,32 @@ enum class JwtStatus : uint8_t {
 // The code of protocol.md ("invalid_token", ...), "ok" for kOk.
 const char* code_of(JwtStatus status);
 
+// What a claim of another name is worth here: when `claim` (a member of the claims, or a path of
+// members with dots between) is `value`, or a list that has it, the token has these permissions.
+// Numbers and booleans count by how JSON writes them.
+struct ClaimGrant {
+  std::string claim;
+  std::string value;
+  std::vector<std::string> permissions;
+};
+// "realm_access.roles=moderator: publish:chat.* subscribe:chat.*". False with text.
+[[nodiscard]] bool parse_claim_grant(std::string_view text, ClaimGrant* out, std::string* error);
+
 struct JwtRules {
   std::string issuer;           // empty: any or none
   std::string audience;         // empty: any or none
   int64_t leeway_s = 5;         // clocks may differ by so much; for exp and nbf
   bool expiry_required = true;  // refuse tokens without exp
+  std::vector<ClaimGrant> grants;
 };
 
 struct Claims {
   std::string subject;       // sub, 1..kClaimBytesMax bytes of UTF-8 without control characters
   std::string character_id;  // empty when there is none
-  std::vector<std::string> permissions;  // of `permissions` and `scope`; no spaces inside one
-  int64_t expires_at = 0;                // exp, Unix seconds; 0: the token does not expire
-  int64_t issued_at = 0;                 // iat, Unix seconds; 0: the token does not say
+  // Of `permissions`, `scope` and what the rules grant; no spaces inside one.
+  std::vector<std::string> permissions;
+  int64_t expires_at = 0;  // exp, Unix seconds; 0: the token does not expire
+  int64_t issued_at = 0;   // iat, Unix seconds; 0: the token does not say
 };
 
 struct [[nodiscard]] JwtResult {

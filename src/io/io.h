@@ -153,6 +153,25 @@ class Io {
   // made before the close still stand there (kReceived among them must be recycled).
   virtual void close(uint32_t slot, uint32_t generation) = 0;
 
+  // --- hand-over of sockets to another process; uring_handover.cc ---
+  virtual bool can_hand_over() const { return false; }
+  // Ends accepting and receiving for a while; what had arrived comes with the next polls, what
+  // arrives now stays in the sockets. Again until paused() says that nothing is under way.
+  virtual void pause() {}
+  virtual bool paused() const { return false; }
+  // Goes on with both. Also begins receiving on sockets that were adopted.
+  virtual void resume() {}
+  // Numbers of this process for sockets, the caller's to close. False: the system has no room or no
+  // way (Linux 6.8); then none is open.
+  [[nodiscard]] virtual bool descriptors_of(std::span<const uint32_t>, std::span<int>) {
+    return false;
+  }
+  // In the order of listen(); they stay this object's.
+  virtual std::span<const int> listeners() const { return {}; }
+  // Before the first poll: a socket or a listener of another process; takes the descriptor.
+  [[nodiscard]] virtual bool adopt(uint32_t, uint32_t, int) { return false; }
+  [[nodiscard]] virtual bool adopt_listener(int, const ListenSpec&) { return false; }
+
   // Wakes another agent from the shard thread without a system call of its own (the wake leaves
   // with the next submit). `target` must be a Waker made by the same backend.
   virtual void wake(Waker& target) = 0;

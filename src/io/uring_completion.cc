@@ -103,6 +103,7 @@ void UringIo::translate(const io_uring_cqe& cqe) {
       woken_ = true;
       return;
     case Op::kIgnored:
+    case Op::kInstall:  // descriptors_of() gave up before it came
       return;
     default:
       break;
@@ -185,6 +186,12 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
     case -EAGAIN:
       if (last) arm_receive(slot);
       break;
+    case -ECANCELED:
+      if (pausing_) {
+        s.state |= kHeldBack;
+        break;
+      }
+      [[fallthrough]];
     default:  // 0: FIN; ECONNRESET, ETIMEDOUT, EHOSTUNREACH...: broken
       push(Event::kEnded, slot, s.generation, cqe.res);
   }
@@ -193,6 +200,7 @@ void UringIo::on_receive(const io_uring_cqe& cqe, uint32_t slot) {
 void UringIo::on_accept(const io_uring_cqe& cqe) {
   const bool last = (cqe.flags & IORING_CQE_F_MORE) == 0;
   const uint32_t listener = slot_of(cqe.user_data);
+  if (last) accepts_out_ &= ~(1u << listener);
   if (cqe.res >= 0) {
     const auto slot = static_cast<uint32_t>(cqe.res);
     TG_ASSERT(slot < limits_.sockets);

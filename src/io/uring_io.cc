@@ -88,6 +88,7 @@ void UringIo::service_accept() {
 }
 
 void UringIo::arm_accept(uint32_t listener) {
+  accepts_out_ |= 1u << listener;
   io_uring_sqe* sqe = prepare(IORING_OP_ACCEPT, Op::kAccept, listener, 0);
   sqe->fd = listeners_[listener];
   sqe->ioprio = IORING_ACCEPT_MULTISHOT;
@@ -96,6 +97,10 @@ void UringIo::arm_accept(uint32_t listener) {
 
 void UringIo::arm_receive(uint32_t slot) {
   Slot& s = slots_[slot];
+  if (pausing_) [[unlikely]] {
+    s.state |= kHeldBack;
+    return;
+  }
   s.state |= kReceiving;
   io_uring_sqe* sqe = prepare(IORING_OP_RECV, Op::kReceive, slot, s.generation);
   sqe->flags = IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
@@ -119,6 +124,10 @@ void UringIo::recycle(uint16_t buffer) {
 void UringIo::starve(uint32_t slot) {
   Slot& s = slots_[slot];
   ++counters_.buffer_pauses;
+  if (pausing_) [[unlikely]] {
+    s.state |= kHeldBack;
+    return;
+  }
   s.state |= kStarved;
   s.next_starved = kNoSlot;
   s.previous_starved = starved_last_;

@@ -63,6 +63,14 @@ class UringIo final : public Io {
   std::span<const Completion> poll(base::Instant deadline) override;
   base::Instant now() override;
   base::UnixMs unix_ms() override;
+  bool can_hand_over() const override { return true; }
+  void pause() override;
+  bool paused() const override;
+  void resume() override;
+  bool descriptors_of(std::span<const uint32_t> slots, std::span<int> out) override;
+  std::span<const int> listeners() const override { return {listeners_, listener_count_}; }
+  bool adopt(uint32_t slot, uint32_t generation, int descriptor) override;
+  bool adopt_listener(int descriptor, const ListenSpec& spec) override;
 
   IoTrouble trouble() const override {
     return {counters_.buffer_pauses, counters_.memory_pauses, counters_.overflows};
@@ -103,6 +111,7 @@ class UringIo final : public Io {
   void starve(uint32_t slot);
   void unstarve(uint32_t slot);
   void resume_starved();
+  bool collect_installed(std::span<int> by_slot, uint32_t count);
   void cancel(Op op, uint32_t slot);
   void return_buffer(uint16_t buffer);
 
@@ -171,6 +180,8 @@ class UringIo final : public Io {
   // limit, 64 KiB and more.
   uint32_t record_flag_ = 0;
   bool accepting_ = false;
+  uint32_t accepts_out_ = 0;  // bits: an accept is in flight
+  bool pausing_ = false;      // nothing new is received or accepted
   // Bits are numbers of listeners.
   uint32_t accept_wanted_ = 0;  // to be armed by poll, not before accept_retry_
   uint32_t table_full_ = 0;     // accepting rests until a slot is free

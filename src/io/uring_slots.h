@@ -26,6 +26,7 @@ enum class UringIo::Op : uint8_t {
   kCancel,           // only failures complete
   kClose,
   kWake,
+  kInstall,  // of a number for the socket in the process' table
 };
 
 // state: bits of what is in flight and what the owner asked for.
@@ -39,6 +40,7 @@ inline constexpr uint32_t kStarved = 1u << 6;    // receive waits for a buffer, 
 inline constexpr uint32_t kClosing = 1u << 7;    // close() was called
 inline constexpr uint32_t kCloseSent = 1u << 8;  // IORING_OP_CLOSE queued; nothing else in flight
 inline constexpr uint32_t kForced = 1u << 9;     // kShutdownToClose was tried
+inline constexpr uint32_t kHeldBack = 1u << 10;  // resume() is to begin receiving
 inline constexpr uint32_t kInFlight = kReceiving | kPolling | kPeering | kShutting;
 
 inline constexpr uint32_t kNoSlot = UINT32_MAX;

@@ -157,6 +157,8 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kPollLetter:
+      return "poll_letter";
     case MessageType::kMoveCells:
       return "move_cells";
     case MessageType::kCellMoved:

@@ -20,7 +20,8 @@ namespace tidegate::mailbox {
 using base::ConnectionRef;
 using base::EntityId;
 
-inline constexpr uint32_t kTailBytesMax = 16 * 1024;  // a token of 8 KiB and claims fit well
+inline constexpr uint32_t kTailBytesMax =
+    16 * 1024;  // a token of 8 KiB and claims fit well; else it is said
 
 enum class MessageType : uint16_t {
   kPadding = 0,  // reserved by the ring
@@ -100,6 +101,7 @@ enum class MessageType : uint16_t {
   kKick,
   kKicked,
   kSettings,
+  kPollLetter,
   kMoveCells,
   kCellMoved,
   kMovesTaken,
@@ -152,6 +154,14 @@ struct SubscribeCell {
   uint8_t protobuf_levels;
   uint8_t requests;  // world::Request bits, answered in this tick's publication
   uint8_t unused = 0;
+};
+
+// A request of HTTP long polling on its way to the shard of its session, or the answer on its way
+// back: a net::PollLetter. The tail is a body of up to 63 KiB. Refuse: a request is answered with
+// 503, an answer waits.
+struct PollPosted {
+  static constexpr MessageType kType = MessageType::kPollLetter;
+  uint8_t letter[48];
 };
 
 // A player's input on its way to the shard that owns the entity. Drop (the client sends on).
@@ -253,7 +263,7 @@ struct AuthRequest {
   ConnectionRef connection;
   int64_t asked_ns;
   uint32_t resume_bytes;
-  uint32_t unused = 0;
+  uint32_t refresh = 0;  // 1: of a connection that is open; the answer says so and has no tokens
 };
 
 // What control found a resume token to be.
@@ -276,7 +286,7 @@ struct AuthResult {
   uint32_t resume_nonce;
   TokenVerdict resume;
   uint8_t token_bytes[2];
-  uint8_t unused = 0;
+  uint8_t refresh = 0;  // as in the request
 };
 
 // Admin: rows of the connection table from `offset`. Control to shard. Keep.
@@ -297,12 +307,16 @@ struct ConnectionRow {
   uint64_t bytes_in, bytes_out;
   uint32_t messages_in, messages_out;
   uint32_t rtt_us;
+  uint32_t rtt_jitter_us;
   uint32_t age_ms;
   uint32_t backlog_bytes;
+  uint32_t backlog_age_s;  // since a byte of it was taken
   uint8_t peer[16];
   uint16_t peer_port;
   uint8_t state;
   uint8_t encoding;
+  uint8_t transport;  // bits: 1 long polling, 2 TLS, 4 permessage-deflate, 8 JSON-RPC
+  uint8_t unused[3];
   uint16_t user_bytes, player_bytes;
 };
 

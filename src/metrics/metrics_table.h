@@ -103,9 +103,17 @@
     "Connections ended by too many pings, pongs or fragments")                                     \
   X(kDrainClosed, "tidegate_drain_closed_total",                                                   \
     "Connections told by a drain to go elsewhere, and closed")                                     \
+  X(kUpgradeMoved, "tidegate_upgrade_connections_total",                                           \
+    "Connections that came from the process before in an upgrade")                                 \
+  X(kUpgradesFailed, "tidegate_upgrades_failed_total",                                             \
+    "Upgrades that failed; this process went on")                                                  \
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
+  X(kTokensRefreshed, "tidegate_tokens_refreshed_total",                                           \
+    "Newer tokens taken on open connections")                                                      \
+  X(kTokenRefreshesRefused, "tidegate_token_refreshes_refused_total",                              \
+    "TOKEN_REFRESHes that were refused; the token before holds")                                   \
   X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
   X(kKeyFetchFailures, "tidegate_jwks_failures_total",                                             \
     "Key sets that could not be fetched or used; the keys there were stay")                        \
@@ -201,6 +209,13 @@
   X(kSessionStoreFailures, "tidegate_session_store_failures_total",                                \
     "Changes of sessions could not be written")                                                    \
   X(kSessionsRestored, "tidegate_sessions_restored_total", "Sessions that came from the store")    \
+  X(kPollRequests, "tidegate_poll_requests_total", "Requests of HTTP long polling")                \
+  X(kPollForwarded, "tidegate_poll_forwarded_total",                                               \
+    "Requests and answers of long polling that went to another shard")                             \
+  X(kPollRepeats, "tidegate_poll_repeats_total",                                                   \
+    "POSTs that came again because their answer was lost, and were not taken again")               \
+  X(kPollRefetchedBytes, "tidegate_poll_refetched_bytes_total",                                    \
+    "Bytes of answers that were asked for again")                                                  \
   X(kSessionsTakenOver, "tidegate_sessions_taken_over_total",                                      \
     "Sessions that came here from another gateway, or from a process that ended")                  \
   X(kLettersForwarded, "tidegate_letters_forwarded_total",                                         \
@@ -272,7 +287,8 @@
     "1: the session store takes changes; 0: it does not, or there is none")                 \
   X(kReplayMessages, "tidegate_replay_messages",                                            \
     "Messages that clients have not acknowledged yet")                                      \
-  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")
+  X(kReplayBytes, "tidegate_replay_bytes", "Memory that they take")                         \
+  X(kPollSessions, "tidegate_poll_sessions", "Sessions by HTTP long polling open")
 
 // enumerator, name, help; seconds
 #define TIDEGATE_TIMINGS(X)                                                           \
@@ -293,6 +309,8 @@
   X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
   X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
   X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
+  X(kUpgrade, "tidegate_upgrade_seconds",                                             \
+    "From the last tick of the process before to the first one of this")              \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them
@@ -311,6 +329,8 @@
     "Calls longer than handlers.time_limit, answered with ERROR 4008", "handler")                  \
   X(kHandlerOverBudget, "tidegate_handler_over_budget_total", "Calls longer than handlers.budget", \
     "handler")                                                                                     \
+  X(kUpgradeClosed, "tidegate_upgrade_connections_closed_total",                                   \
+    "Connections that the process before could not hand over", "reason")                           \
   X(kResumesRefused, "tidegate_resumes_refused_total", "Resume tokens that were of no use",        \
     "reason")                                                                                      \
   X(kSessionsEnded, "tidegate_sessions_ended_total", "Sessions ended", "reason")

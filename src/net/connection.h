@@ -40,6 +40,7 @@ enum class CloseCause : uint8_t {
   kKicked,            // an operator's kick or revocation
   kTokenExpired,      // the token's exp has passed
   kTlsFailed,         // the TLS handshake or a record, see tidegate_tls_failures_total
+  kHttpEnded,         // an HTTP connection of long polling; sessions outlive it
   kCount,
 };
 const char* name_of(CloseCause cause);
@@ -105,10 +106,16 @@ struct Cold {
     uint32_t extra_frames = 0;         // pings, pongs and unfinished fragments
     uint16_t extra_second = 0;         // the second that extra_frames counts
     uint16_t message_since_s = 0;      // the fragmented message began; while Hot::message is held
+    uint32_t rtt_jitter_us = 0;        // smoothed difference between a round trip and the next
+  };
+  struct Http {
+    uint32_t request = 0;  // counts; an answer names the one it is for
+    uint8_t flags = 0;     // HttpFlag bits, of the request under way
   };
   union {
     char accept_key[protocol::kAcceptKeyChars] = {};  // from the request to the 101
     Opened opened;                                    // from the 101 to the end
+    Http http;                                        // kEdgeHttp: of its requests, poll.cc
   };
 };
 static_assert(sizeof(Cold) <= 96, "idle memory of tidegate-echo is measured against 256 bytes");

@@ -75,6 +75,7 @@ enum EdgeFlag : uint8_t {
   kEdgeAwaitsProxy = 2,  // the first bytes are to be a PROXY header
   kEdgeAdmitted = 4,     // AdmissionTables were asked
   kEdgeCounted = 8,      // and count it: to be given back at the end
+  kEdgeHttp = 16,        // requests of long polling came; it never becomes a WebSocket
 };
 
 }  // namespace tidegate::net

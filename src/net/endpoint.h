@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// All WebSocket connections of one shard: from accept through the HTTP upgrade to messages both
-// ways, close handshakes, heartbeats and limits. It turns io completions into calls of a
-// ConnectionHandler and the handler's output into at most one send for each connection and turn.
-// It knows nothing of sessions, tokens or the world.
+// All WebSocket connections of one shard, and those of long polling: from accept through the HTTP
+// upgrade to messages both ways, close handshakes, heartbeats and limits. It turns io completions
+// into calls of a ConnectionHandler and the handler's output into at most one send for each
+// connection and turn. It knows nothing of sessions, tokens or the world.
 //
 // A turn: on_completions(), anything else the owner does (which may append output), run_timers(),
 // run_handshakes(), flush(). Received bytes are unmasked and handed out in place; output is
@@ -14,6 +14,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -22,6 +23,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "handover/records.h"
 #include "io/io.h"
 #include "io/timer_wheel.h"
 #include "mem/arena.h"
@@ -31,7 +33,9 @@
 #include "net/compression.h"
 #include "net/connection.h"
 #include "net/edge.h"
+#include "net/poll_side.h"
 #include "net/tls_side.h"
+#include "protocol/http_poll.h"
 #include "protocol/http_upgrade.h"
 #include "protocol/ws.h"
 
@@ -63,6 +67,7 @@ struct EndpointConfig {
   mem::Account* account = nullptr;            // what buffers are charged to; null: nothing
   CompressionConfig deflate;                  // permessage-deflate; rules.deflate is set from it
   TlsConfig tls;
+  PollConfig poll;  // HTTP long polling
 };
 
 // What a handler says to an upgrade request.
@@ -86,6 +91,12 @@ class ConnectionHandler {
   virtual void on_translate(uint32_t, base::Bytes, const iovec*, uint32_t) {}
   // Last call for this connection; only after on_upgrade was called for it.
   virtual void on_closed(uint32_t slot, CloseCause cause, uint16_t code) = 0;
+
+  // --- long polling; an endpoint whose config has no sessions asks for none of it ---
+  // Bytes that nobody can guess; false: there are none.
+  virtual bool on_secret(base::MutableBytes) { return false; }
+  // A request or an answer to the endpoint of another shard, its on_poll_letter(). False: not now.
+  virtual bool on_poll_letter_out(uint32_t, const PollLetter&, base::Bytes) { return false; }
 };
 
 class Endpoint {
@@ -102,6 +113,12 @@ class Endpoint {
   // Sends everything appended since the last flush and returns receive buffers to io.
   void flush();
   base::Instant next_deadline() const;
+  // Output of poll sessions to who waits for it. Before what it posts is published, and flush().
+  void run_polls() {
+    if (poll_ != nullptr && poll_->open != 0) serve_polls();
+  }
+  // From the handler of another shard's endpoint.
+  void on_poll_letter(const PollLetter& letter, base::Bytes body);
 
   // --- output; slot must be open (or deciding, for the upgrade calls) ---
   // From now on binary output of this connection goes to the handler's on_translate() instead,
@@ -133,6 +150,19 @@ class Endpoint {
   // From now on; of timers that run, from their next turn.
   void set_limits(const LiveLimits& limits);
 
+  // --- hand-over to another process (handover.cc) ---
+  // Whether the connection can go there; `why` not.
+  bool movable(uint32_t slot, handover::CannotMove* why) const;
+  // What it is at this moment; texts and bytes are borrowed from this object and `scratch`. Between
+  // turns, with nothing of the output unsent.
+  handover::Connection save(uint32_t slot, std::vector<uint8_t>* scratch);
+  // Before the first turn; its socket is in io already. False: it does not fit here.
+  [[nodiscard]] bool restore(const handover::Connection& from);
+  // In the first turn, for each that was restored.
+  void begin_restored(uint32_t slot);
+  // Bytes that were received and wait for a later turn.
+  bool has_parked() const { return parked_count_ != 0; }
+
   // --- looking at it ---
   bool is_open(uint32_t slot) const {
     return slot < rows_.size() && rows_[slot].phase == Phase::kOpen;
@@ -146,6 +176,18 @@ class Endpoint {
   uint32_t slots() const { return static_cast<uint32_t>(rows_.size()); }
   // One past the highest slot that was ever in use: the end of a walk over connections.
   uint32_t slots_used() const { return slots_used_; }
+  // For walks to beyond slots_used(): the last row before the next that may be in use. Poll
+  // sessions have the highest rows.
+  uint32_t skip_unused(uint32_t slot) const {
+    return poll_ != nullptr && slot >= slots_used_ && slot < poll_->first ? poll_->first - 1 : slot;
+  }
+  bool is_poll(uint32_t slot) const { return poll_ != nullptr && slot >= poll_->first; }
+  // Since a byte of what waits was taken; 0: nothing waits.
+  uint32_t backlog_age_s(uint32_t slot) const {
+    if (rows_[slot].backlog_bytes == 0) return 0;
+    return static_cast<uint16_t>(now_s_ - cold_[slot].backlog_since_s);
+  }
+  uint32_t poll_sessions() const { return poll_ == nullptr ? 0 : poll_->open; }
   base::Instant now() const { return now_; }
   uint32_t now_ms() const { return now_ms_; }
   // What all backlogs together can still take.
@@ -167,7 +209,7 @@ class Endpoint {
   void take_received(const io::Completion& c);
   void take_any(const io::Completion& c);
   void consume(uint32_t slot, base::MutableBytes bytes);
-  size_t consume_head(uint32_t slot, base::MutableBytes bytes);
+  size_t consume_head(uint32_t slot, base::MutableBytes bytes, size_t* need);
   size_t consume_frames(uint32_t slot, base::MutableBytes bytes, size_t* need);
   void on_other_frame(uint32_t slot, const protocol::FrameView& frame,
                       const protocol::Received& received);
@@ -228,6 +270,47 @@ class Endpoint {
   void append_sealed(uint32_t slot, base::Bytes records);
   uint32_t seal_output();
   void seal_connection(uint32_t slot, uint32_t dirty_index);
+
+  // poll.cc: requests
+  // A GET that waits is no sign of life, the next one is.
+  base::Duration poll_hold() const {
+    return std::min(config_.poll.hold, config_.heartbeat_timeout / 2);
+  }
+  uint32_t post_bytes_max() const { return std::min(config_.message_bytes, kPollAnswerBytes); }
+  size_t consume_poll(uint32_t slot, base::MutableBytes bytes, size_t head, size_t* need);
+  void serve_request(uint32_t slot, const protocol::PollRequest& request, base::MutableBytes body);
+  void open_poll(uint32_t slot, const protocol::PollRequest& request);
+  void accept_poll(uint32_t slot);
+  void refuse_poll(uint32_t slot, int status, std::string_view code, std::string_view message,
+                   uint32_t retry_after_s);
+  PollLetter::Kind serve_letter(PollLetter& letter, base::MutableBytes body, base::Bytes* reason);
+  void deliver_posted(uint32_t slot, base::MutableBytes body);
+  void answer_letter(const PollLetter& letter, base::Bytes body);
+  void answer_request(uint32_t slot, const PollLetter& letter, base::Bytes body);
+  uint8_t* begin_data(uint32_t slot, uint32_t size, bool text, uint32_t* head_bytes);
+  void answer_error(uint32_t slot, int status, std::string_view code, std::string_view message,
+                    uint32_t retry_after_s = 0, std::string_view extra_name = {},
+                    uint64_t extra = 0);
+  protocol::PollAnswerHead answer_head(uint32_t slot, int status) const;
+  void end_request(uint32_t slot);
+  void on_http_timer(uint32_t slot);
+  uint32_t waiting_request(base::ConnectionRef connection, uint32_t request) const;
+
+  // poll_log.cc: sessions
+  void collect_polls();
+  void log_output(uint32_t slot);
+  bool log_message(uint32_t slot, protocol::Opcode opcode, uint32_t size, uint32_t* segment,
+                   uint32_t* at);
+  void serve_polls();
+  bool serve_waiter(uint32_t slot);
+  void forget_log(uint32_t slot, uint64_t before);
+  uint32_t cut_log(uint32_t slot);
+  void copy_log(uint32_t slot, uint32_t from, base::MutableBytes out);
+  void note_waiting(uint32_t slot);
+  void note_answered(uint32_t slot, uint32_t size);
+  void make_ready(uint32_t slot);
+  void free_poll(uint32_t slot);
+  PollRow& poll_row(uint32_t slot) { return poll_->rows[slot - poll_->first]; }
 
   // send.cc
   void flush_extras();
@@ -296,9 +379,10 @@ class Endpoint {
   uint32_t held_count_ = 0;
   bool parsing_ = false;  // the last held buffer is being read
 
-  bool extras_ = false;                       // compression_ or tls_ is there
-  std::unique_ptr<TlsSide> tls_;              // null: no listener speaks TLS
+  bool extras_ = false;           // compression_ or tls_ is there, or a poll session is open
+  std::unique_ptr<TlsSide> tls_;  // null: no listener speaks TLS
   std::unique_ptr<Compression> compression_;  // null: permessage-deflate is off
+  std::unique_ptr<PollSide> poll_;            // null: no long polling
   uint64_t compressed_limit_;                 // of a compressed payload; 0: off
   // What waits for the next turn, oldest first; kWoken stands for bytes in the row's own input.
   mem::MappedArray<io::Completion> parked_;

@@ -17,6 +17,10 @@ constexpr uint32_t kSharedBytes = 4 << 20;  // compressed pieces of one turn
 // Behind an incomplete frame of the largest size may come a whole receive buffer.
 constexpr uint32_t kInputSlack = 4096 + 64;
 
+uint32_t rows_of(const EndpointConfig& config) {
+  return config.connections + kRefusalRows + config.poll.sessions;
+}
+
 uint64_t wire_bytes(const EndpointConfig& config) {
   return config.deflate.enabled ? protocol::compressed_bytes_max(config.message_bytes)
                                 : config.message_bytes;
@@ -56,6 +60,8 @@ const char* name_of(CloseCause cause) {
       return "token_expired";
     case CloseCause::kTlsFailed:
       return "tls_failed";
+    case CloseCause::kHttpEnded:
+      return "http_ended";
     case CloseCause::kCount:
       break;
   }
@@ -68,17 +74,18 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
       io_(io),
       handler_(handler),
       counters_(counters),
-      rows_(config.connections + kRefusalRows),
-      cold_(config.connections + kRefusalRows),
-      timers_(config.connections + kRefusalRows, base::milliseconds(16), io.now()),
+      rows_(rows_of(config)),
+      cold_(rows_of(config)),
+      timers_(rows_of(config), base::milliseconds(16), io.now()),
       inputs_({config.connections + kRefusalRows, config.connections / 4 + 64,
                config.head_bytes + kInputSlack, config.big_inputs,
-               static_cast<uint32_t>(wire_bytes(config)) + kInputSlack}),
+               static_cast<uint32_t>(wire_bytes(config)) + kInputSlack +
+                   (config.poll.sessions != 0 ? config.head_bytes : 0)}),
       backlog_blocks_(config.backlog_pool_bytes / kBacklogBlockBytes, kBacklogBlockBytes),
       backlog_next_(config.backlog_pool_bytes / kBacklogBlockBytes),
       turn_arena_(config.turn_bytes),
       segments_(kSegmentsPerTurn),
-      dirty_(config.connections + kRefusalRows),
+      dirty_(rows_of(config)),
       vectors_(kSegmentsPerTurn),
       held_buffers_(config.receive_buffers),
       compressed_limit_(config.deflate.enabled ? wire_bytes(config) : 0),
@@ -90,6 +97,11 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
     TG_ASSERT(config.turn_bytes >= 2 * tls::kEngineOutputBytes);
     tls_ = std::make_unique<TlsSide>(config.tls, static_cast<uint32_t>(rows_.size()),
                                      config.big_inputs, kInputSlack);
+  }
+  if (config.poll.sessions != 0) {
+    TG_ASSERT(config.poll.sessions <= 0xffffff && config.poll.shard <= 0xff);
+    TG_ASSERT(config.turn_bytes >= kPollAnswerBytes + 2 * protocol::kAnswerBytesMax);
+    poll_ = std::make_unique<PollSide>(config.poll, config.connections + kRefusalRows);
   }
   inputs_.charge_to(config.account);
   backlog_blocks_.charge_to(config.account, mem::Rank::kBacklog);
@@ -105,7 +117,7 @@ uint64_t Endpoint::memory_bytes() const {
          backlog_blocks_.memory_bytes() + backlog_next_.bytes() + config_.turn_bytes +
          segments_.bytes() + dirty_.bytes() + vectors_.bytes() + held_buffers_.bytes() +
          parked_.bytes() + (compression_ ? compression_->memory_bytes() : 0) +
-         (tls_ ? tls_->memory_bytes() : 0);
+         (tls_ ? tls_->memory_bytes() : 0) + (poll_ ? poll_->memory_bytes() : 0);
 }
 
 void Endpoint::begin_turn(base::Instant now) {
@@ -129,7 +141,12 @@ void Endpoint::begin_extras() {
 
 base::Instant Endpoint::next_deadline() const {
   if (extras_ && (parked_count_ != 0 || (tls_ != nullptr && tls_->queue_count != 0))) return now_;
-  return timers_.next_deadline();
+  const base::Instant timer = timers_.next_deadline();
+  // The way to another shard was full.
+  if (poll_ != nullptr && poll_->ready_count != 0) {
+    return std::min(timer, now_ + base::milliseconds(1));
+  }
+  return timer;
 }
 
 void Endpoint::on_completion(const io::Completion& c) {
@@ -206,6 +223,7 @@ void Endpoint::on_accepted(const io::Completion& c) {
 void Endpoint::accept_upgrade(uint32_t slot) {
   Hot& row = rows_[slot];
   if (row.phase != Phase::kDeciding) return;
+  if (is_poll(slot)) return accept_poll(slot);
   uint8_t* at = reserve(protocol::kAnswerBytesMax);
   const std::string_view subprotocol = row.subprotocol == protocol::kNoSubprotocol
                                            ? std::string_view{}
@@ -229,6 +247,7 @@ void Endpoint::refuse_upgrade(uint32_t slot, int status, std::string_view code,
                               std::string_view message, uint32_t retry_after_s) {
   Hot& row = rows_[slot];
   if (row.phase != Phase::kHead && row.phase != Phase::kDeciding) return;
+  if (is_poll(slot)) return refuse_poll(slot, status, code, message, retry_after_s);
   uint8_t* at = reserve(protocol::kAnswerBytesMax);
   const size_t size = protocol::write_refusal({at, protocol::kAnswerBytesMax}, status, code,
                                               message, retry_after_s);
@@ -276,6 +295,9 @@ void Endpoint::close_all(uint16_t code, std::string_view reason) {
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     close(slot, code, reason, CloseCause::kServerClosed);
   }
+  for (uint32_t i = 0; poll_ != nullptr && i < poll_->used; ++i) {
+    close(poll_->first + i, code, reason, CloseCause::kServerClosed);
+  }
 }
 
 // Our last bytes are in the output; behind them goes our end of the stream (flush), and the peer
@@ -297,6 +319,7 @@ void Endpoint::finish_close(uint32_t slot) {
   if (row.flags & kFlagTls) leave_queue(slot);
   deliver_closed(slot);
   free_backlog(slot);
+  if (is_poll(slot)) return make_ready(slot);  // who waits is told, then the row is free
   io_.close(slot, row.generation);
 }
 
@@ -368,6 +391,7 @@ void Endpoint::on_timer(uint32_t slot) {
   switch (row.phase) {
     case Phase::kHead:
     case Phase::kDeciding:
+      if (cold_[slot].edge & kEdgeHttp) return on_http_timer(slot);
       if ((row.flags & kFlagTls) != 0 && on_tls_timer(slot)) break;
       counters_.add(metrics::Counter::kHandshakeTimeouts, 1);
       row.cause = CloseCause::kHandshakeTimeout;
@@ -385,7 +409,9 @@ void Endpoint::on_timer(uint32_t slot) {
               CloseCause::kHeartbeatTimeout);
         break;
       }
-      if (silent_ms >= interval_ms) {
+      if (silent_ms >= interval_ms && is_poll(slot)) {  // it is for the client to ask
+        schedule(slot, base::milliseconds(std::min(interval_ms, timeout_ms - silent_ms)));
+      } else if (silent_ms >= interval_ms) {
         uint8_t stamp[8];
         base::store_le<int64_t>(stamp, now_.ns);
         send_message(slot, protocol::Opcode::kPing, {stamp, sizeof stamp});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The receiving half of Endpoint: bytes to upgrade requests, frames and messages.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "net/endpoint.h"
@@ -75,7 +76,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
     const MutableBytes rest = bytes.subspan(used);
     size_t step = 0;
     if (row.phase == Phase::kHead) {
-      step = consume_head(slot, rest);
+      step = consume_head(slot, rest, &need);
     } else if (row.phase == Phase::kOpen) {
       step = consume_frames(slot, rest, &need);
     }
@@ -121,7 +122,7 @@ void Endpoint::consume(uint32_t slot, MutableBytes bytes) {
 
 // Returns how many bytes the head took, 0 when it is not whole yet. Nothing of it is needed once
 // the handler has seen it.
-size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
+size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes, size_t* need) {
   Hot& row = rows_[slot];
   const size_t end = protocol::find_head_end(bytes, 0);
   if ((end == 0 ? bytes.size() : end) > config_.head_bytes) {
@@ -131,6 +132,10 @@ size_t Endpoint::consume_head(uint32_t slot, MutableBytes bytes) {
   }
   // Who asks decides; the answer to query_peer is on its way and goes on from here.
   if (end == 0 || !(cold_[slot].edge & kEdgePeerKnown)) return 0;
+  if (poll_ != nullptr && ((cold_[slot].edge & kEdgeHttp) != 0 ||
+                           protocol::is_poll_request(bytes.first(end), config_.rules.path))) {
+    return consume_poll(slot, bytes, end, need);
+  }
   protocol::UpgradeRequest request;
   const protocol::UpgradeError error =
       protocol::parse_upgrade(bytes.first(end), config_.rules, request);
@@ -278,7 +283,14 @@ void Endpoint::on_other_frame(uint32_t slot, const FrameView& frame,
         const int64_t left = base::load_le<int64_t>(frame.payload.data());
         const int64_t round_trip_us = (now_.ns - left) / 1000;
         if (round_trip_us >= 0 && round_trip_us < 60'000'000) {
-          cold_[slot].rtt_us = static_cast<uint32_t>(std::max<int64_t>(1, round_trip_us));
+          Cold& cold = cold_[slot];
+          const auto rtt_us = static_cast<uint32_t>(std::max<int64_t>(1, round_trip_us));
+          if (cold.rtt_us != 0) {  // as RFC 3550, section 6.4.1, but heartbeats are few: a quarter
+            const int64_t difference = std::abs(int64_t{rtt_us} - cold.rtt_us);
+            const int64_t jitter = cold.opened.rtt_jitter_us;
+            cold.opened.rtt_jitter_us = static_cast<uint32_t>(jitter + (difference - jitter) / 4);
+          }
+          cold.rtt_us = rtt_us;
         }
       }
       return;

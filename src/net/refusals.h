@@ -27,6 +27,14 @@ inline constexpr const char* kRefusalCodes[] = {
     "draining",
     "overloaded",
     "already_connected",
+    "malformed_request",
+    "method_not_allowed",
+    "length_required",
+    "body_too_large",
+    "unknown_session",
+    "sequence_gap",
+    "poll_replaced",
+    "session_closed",
 };
 inline constexpr uint32_t kRefusalCodeCount = sizeof kRefusalCodes / sizeof *kRefusalCodes;
 

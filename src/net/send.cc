@@ -181,6 +181,7 @@ void Endpoint::flush() {
 }
 
 void Endpoint::flush_extras() {
+  if (poll_ != nullptr) collect_polls();
   send_dirty(tls_ != nullptr ? seal_output() : 0, dirty_count_);
   end_flush();
   if (compression_ != nullptr) compression_->forget_pieces();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/http_head.h"
+#include "protocol/http_request.h"
 
 namespace tidegate::protocol {
 
@@ -53,26 +54,6 @@ UpgradeError take_single(bool& seen, std::string_view value, std::string_view& o
   return kFine;
 }
 
-// Target in origin-form, or the absolute-form that RFC 6455 section 4.2.1 also allows.
-bool split_target(std::string_view target, std::string_view* path, std::string_view* query) {
-  for (const char c : target) {
-    if (c < 0x21 || c > 0x7e || c == '#') return false;
-  }
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (target.size() > scheme.size() &&
-        http::equals_ignoring_case(target.substr(0, scheme.size()), scheme)) {
-      const size_t authority_end = target.find_first_of("/?", scheme.size());
-      target = authority_end == std::string_view::npos ? "/" : target.substr(authority_end);
-      break;
-    }
-  }
-  const size_t mark = target.find('?');
-  *path = target.substr(0, mark);
-  *query = mark == std::string_view::npos ? std::string_view{} : target.substr(mark + 1);
-  if (path->empty()) *path = "/";  // "http://host?query"
-  return path->front() == '/';
-}
-
 UpgradeError parse_request_line(std::string_view line, UpgradeRequest& out) {
   const size_t first = line.find(' ');
   const size_t last = line.rfind(' ');
@@ -85,45 +66,10 @@ UpgradeError parse_request_line(std::string_view line, UpgradeRequest& out) {
   if (line.substr(last + 1) != "HTTP/1.1") {
     return malformed("The HTTP version must be HTTP/1.1 to open a WebSocket.");
   }
-  if (!split_target(line.substr(first + 1, last - first - 1), &out.path, &out.query)) {
+  if (!http::split_target(line.substr(first + 1, last - first - 1), &out.path, &out.query)) {
     return malformed("The request target must be a path of printable characters without '#'.");
   }
   return kFine;
-}
-
-// The value of the cookie `auth_token` in a Cookie field, without quotes; empty when absent.
-std::string_view find_auth_cookie(std::string_view cookies) {
-  constexpr std::string_view kName = "auth_token=";
-  while (!cookies.empty()) {
-    const size_t end = cookies.find(';');
-    std::string_view pair = http::trim(cookies.substr(0, end));
-    cookies.remove_prefix(end == std::string_view::npos ? cookies.size() : end + 1);
-    if (!pair.starts_with(kName)) continue;
-    pair.remove_prefix(kName.size());
-    if (pair.size() >= 2 && pair.front() == '"' && pair.back() == '"') {
-      pair = pair.substr(1, pair.size() - 2);
-    }
-    return pair;
-  }
-  return {};
-}
-
-// A name or address and perhaps a port (RFC 7230 section 5.4), judged by its characters only.
-bool is_host(std::string_view host) {
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  const auto is_letter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
-  const bool literal = host.starts_with('[');
-  const size_t name_end = literal ? host.find(']') : std::min(host.find(':'), host.size());
-  if (name_end == std::string_view::npos || name_end == (literal ? 1 : 0)) return false;
-  for (const char c : host.substr(literal, name_end - literal)) {
-    constexpr std::string_view kOthers = "-._~!$&'()*+,;=%";
-    const bool good = is_digit(c) || is_letter(c) || (literal && c == ':') ||
-                      (c != '\0' && kOthers.find(c) != std::string_view::npos);
-    if (!good) return false;
-  }
-  const std::string_view port = host.substr(name_end + literal);
-  return port.empty() ||
-         (port.front() == ':' && std::all_of(port.begin() + 1, port.end(), is_digit));
 }
 
 // False: it is no list of tokens.
@@ -169,12 +115,7 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
     const UpgradeError error =
         take_single(fields.has_authorization, value, credentials,
                     "The Authorization header appears more than once. Send it once.");
-    constexpr std::string_view kScheme = "bearer ";
-    // Another scheme is not ours to judge: it counts as no token.
-    if (credentials.size() > kScheme.size() &&
-        http::equals_ignoring_case(credentials.substr(0, kScheme.size()), kScheme)) {
-      out.bearer = http::trim(credentials.substr(kScheme.size()));
-    }
+    if (error.status == 0) out.bearer = http::bearer_of(credentials);
     return error;
   }
   if (is("upgrade")) {
@@ -191,7 +132,7 @@ UpgradeError take_field(std::string_view name, std::string_view value, const Upg
           "The Sec-WebSocket-Extensions header is not a list of 'name; parameter=value'.");
     }
   } else if (is("cookie")) {
-    if (out.cookie_token.empty()) out.cookie_token = find_auth_cookie(value);
+    if (out.cookie_token.empty()) out.cookie_token = http::find_auth_cookie(value);
   } else if (is("x-forwarded-for")) {
     out.forwarded_for = value;
   } else if (is("forwarded")) {
@@ -210,7 +151,7 @@ UpgradeError check_fields(const Fields& fields, const UpgradeRequest& request) {
   if (request.host.empty()) {
     return malformed("The Host header is missing or empty. Send 'Host: <name>'.");
   }
-  if (!is_host(request.host)) {
+  if (!http::is_host(request.host)) {
     return malformed("The Host header is not a name or address with a port.");
   }
   if (!fields.upgrades_to_websocket) {
@@ -255,30 +196,6 @@ size_t find_head_end(Bytes input, size_t searched) {
   return 0;
 }
 
-bool percent_decode(std::string_view value, std::span<char> out, std::string_view* decoded) {
-  const auto hex = [](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    const char lower = static_cast<char>(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-  };
-  size_t size = 0;
-  for (size_t i = 0; i < value.size(); ++i) {
-    if (size == out.size()) return false;
-    if (value[i] != '%') {
-      out[size++] = value[i];
-      continue;
-    }
-    if (value.size() - i < 3) return false;
-    const int high = hex(value[i + 1]);
-    const int low = hex(value[i + 2]);
-    if (high < 0 || low < 0) return false;
-    out[size++] = static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  *decoded = {out.data(), size};
-  return true;
-}
-
 UpgradeError parse_upgrade(Bytes head, const UpgradeRules& rules, UpgradeRequest& out) {
   http::HeadReader reader(base::as_text(head));
   std::string_view line;
@@ -301,28 +218,7 @@ UpgradeError parse_upgrade(Bytes head, const UpgradeRules& rules, UpgradeRequest
   error = check_fields(fields, out);
   if (error.status != 0) return error;
 
-  // The query's two parameters; decoded copies share one buffer.
-  std::span<char> room(out.decoded_);
-  bool has_token = false;
-  bool has_resume = false;
-  for (std::string_view rest = out.query; !rest.empty();) {
-    const size_t end = rest.find('&');
-    const std::string_view pair = rest.substr(0, end);
-    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    const bool is_token = pair.starts_with("token=");
-    if (!is_token && !pair.starts_with("resume=")) continue;
-    bool& seen = is_token ? has_token : has_resume;
-    if (seen) return malformed("The query names token or resume more than once. Send it once.");
-    seen = true;
-    std::string_view& field = is_token ? out.token : out.resume;
-    field = pair.substr(pair.find('=') + 1);
-    if (field.find('%') == std::string_view::npos) continue;
-    if (!percent_decode(field, room, &field)) {
-      return malformed("The query has a bad percent escape, or a decoded value above 4096 bytes.");
-    }
-    room = room.subspan(field.size());
-  }
-  return kFine;
+  return out.take_query();
 }
 
 UpgradeError head_too_large() {
@@ -338,31 +234,6 @@ UpgradeError handshake_too_slow() {
 }
 
 namespace {
-
-struct Phrase {
-  int status;
-  std::string_view text;
-};
-constexpr Phrase kPhrases[] = {
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {408, "Request Timeout"},
-    {413, "Content Too Large"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {503, "Service Unavailable"},
-};
-
-std::string_view phrase_of(int status) {
-  for (const Phrase& phrase : kPhrases) {
-    if (phrase.status == status) return phrase.text;
-  }
-  return "Refused";
-}
 
 void put_error_body(http::TextWriter& writer, std::string_view code, std::string_view message) {
   writer.put("{\"error\": ");
@@ -404,7 +275,7 @@ size_t write_refusal(MutableBytes out, int status, std::string_view code, std::s
   writer.put("HTTP/1.1 ");
   writer.put_number(static_cast<uint32_t>(status));
   writer.put(" ");
-  writer.put(phrase_of(status));
+  writer.put(http::phrase_of(status));
   writer.put("\r\nContent-Type: application/json\r\nContent-Length: ");
   writer.put_number(static_cast<uint32_t>(body.needed()));
   writer.put("\r\nConnection: close");

@@ -73,8 +73,10 @@ struct UpgradeRequest {
     return !bearer.empty() ? bearer : !token.empty() ? token : cookie_token;
   }
 
+  // Sets `token` and `resume` from `query`; 400 malformed_upgrade.
+  UpgradeError take_query();
+
  private:
-  friend UpgradeError parse_upgrade(base::Bytes, const UpgradeRules&, UpgradeRequest&);
   char decoded_[kDecodedBytesMax];
 };
 

@@ -133,6 +133,22 @@ ParseStatus detail::parse_frame_slow(MutableBytes input, Role role, uint64_t max
   return ParseStatus::kFrame;
 }
 
+bool WsReceiver::restore(const Saved& saved) {
+  constexpr uint8_t kKnown = kInMessage | kEnded | kDeflate | kCompressed | kTextOnly;
+  const auto opcode = static_cast<Opcode>(saved.bytes[1]);
+  constexpr auto kLast = static_cast<uint8_t>(Utf8State::kInvalid);
+  if ((saved.bytes[0] & ~kKnown) != 0 || (opcode != Opcode::kText && opcode != Opcode::kBinary) ||
+      saved.bytes[2] >= kLast || saved.bytes[3] >= kLast) {
+    return false;
+  }
+  flags_ = saved.bytes[0];
+  message_opcode_ = opcode;
+  utf8_ = static_cast<Utf8State>(saved.bytes[2]);
+  incomplete_utf8_ = static_cast<Utf8State>(saved.bytes[3]);
+  incomplete_bytes_ = saved.incomplete_bytes;
+  return true;
+}
+
 Received WsReceiver::fail(ParseStatus status) {
   flags_ |= kEnded;
   return {ReceiveEvent::kError, status};

@@ -181,6 +181,19 @@ class WsReceiver {
   Opcode message_opcode() const { return message_opcode_; }
   bool peer_closed() const { return (flags_ & kEnded) != 0; }
 
+  // For another process, which goes on where this one stood.
+  struct Saved {
+    uint8_t bytes[4];  // flags, opcode, both states of UTF-8
+    uint32_t incomplete_bytes;
+  };
+  Saved save() const {
+    return {{flags_, static_cast<uint8_t>(message_opcode_), static_cast<uint8_t>(utf8_),
+             static_cast<uint8_t>(incomplete_utf8_)},
+            incomplete_bytes_};
+  }
+  // False: these are no bytes of save().
+  [[nodiscard]] bool restore(const Saved& saved);
+
  private:
   static constexpr uint8_t kInMessage = 1;
   static constexpr uint8_t kEnded = 2;       // close frame seen, or failed

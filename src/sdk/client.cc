@@ -100,6 +100,11 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
   if (c.queue_bytes != 0) options.queue_bytes = c.queue_bytes;
   if (c.send_buffer_bytes != 0) options.send_buffer_bytes = c.send_buffer_bytes;
   if (c.message_bytes != 0) options.message_bytes = c.message_bytes;
+  if (c.polling < 0 || c.polling > 2) {
+    *problem = "polling is 0, 1 or 2";
+    return nullptr;
+  }
+  options.polling = static_cast<TransportPolicy>(c.polling);
   if (options.send_buffer_bytes < 1024 || options.message_bytes < 64 * 1024) {
     *problem = "send_buffer_bytes below 1,024 or message_bytes below 65,536";
     return nullptr;
@@ -112,8 +117,9 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
 Client::Client(ConnectionOptions options, const tidegate_client_config& c,
                const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls)
     : tls_(std::move(tls)),
-      transport_(transport),
-      connection_(std::move(options), transport_, *this),
+      polling_(transport),
+      transport_(polling_.table()),
+      connection_(std::move(options), transport_, *this, &polling_),
       world_(c.entities_most != 0 ? c.entities_most : 65'536, c.no_interpolation == 0),
       prediction_([this, &c] {
         PredictionOptions p;

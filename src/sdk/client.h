@@ -16,6 +16,7 @@
 #include "sdk/clock.h"
 #include "sdk/connection.h"
 #include "sdk/playout.h"
+#include "sdk/poll_transport.h"
 #include "sdk/prediction.h"
 #include "sdk/statistics.h"
 #include "sdk/steering.h"
@@ -103,8 +104,9 @@ class Client final : ConnectionSink {
   void on_entity_state(uint32_t row);
   void run_timers();
 
-  // Both before the connection, whose links they carry.
+  // All before the connection, whose links they carry.
   std::unique_ptr<TlsTransport> tls_;
+  PollTransport polling_;
   tidegate_client_transport transport_;
   struct Settings {
     bool protobuf = false;

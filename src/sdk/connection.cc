@@ -48,10 +48,12 @@ bool is_transition(State from, State to) {
 }
 
 Connection::Connection(ConnectionOptions options, const tidegate_client_transport& transport,
-                       ConnectionSink& sink)
+                       ConnectionSink& sink, PollTransport* polling)
     : options_(std::move(options)),
       transport_(transport),
       sink_(sink),
+      polling_(polling),
+      choice_(polling != nullptr ? options_.polling : TransportPolicy::kWebSocketOnly),
       backoff_(options_.backoff),
       outbox_(options_.queue_messages, options_.queue_bytes),
       link_(transport, transport.random(transport.user), options_.message_bytes,
@@ -103,6 +105,7 @@ void Connection::disconnect(base::Instant now, std::string_view reason) {
 }
 
 void Connection::network_changed(base::Instant now) {
+  choice_.forget();
   if (state_ == TIDEGATE_CLIENT_RECONNECTING) {
     retry_at_ = now;
   } else if (logged_in()) {
@@ -127,7 +130,9 @@ void Connection::release() {
   link_.close();
   outbox_.disconnected();
   retry_at_ = login_until_ = beat_at_ = ack_at_ = base::Instant::never();
+  resume_refused_ = false;
   token_asked_ = token_told_ = dropped_ = sequences_known_ = has_farewell_ = false;
+  opening_ = false;
   farewell_code_ = farewell_retry_ms_ = 0;
   begin_failed_.clear();
   beat_sent_ = 0;
@@ -147,6 +152,16 @@ void Connection::attempt(base::Instant now) {
 bool Connection::give_token(base::Instant now, uint32_t attempt, const char* token) {
   if (!token_asked_ || attempt != attempt_) return false;
   token_asked_ = false;
+  if (logged_in()) {
+    if (token == nullptr) return true;  // the connection ends when the token does
+    wire::TokenRefresh refresh;
+    refresh.token = token;
+    std::vector<uint8_t> bytes(refresh.token.size() + kFrameRoom);
+    wire::PbWriter writer(bytes);
+    wire::encode(writer, refresh);
+    return send(now, static_cast<uint32_t>(MessageType::kTokenRefresh), writer.written()) ==
+           TIDEGATE_CLIENT_OK;
+  }
   if (token == nullptr) {
     fail_begin(now, "there is no token");
   } else {
@@ -160,6 +175,9 @@ void Connection::open_link(base::Instant now, std::string_view token) {
       has_detour_ ? detour_ : options_.endpoints[endpoint_ % options_.endpoints.size()];
   resume_asked_ = !resume_token_.empty();
   last_received_ = now;
+  by_ = choice_.next(now.ns / 1'000'000);
+  if (polling_ != nullptr) polling_->use(by_);
+  opening_ = true;
   if (link_.open(to, resume_token_, token)) return;
   const std::string_view said = link_.problem();
   fail_begin(now, said.empty() ? "no connection could be begun" : said);
@@ -171,7 +189,19 @@ void Connection::fail_begin(base::Instant now, std::string_view why) {
   begin_failed_ = why;
 }
 
+void Connection::note_opening(Opening how) {
+  if (!opening_) return;
+  opening_ = false;
+  choice_.began(by_, how);
+}
+
 void Connection::lose(base::Instant now, uint32_t code, std::string_view reason) {
+  constexpr uint32_t kByTheServer[] = {401, 403, 408, 409, 429, 503};
+  const bool refused =
+      std::find(std::begin(kByTheServer), std::end(kByTheServer), code) != std::end(kByTheServer);
+  note_opening(refused                 ? Opening::kRefused
+               : link_.was_connected() ? Opening::kFailed
+                                       : Opening::kUnreachable);
   const bool was_in_world = state_ == TIDEGATE_CLIENT_IN_WORLD;
   const bool stable = was_in_world && now - world_since_ >= options_.stable;
   const bool advised = has_farewell_ && (farewell_retry_ms_ != 0 || !farewell_url_.empty());
@@ -296,6 +326,7 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
     if (event == StreamEvent::kMessage) {
       take_message(at, link_.message());
     } else if (event == StreamEvent::kOpen) {
+      note_opening(Opening::kOpened);
       move(TIDEGATE_CLIENT_CONNECTED);
       tell_changes();
     } else {
@@ -388,6 +419,7 @@ void Connection::take(base::Instant at, const wire::Envelope& m) {
         outbox_.restart(at);
       }
       sequences_known_ = true;
+      resume_refused_ = !r.resumed;
       sink_.on_resumed(r);
       return;
     }
@@ -412,6 +444,15 @@ void Connection::take(base::Instant at, const wire::Envelope& m) {
     case MessageType::kError: {
       wire::ErrorNotification e;
       if (!wire::decode(m.payload, &e)) break;
+      if (!e.fatal && resume_refused_ &&
+          (e.code == wire::kErrorSessionExpired || e.code == wire::kErrorResumeToken)) {
+        resume_refused_ = false;  // RESUME_RESULT in numbers
+      } else if (!e.fatal && e.code == wire::kErrorSessionExpired && options_.ask_token &&
+                 logged_in()) {
+        // The token will expire: a newer one goes on this connection.
+        token_asked_ = true;
+        token_told_ = false;
+      }
       sink_.on_server_error(e);
       return;
     }

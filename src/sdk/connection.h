@@ -20,6 +20,7 @@
 #include "sdk/backoff.h"
 #include "sdk/link.h"
 #include "sdk/outbox.h"
+#include "sdk/poll_transport.h"
 #include "sdk/statistics.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
@@ -42,6 +43,7 @@ struct ConnectionOptions {
   uint32_t queue_bytes = 256 * 1024;
   uint32_t send_buffer_bytes = 64 * 1024;
   uint32_t message_bytes = 1024 * 1024;
+  TransportPolicy polling = TransportPolicy::kFallBack;
 };
 
 bool is_transition(State from, State to);
@@ -69,8 +71,9 @@ class ConnectionSink {
 
 class Connection {
  public:
+  // `polling`: what `transport` is a table of; null: it is WebSocket always.
   Connection(ConnectionOptions options, const tidegate_client_transport& transport,
-             ConnectionSink& sink);
+             ConnectionSink& sink, PollTransport* polling = nullptr);
 
   void connect(base::Instant now);
   void disconnect(base::Instant now, std::string_view reason);
@@ -114,6 +117,8 @@ class Connection {
   const Traffic& received() const { return received_; }
   const Traffic& sent() const { return sent_; }
   uint32_t reconnects() const { return reconnects_; }
+  // What the try under way, or the connection that stands, goes by.
+  Transport by() const { return by_; }
 
  private:
   struct Change {
@@ -128,6 +133,7 @@ class Connection {
   void open_link(base::Instant now, std::string_view token);
   void lose(base::Instant now, uint32_t code, std::string_view reason);
   void lose_refused(base::Instant now);
+  void note_opening(Opening how);
   bool run_timers(base::Instant now);
   bool run_link(base::Instant now, base::Instant until);
   bool unpack(wire::Envelope* m);
@@ -141,6 +147,10 @@ class Connection {
   ConnectionOptions options_;
   const tidegate_client_transport& transport_;
   ConnectionSink& sink_;
+  PollTransport* polling_;
+  TransportChoice choice_;
+  Transport by_ = Transport::kWebSocket;
+  bool opening_ = false;  // a try goes on that has not been judged
   Backoff backoff_;
   Outbox outbox_;
   Link link_;
@@ -148,9 +158,10 @@ class Connection {
   std::vector<Change> changes_;  // not told yet; capacity taken once
   uint32_t attempt_ = 0;         // its number; another one ends whatever belongs to this one
   bool abandoned_ = false;
-  std::string begin_failed_;  // why this try could not be begun
-  bool token_asked_ = false;  // and not given yet
-  bool token_told_ = false;   // the sink was asked for this attempt's token
+  std::string begin_failed_;     // why this try could not be begun
+  bool resume_refused_ = false;  // an ERROR with the same news follows
+  bool token_asked_ = false;     // and not given yet
+  bool token_told_ = false;      // the sink was asked for this attempt's token
   bool dropped_ = false;
   bool blocked_ = false;          // somebody was told to wait
   bool sequences_known_ = false;  // acknowledged messages may go out

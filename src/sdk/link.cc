@@ -56,6 +56,7 @@ Link::Link(const tidegate_client_transport& transport, uint64_t seed, uint32_t m
 
 bool Link::open(const Endpoint& endpoint, std::string_view resume, std::string_view bearer) {
   close();
+  connected_ = false;
   endpoint_ = endpoint;
   target_ = endpoint.target;
   if (!resume.empty()) {

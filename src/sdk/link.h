@@ -39,6 +39,8 @@ class Link {
   bool open(const Endpoint& endpoint, std::string_view resume, std::string_view bearer);
   void close();
   bool is_open() const { return handle_ != nullptr; }
+  // The transport of the last open() stood; also after close().
+  bool was_connected() const { return connected_; }
 
   enum class Status : uint8_t { kFine, kLost };
   // Moves bytes both ways. Messages are then taken with next() until kNone; settle() ends a turn.

@@ -72,6 +72,11 @@ const char* end_label(uint32_t v) {
              ? session::name_of(static_cast<session::End>(v))
              : nullptr;
 }
+const char* upgrade_label(uint32_t v) {
+  return v < static_cast<uint32_t>(handover::CannotMove::kCount)
+             ? handover::name_of(static_cast<handover::CannotMove>(v))
+             : nullptr;
+}
 
 // Handlers have values by their order; those beyond the family share the last one.
 const char* handler_label(const shard::HandlerTable* handlers, uint32_t v) {
@@ -89,6 +94,7 @@ metrics::Labels labels(const shard::HandlerTable* handlers) {
   l.of[static_cast<uint32_t>(metrics::Family::kMessages)] = message_label;
   l.of[static_cast<uint32_t>(metrics::Family::kErrors)] = error_label;
   l.of[static_cast<uint32_t>(metrics::Family::kStates)] = state_label;
+  l.of[static_cast<uint32_t>(metrics::Family::kUpgradeClosed)] = upgrade_label;
   l.of[static_cast<uint32_t>(metrics::Family::kResumesRefused)] = resume_label;
   l.of[static_cast<uint32_t>(metrics::Family::kSessionsEnded)] = end_label;
   for (const metrics::Family f :
@@ -205,7 +211,12 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("state_encoding").text(c.row.encoding == 1 ? "packed" : "protobuf");
     json.key("address").text(peer_text(c.row));
     json.key("age_ms").unsigned_integer(c.row.age_ms);
+    json.key("transport").text((c.row.transport & 1) != 0 ? "polling" : "websocket");
+    json.key("tls").boolean((c.row.transport & 2) != 0);
+    json.key("compressed").boolean((c.row.transport & 4) != 0);
+    json.key("subprotocol").text(wire::kSubprotocols[(c.row.transport & 8) != 0 ? 1 : 0]);
     json.key("rtt_ms").number(c.row.rtt_us / 1000.0);
+    json.key("rtt_jitter_ms").number(c.row.rtt_jitter_us / 1000.0);
     // Of the TCP connection; not of one behind a proxy, where the peer is not the client.
     base::IpAddress peer;
     std::memcpy(peer.bytes, c.row.peer, sizeof peer.bytes);
@@ -223,6 +234,7 @@ std::string Server::connections_json(const control::ConnectionsQuery& query) {
     json.key("bytes_in").unsigned_integer(c.row.bytes_in);
     json.key("bytes_out").unsigned_integer(c.row.bytes_out);
     json.key("backlog_bytes").unsigned_integer(c.row.backlog_bytes);
+    json.key("backlog_age_s").unsigned_integer(c.row.backlog_age_s);
     json.end_object();
   }
   json.end_array().end_object();

@@ -296,6 +296,17 @@ control::AdminReply Server::command(std::string_view name, const control::AdminP
   if (name == "kick") return kick(in, false);
   if (name == "revoke") return kick(in, true);
   if (name == "reload") return reload();
+  if (name == "upgrade") {
+    if (!upgrades_allowed_) {
+      return refused(501, "not_supported",
+                     "this server cannot start a process that takes over: it is part of a "
+                     "program of its own, or security.seccomp is on");
+    }
+    upgrade_asked_.store(true);
+    control::JsonWriter json;
+    json.begin_object().key("upgrade").text("begun").end_object();
+    return {202, json.take()};
+  }
   if (name == "drain") {
     if (in.get("force") == "true") {
       force_drain();

@@ -14,6 +14,7 @@
 #include "crypto/random.h"
 #include "io/event_waker.h"
 #include "server/agent.h"
+#include "server/inheritance.h"
 #include "server/live_settings.h"
 #include "server/social_config.h"
 #include "wire/limits.h"
@@ -237,14 +238,25 @@ bool Server::set_up(std::string* error) {
     limits.buffer_bytes = 2048;
     if (!make_backend(limits, agent.get(), error)) return false;
     agent->buffers = limits.buffers;
-    const io::IoStatus status = agent->io->listen(listen, &websocket_port_);
+    if (inheritance_ != nullptr && i >= inheritance_->hello.shards) {
+      *error = "shards.count: it was " + std::to_string(inheritance_->hello.shards) +
+               "; another number needs a restart";
+      return false;
+    }
+    const bool inherits = inheritance_ != nullptr;
+    if (inherits && !adopt_listeners(*agent, i, listen)) {
+      *error = "the listeners of the process before cannot be used";
+      return false;
+    }
+    const io::IoStatus status =
+        inherits ? io::IoStatus::kOk : agent->io->listen(listen, &websocket_port_);
     if (status != io::IoStatus::kOk) {
       *error = "listen.websocket: cannot listen on " + config_.listen.websocket.text() + ": " +
                io::describe(status);
       return false;
     }
     listen.address.sin6_port = htons(websocket_port_);
-    if (config_.listen.tls.is_set()) {
+    if (config_.listen.tls.is_set() && !inherits) {
       io::ListenSpec tls = listen;
       tls.address = config_.listen.tls.to_sockaddr();
       if (tls_port_ != 0) tls.address.sin6_port = htons(tls_port_);
@@ -261,6 +273,11 @@ bool Server::set_up(std::string* error) {
     agents_.push_back(std::move(agent));
   }
   wakers.push_back(control_waker_.get());
+  if (inheritance_ != nullptr && inheritance_->hello.shards != shards) {
+    *error = "shards.count: it was " + std::to_string(inheritance_->hello.shards) +
+             "; another number needs a restart";
+    return false;
+  }
 
   shard::ShardConfig shard;
   shard.count = shards;
@@ -273,6 +290,9 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.backlog_bytes = config_.limits.backlog_bytes;
   shard.endpoint.backlog_pool_bytes = config_.limits.backlog_memory;
   shard.endpoint.big_inputs = config_.limits.big_messages;
+  shard.endpoint.poll.sessions = config_.limits.poll_sessions;
+  shard.endpoint.poll.shards = shards;
+  shard.endpoint.poll.hold = config_.listen.poll_hold;
   put_live_settings(live_settings(config_), &shard);
   shard.endpoint.rules.subprotocols = wire::kSubprotocols;
   shard.endpoint.deflate = compression_config(config_);
@@ -305,9 +325,9 @@ bool Server::set_up(std::string* error) {
   shard.users = user_limits(config_);
   std::string dictionary;  // each shard's codec copies it
   if (!packing_config(config_, &dictionary, &shard.packing, error)) return false;
-  shard.keep_lists = list_keeper_ != nullptr;
+  shard.keep_lists = !config_.social.path.empty();
   shard.session = session_config(config_, shards);
-  shard.session.stored = keeper_ != nullptr;
+  shard.session.stored = keeper_ != nullptr || (inheritance_ != nullptr && stores_sessions());
   shard.session.shared = keeper_ != nullptr && keeper_->store().shared();
   shard.first_tick = monotonic_now() + base::milliseconds(50);
   if (!crypto::fill_random({reinterpret_cast<uint8_t*>(&shard.seed), sizeof shard.seed})) {
@@ -320,6 +340,7 @@ bool Server::set_up(std::string* error) {
   shard.endpoint.admission = admission_.get();
   for (uint32_t i = 0; i < shards; ++i) {
     shard.index = i;
+    shard.endpoint.poll.shard = i;
     shard.endpoint.receive_buffers = agents_[i]->buffers;
     shard.endpoint.account = agents_[i]->account.get();
     agents_[i]->shard = std::make_unique<shard::Shard>(shard, *agents_[i]->io, *fabric_, wakers,
@@ -331,20 +352,29 @@ bool Server::set_up(std::string* error) {
   return restore_sessions(error) && restore_lists(error);
 }
 
+// `port`: instead of the configured one; 0: that.
+bool Server::start_admin(uint16_t port, std::string* error) {
+  control::LivePageOptions live;
+  live.on = config_.admin.live_page;
+  live.websocket = config_.listen.websocket;
+  live.websocket.port = websocket_port();
+  live.max_speed = config_.world.max_speed;
+  if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
+  control::Address listen = config_.admin.listen;
+  if (port != 0) listen.port = port;
+  admin_ = std::make_unique<control::AdminHttp>(
+      static_cast<control::AdminSource&>(*this),
+      control::AdminHttpOptions{listen, config_.admin.token, std::move(live)});
+  if (!admin_->start(error)) return false;
+  admin_port_ = admin_->port();
+  return true;
+}
+
 bool Server::start(std::string* error) {
-  if (config_.admin.listen.is_set()) {
-    control::LivePageOptions live;
-    live.on = config_.admin.live_page;
-    live.websocket = config_.listen.websocket;
-    live.websocket.port = websocket_port();
-    live.max_speed = config_.world.max_speed;
-    if (live.on && !control::set_live_tokens_blocking(config_, &live, error)) return false;
-    admin_ = std::make_unique<control::AdminHttp>(
-        static_cast<control::AdminSource&>(*this),
-        control::AdminHttpOptions{config_.admin.listen, config_.admin.token, std::move(live)});
-    if (!admin_->start(error)) return false;
-    admin_port_ = admin_->port();
-  }
+  const bool inherited = inheritance_ != nullptr;
+  // Who waits for ticks comes first in an upgrade; the admin server of the process before has
+  // ended.
+  if (!inherited && config_.admin.listen.is_set() && !start_admin(0, error)) return false;
   running_ = true;
   keys_ready_.store(auth_->has_keys(), std::memory_order_relaxed);
   control_->set_ask_keys([this](base::Instant now) {
@@ -355,6 +385,7 @@ bool Server::start(std::string* error) {
   if (snapshots_) snapshots_->start();
   if (keeper_) keeper_->start();
   if (list_keeper_) list_keeper_->start();
+  for (const auto& agent : agents_) agent->inherited_tick = agent->shard->current_tick();
   bool started = control::start_thread(&control_thread_, [this] { run_control(); }, error);
   for (uint32_t i = 0; i < agents_.size() && started; ++i) {
     started = control::start_thread(&agents_[i]->thread, [this, i] { run_shard(i); }, error);
@@ -362,7 +393,26 @@ bool Server::start(std::string* error) {
   if (!started) return false;  // stop() joins those there are
   // Ready means that the world ticks: who reads our "listening" may ask /readyz at once.
   const base::Instant give_up = monotonic_now() + base::seconds(2);
-  while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
+  if (!inherited) {
+    while (!readyz().ok && monotonic_now() < give_up) ::poll(nullptr, 0, 5);
+    return true;
+  }
+  const auto ticked = [this] {
+    return std::all_of(agents_.begin(), agents_.end(), [](const auto& agent) {
+      return agent->shard->current_tick() != agent->inherited_tick;
+    });
+  };
+  while (!ticked() && monotonic_now() < give_up) ::poll(nullptr, 0, 1);
+  const bool same = config_.admin.listen.port == 0;
+  const auto port = static_cast<uint16_t>(same ? inheritance_->hello.admin_port : 0);
+  report_inheritance();
+  attach_store();
+  attach_lists();
+  inheritance_.reset();
+  if (!config_.admin.listen.is_set()) return true;
+  // A server without its admin port is better than none.
+  for (int i = 0; i < 100 && !start_admin(port, error); ++i) ::poll(nullptr, 0, 50);
+  if (admin_port_ == 0) log(base::LogLevel::kError, *error);
   return true;
 }
 
@@ -386,7 +436,16 @@ void Server::run_shard(uint32_t index) {
   if (!pin_this_thread(agent.cpu)) {
     log(base::LogLevel::kWarn, "shards.cpus: a shard could not be pinned; it runs unpinned");
   }
-  while (!stop_shards_.load(std::memory_order_relaxed)) agent.shard->turn(shard::Shard::Wait::kYes);
+  if (agent.handover) agent.handover->begin();
+  bool serves = true;  // false: an upgrade has its state
+  while (!stop_shards_.load(std::memory_order_relaxed)) {
+    const bool waits = upgrade_phase_.load(std::memory_order_relaxed) == UpgradePhase::kNone ||
+                       !agent.shard->held();
+    if (serves) {
+      agent.shard->turn(waits ? shard::Shard::Wait::kYes : shard::Shard::Wait::kNo);
+    }
+    serves = !step_upgrade(agent);
+  }
 }
 
 void Server::run_control() {
@@ -400,7 +459,10 @@ void Server::run_control() {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
     watch_drain();
-    if (control_->work(unix_now_ms(), wakes)) continue;
+    const bool worked = control_->work(unix_now_ms(), wakes);
+    if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);
+    control_turns_.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
+    if (worked) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
       ::poll(&wait, 1, draining_.load(std::memory_order_relaxed) ? 20 : 250);

@@ -28,6 +28,7 @@
 #include "control/control_agent.h"
 #include "control/jwks_service.h"
 #include "control/snapshot_service.h"
+#include "handover/channel.h"
 #include "io/backend.h"
 #include "io/event_waker.h"
 #include "mailbox/mailboxes.h"
@@ -42,6 +43,12 @@ namespace tidegate::server {
 
 // Where a drain is.
 enum class DrainStage : uint8_t { kServing, kGrace, kClosing, kOver };
+
+// Where the old process of an upgrade is: its shards come to a standstill, say what they have, and,
+// when it fails, go on.
+enum class UpgradePhase : uint8_t { kNone, kPause, kSave, kResume };
+
+struct Inheritance;  // inheritance.h
 
 // Sum over all shards, for status lines.
 struct Figures {
@@ -97,6 +104,19 @@ class Server final : control::AdminSource {
   // thread.
   control::AdminReply reload();
 
+  // upgrade.cc
+  // A server that takes over from the process at the other end of `channel`, up to the word that it
+  // is to serve; start() follows. nullptr with text: that process goes on.
+  static std::unique_ptr<Server> inherit(const control::Config& config, int channel,
+                                         std::string* error);
+  // The other end: gives everything to the new process. True: this process serves nobody any more
+  // and is to end. False with text: it goes on. Blocks; while it runs, from one thread.
+  bool hand_over(int channel, std::string* error);
+  // The operator wants an upgrade; the program makes the new process and calls hand_over().
+  bool take_upgrade_request() { return upgrade_asked_.exchange(false); }
+  // Who wants upgrades calls this; without it the admin API refuses.
+  void allow_upgrades() { upgrades_allowed_ = true; }
+
   uint16_t websocket_port() const { return websocket_port_; }
   uint16_t admin_port() const { return admin_port_; }  // 0: no admin listener
   uint16_t tls_port() const { return tls_port_; }      // 0: no TLS listener
@@ -121,6 +141,9 @@ class Server final : control::AdminSource {
   bool open_sessions(uint32_t shards, std::string* error);
   std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
+  bool stores_sessions() const;
+  void attach_store();
+  void attach_lists();
   void settle_sessions();
   // social.cc
   bool open_list_keeper(std::string* error);
@@ -130,6 +153,19 @@ class Server final : control::AdminSource {
   bool make_backend(const io::IoLimits& limits, Agent* agent, std::string* error);
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
+  bool step_upgrade(Agent& agent);
+  bool reached(UpgradePhase phase, base::Duration limit);
+  bool wait_standing(base::Duration limit);
+  bool wait_quiet(base::Duration limit);
+  bool stand_still(base::Instant* stopped, std::string* why);
+  bool send_state(handover::Channel& channel, base::Instant stopped, std::string* why);
+  void go_on();
+  void abandon();
+  bool check_inheritance(std::string* error);
+  bool adopt_listeners(Agent& agent, uint32_t shard, const io::ListenSpec& spec);
+  bool receive_state(std::string* error);
+  void report_inheritance();
+  bool start_admin(uint16_t port, std::string* error);
   void run_shard(uint32_t index);
   void run_control();
   void log(base::LogLevel level, std::string_view text) const;
@@ -190,7 +226,14 @@ class Server final : control::AdminSource {
   std::mutex reload_mutex_;
   std::mutex operator_mutex_;  // config_ once it runs, and:
   control::DrainOrder drain_order_;
-  base::Instant drain_empty_{};  // since when nobody is there
+  base::Instant drain_empty_{};               // since when nobody is there
+  std::unique_ptr<Inheritance> inheritance_;  // nullptr: a server of its own
+  std::atomic<UpgradePhase> upgrade_phase_{UpgradePhase::kNone};
+  std::atomic<uint64_t> control_turns_{0}, control_work_{0};
+  std::atomic<bool> upgrade_asked_{false};
+  bool upgrades_allowed_ = false;
+  uint32_t upgrade_tick_ = 0;  // the last one here
+  base::Instant stopped_{};    // the process before this one ended its last tick
   bool running_ = false;
   io::BackendKind backend_ = io::BackendKind::kAuto;  // of all shards, once one is made
   std::string backend_note_;                          // why it is epoll; empty: it is io_uring

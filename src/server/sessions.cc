@@ -12,6 +12,7 @@
 #include "control/session_secret.h"
 #include "crypto/random.h"
 #include "server/agent.h"
+#include "server/inheritance.h"
 #include "server/server.h"
 #include "store/session_store_redis.h"
 
@@ -31,7 +32,8 @@ int64_t unix_now_s() {
 // Before the shards: whether there is a store decides what they do.
 bool Server::open_sessions(uint32_t shards, std::string* error) {
   control::Config::Session& session = config_.session;
-  if (session.store == "embedded" && !session.path.empty()) {
+  // In an upgrade the process before this one still has it: attach_store().
+  if (stores_sessions() && inheritance_ == nullptr) {
     std::string note;
     std::unique_ptr<store::SessionStore> store =
         store::open_embedded_store_blocking(session.path, unix_now_s(), &note, error);
@@ -77,6 +79,41 @@ bool Server::open_sessions(uint32_t shards, std::string* error) {
   if (!session_tokens_) return false;
   control_->set_session_tokens(session_tokens_.get());
   return true;
+}
+
+bool Server::stores_sessions() const {
+  return config_.session.store == "embedded" && !config_.session.path.empty();
+}
+
+// In an upgrade, when the process before this one has let go of the store: its rows are written
+// anew from what the shards have. What happens until then is told as late.
+void Server::attach_store() {
+  if (!stores_sessions()) return;
+  const std::string& path = config_.session.path;
+  std::string error;
+  std::unique_ptr<store::SessionStore> store;
+  for (int i = 0; i < 500 && store == nullptr; ++i) {
+    if (i != 0) ::poll(nullptr, 0, 20);
+    std::string note;
+    store = store::open_embedded_store_blocking(path, unix_now_s(), &note, &error);
+    if (!note.empty()) log(base::LogLevel::kError, note);
+  }
+  if (store == nullptr) {
+    control_counters_->add(metrics::Counter::kSessionStoreFailures, 1);
+    log(base::LogLevel::kError,
+        "session.path: " + path + ": " + error + "; sessions end with this process");
+    return;
+  }
+  if (inheritance_->takes_secret && store->get_blocking(kSecretName).empty()) {
+    (void)store->put_blocking(kSecretName, config_.session.secret);
+  }
+  keeper_ = std::make_unique<store::SessionKeeper>(
+      std::move(store), static_cast<uint32_t>(agents_.size()), "session.path: " + path,
+      "Free space or mend the disk", *control_counters_, [this] { control_waker_->wake(); });
+  keeper_->begin_anew();
+  keeper_->start();
+  control_->run([this] { control_->set_session_keeper(keeper_.get()); },
+                [this] { control_waker_->wake(); });
 }
 
 // What several gateways use; whether it can be reached does not matter yet.

@@ -24,7 +24,7 @@ void Server::set_up_snapshots(const world::WorldConfig& world) {
   options.wake_control = [this] { control_waker_->wake(); };
   snapshots_ = std::make_unique<control::SnapshotService>(std::move(options), *control_counters_);
   control_->set_snapshots(snapshots_.get());
-  restore_world(world);
+  if (inheritance_ == nullptr) restore_world(world);  // else it comes from the process before
 }
 
 void Server::restore_world(const world::WorldConfig& world) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Groups and users' lists at the start and the stop: out of their file to the homes.
+#include <poll.h>
+
 #include "base/log.h"
 #include "control/json_writer.h"
 #include "server/agent.h"
+#include "server/inheritance.h"
 #include "server/server.h"
 #include "session/topic_rules.h"
 #include "session/user_home.h"
@@ -32,11 +35,32 @@ std::string base64_of(std::string_view bytes) {
 }  // namespace
 
 bool Server::open_list_keeper(std::string* error) {
-  if (config_.social.path.empty()) return true;
+  // In an upgrade the process before this one still has it: attach_lists().
+  if (config_.social.path.empty() || inheritance_ != nullptr) return true;
   list_keeper_ = control::ListKeeper::open_blocking(config_.social.path, *control_counters_, error);
   if (!list_keeper_) return false;
   control_->set_list_keeper(list_keeper_.get());
   return true;
+}
+
+// In an upgrade, when the process before this one has let go of the file: what stands in it is what
+// came by the hand-over. A change in the moment between is written with the entry's next one.
+void Server::attach_lists() {
+  if (config_.social.path.empty()) return;
+  std::string error;
+  std::unique_ptr<control::ListKeeper> keeper;
+  for (int i = 0; i < 500 && keeper == nullptr; ++i) {
+    if (i != 0) ::poll(nullptr, 0, 20);
+    keeper = control::ListKeeper::open_blocking(config_.social.path, *control_counters_, &error);
+  }
+  if (keeper == nullptr) {
+    log(base::LogLevel::kError, error + "; changes of users' lists end with this process");
+    return;
+  }
+  list_keeper_ = std::move(keeper);
+  list_keeper_->start();
+  control_->run([this] { control_->set_list_keeper(list_keeper_.get()); },
+                [this] { control_waker_->wake(); });
 }
 
 // After the shards, before threads. The number of shards may have changed since it was written.

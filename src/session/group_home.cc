@@ -106,6 +106,11 @@ void GroupHome::restore_access(std::string_view group, GroupAccess access) {
   if (row != NameTable::kNone) groups_[row].access = access;
 }
 
+void GroupHome::restore_version(std::string_view group, uint64_t version) {
+  const uint32_t row = names_.find(group);
+  if (row != NameTable::kNone) groups_[row].version = version;
+}
+
 Result GroupHome::create(const Request& r, Outcome& out) {
   if (out.group != kNone) return Result::kTaken;
   // The server may create a group for somebody.

@@ -73,6 +73,8 @@ class GroupHome {
   // A member of an earlier process; makes the group. False: no room.
   bool restore(std::string_view group, std::string_view user, GroupRole role);
   void restore_access(std::string_view group, GroupAccess access);
+  // In a hand-over: versions go on.
+  void restore_version(std::string_view group, uint64_t version);
 
   uint32_t find(std::string_view name) const { return names_.find(name); }
   std::string_view name(uint32_t group) const { return names_.name(group); }

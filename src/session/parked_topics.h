@@ -4,7 +4,11 @@
 // go. Thread: shard. Owner: shard::Topics. Limits: sessions and bytes by constructor.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "mem/block_pool.h"
@@ -25,6 +29,24 @@ class ParkedTopics {
   uint32_t take(uint64_t session, base::MutableBytes out);
   // Forgets those parked before.
   void expire(uint32_t before_s);
+
+  // Calls visit(session, at_s, list), the longest parked first; `list` is valid in it.
+  template <class Visit>
+  void for_each(std::vector<uint8_t>* scratch, Visit&& visit) const {
+    for (uint32_t row = oldest_; row != kNone; row = rows_[row].newer) {
+      scratch->resize(rows_[row].bytes);
+      uint32_t at = 0;
+      for (uint32_t b = rows_[row].first; b != kNone;
+           b = base::load_le<uint32_t>(blocks_.data(b))) {
+        const uint32_t n = std::min(kBlockData, rows_[row].bytes - at);
+        std::memcpy(scratch->data() + at, blocks_.data(b) + sizeof(uint32_t), n);
+        at += n;
+      }
+      const std::string_view key = names_.name(row);
+      visit(base::load_le<uint64_t>(reinterpret_cast<const uint8_t*>(key.data())), rows_[row].at_s,
+            base::Bytes{*scratch});
+    }
+  }
 
   uint32_t count() const { return names_.count(); }
   uint64_t memory_bytes() const {

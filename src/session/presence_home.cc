@@ -163,6 +163,42 @@ Status PresenceHome::set(uint32_t user, Status status, const std::string_view* t
   return chosen;
 }
 
+PresenceHome::Saved PresenceHome::save(uint32_t user) const {
+  const User& u = users_[user];
+  return {u.chosen, text(user), u.seen, u.watchers, u.connections, u.queued != 0};
+}
+
+bool PresenceHome::restore(std::string_view user, const Saved& saved, base::Instant now) {
+  const uint32_t row = open(user);
+  if (row == kNone || saved.text.size() > kStatusTextBytesMax) return false;
+  User& u = users_[row];
+  u.chosen = saved.chosen;
+  u.connections = saved.connections;
+  u.watchers = saved.watchers;
+  u.seen = saved.seen;
+  u.text_bytes = static_cast<uint8_t>(saved.text.size());
+  if (!saved.text.empty()) {
+    std::memcpy(texts_.data() + size_t{row} * kStatusTextBytesMax, saved.text.data(),
+                saved.text.size());
+  }
+  ++u.version;
+  mark_sent(u, now);
+  if (u.connections != 0) {
+    ++population_.users;
+    ++population_.shown[static_cast<uint32_t>(status_of(u))];
+  }
+  if (saved.pending) resend(row);
+  relist(row);
+  return true;
+}
+
+void PresenceHome::restore_place(std::string_view user, Place place) {
+  const uint32_t row = names_.find(user);
+  if (row == kNone) return;
+  User& u = users_[row];
+  if (u.place_count < kUserConnectionsMax) at(row, u.place_count++) = place;
+}
+
 uint32_t PresenceHome::watch(std::string_view user, uint32_t shard) {
   const uint32_t row = open(user);
   if (row == kNone) return kNone;

@@ -123,6 +123,21 @@ class PresenceHome {
   void forget(std::string_view user);
   // What is shown goes to all watchers' shards once more, with the changes that are due.
   void resend(uint32_t user);
+  // A user as another process had it: its connections come by restore_place().
+  struct Saved {
+    Status chosen = Status::kOnline;
+    std::string_view text;
+    base::UnixMs seen = 0;
+    uint64_t watchers = 0;
+    uint16_t connections = 0;
+    bool pending = false;  // what is shown was not sent to the watchers yet
+  };
+  Saved save(uint32_t user) const;
+  bool restore(std::string_view user, const Saved& saved, base::Instant now);  // false: no room
+  void restore_place(std::string_view user, Place place);
+  bool used(uint32_t user) const { return names_.used(user); }
+  uint32_t high_water() const { return names_.high_water(); }
+
   bool changes_waiting() const { return changed_count_ != 0; }
 
   const Population& population() const { return population_; }

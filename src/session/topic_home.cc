@@ -87,6 +87,13 @@ void TopicHome::append(uint32_t topic, base::Bytes frame, uint32_t note, base::I
   t.bytes += bytes;
 }
 
+bool TopicHome::restore(std::string_view name, uint64_t first_offset) {
+  const uint32_t topic = open(name);
+  if (topic == kNone) return false;
+  topics_[topic].next_offset = first_offset;
+  return true;
+}
+
 bool TopicHome::read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out,
                      Piece* piece) {
   Topic& t = topics_[topic];

@@ -9,8 +9,11 @@
 // Thread: shard. Owner: shard::Topics. Limits: TopicLimits; all memory at construction.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/time.h"
@@ -54,6 +57,25 @@ class TopicHome {
     uint32_t bytes;
     uint32_t note;
   };
+  // A topic of another process: its history follows by append(), from `first_offset` on.
+  // False: no room.
+  [[nodiscard]] bool restore(std::string_view name, uint64_t first_offset);
+  uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
+  // Calls visit(frame, note, time_s) for each kept message, oldest first; `frame` is valid in it.
+  template <class Visit>
+  void for_each(uint32_t topic, std::vector<uint8_t>* scratch, Visit&& visit) {
+    for (uint32_t b = topics_[topic].first; b != kNone; b = block(b).next_message) {
+      const Block head = block(b);
+      scratch->resize(head.bytes);
+      uint32_t at = 0;
+      for (uint32_t part = b; part != kNone && at < head.bytes; part = block(part).next_block) {
+        const uint32_t n = std::min(kBlockData, head.bytes - at);
+        std::memcpy(scratch->data() + at, blocks_.data(part) + sizeof(Block), n);
+        at += n;
+      }
+      visit(base::Bytes{*scratch}, head.note, head.time_s);
+    }
+  }
   // Copies the oldest kept message at or behind `from` into `out`; false when there is none, or
   // (bytes not 0) when it does not fit. Its offset is above `from` where history has ended.
   bool read(uint32_t topic, uint64_t from, base::Instant now, base::MutableBytes out, Piece* piece);

@@ -79,6 +79,18 @@ class UserHome {
       visit(entry.relation, entry.value, std::string_view{entry.name, entry.bytes});
     }
   }
+  // Calls visit(user, relation, value, name) for every entry of all users, each user's in order.
+  template <class Visit>
+  void for_each_entry(Visit&& visit) const {
+    for (uint32_t row = 0; row < names_.high_water(); ++row) {
+      if (!names_.used(row)) continue;
+      for (uint32_t e = users_[row].first; e != kNone; e = entries_[e].next) {
+        const Entry& entry = entries_[e];
+        visit(names_.name(row), entry.relation, entry.value,
+              std::string_view{entry.name, entry.bytes});
+      }
+    }
+  }
   // Calls visit(owner, relation, value) for each entry of others that names this user. A walk
   // through all entries.
   template <class Visit>

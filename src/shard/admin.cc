@@ -28,8 +28,14 @@ void Shard::on_list(base::Bytes bytes) {
     row.messages_in = cold.messages_in;
     row.messages_out = cold.messages_out;
     row.rtt_us = cold.rtt_us;
+    row.rtt_jitter_us = cold.opened.rtt_jitter_us;
     row.age_ms = endpoint_.now_ms() - cold.accepted_ms;
-    row.backlog_bytes = endpoint_.hot(slot).backlog_bytes;
+    const net::Hot& hot = endpoint_.hot(slot);
+    row.backlog_bytes = hot.backlog_bytes;
+    row.backlog_age_s = endpoint_.backlog_age_s(slot);
+    row.transport = static_cast<uint8_t>(
+        (endpoint_.is_poll(slot) ? 1 : 0) | ((hot.flags & net::kFlagTls) != 0 ? 2 : 0) |
+        (hot.receiver.speaks_deflate() ? 4 : 0) | (speaks_json(slot) ? 8 : 0));
     std::memcpy(row.peer, cold.peer, sizeof row.peer);
     row.peer_port = cold.peer_port;
     row.state = static_cast<uint8_t>(player.state);

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "crypto/random.h"
 #include "shard/shard.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
@@ -66,6 +67,10 @@ void Shard::on_auth_result(base::Bytes bytes) {
   const std::string_view text = base::as_text(tail);
   const std::string_view first = text.substr(0, result.user_bytes);
   const std::string_view second = text.substr(result.user_bytes, result.player_bytes);
+  if (result.refresh != 0) {
+    on_token_checked(slot, result, text);
+    return;
+  }
   if (result.http_status != 0) {
     endpoint_.refuse_upgrade(slot, result.http_status, first, second);
     return;
@@ -171,6 +176,25 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   identities_.free(player.identity);
   set_state(slot, State::kDisconnected);
   player = Player{};
+}
+
+bool Shard::on_secret(base::MutableBytes out) { return crypto::fill_random(out); }
+
+bool Shard::on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) {
+  if (outbox_.strained()) return false;
+  mailbox::PollPosted posted;
+  static_assert(sizeof letter == sizeof posted.letter);
+  std::memcpy(posted.letter, &letter, sizeof letter);
+  outbox_.post(shard, posted, body);
+  return true;
+}
+
+void Shard::on_poll_posted(base::Bytes bytes) {
+  base::Bytes body;
+  const auto posted = read_message<mailbox::PollPosted>(bytes, &body);
+  net::PollLetter letter;
+  std::memcpy(&letter, posted.letter, sizeof letter);
+  endpoint_.on_poll_letter(letter, body);
 }
 
 void Shard::leave_world(uint32_t slot) {

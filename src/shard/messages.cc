@@ -63,6 +63,12 @@ struct ClientMessages {
     return Handled::kOk;
   }
 
+  static Handled token_refresh(Shard& s, uint32_t slot, const Envelope& m) {
+    wire::TokenRefresh refresh;
+    if (!wire::decode(m.payload, &refresh)) return Handled::kInvalid;
+    return s.on_token_refresh(slot, refresh);
+  }
+
   static Handled time_sync(Shard& s, uint32_t slot, const Envelope& m) {
     wire::TimeSync asked;
     if (!wire::decode(m.payload, &asked)) return Handled::kInvalid;
@@ -142,6 +148,7 @@ void Shard::add_routes() {
   add(MessageType::kAck, ClientMessages::ignore);  // the envelope's ack was read before
   add(MessageType::kDisconnect, ClientMessages::disconnect);
   add(MessageType::kClientHello, ClientMessages::client_hello);
+  add(MessageType::kTokenRefresh, ClientMessages::token_refresh);
   add(MessageType::kTimeSync, ClientMessages::time_sync);
   add(MessageType::kCellReport, ClientMessages::cell_report);
   add(MessageType::kSubscribe, ClientMessages::subscribe);

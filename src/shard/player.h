@@ -53,8 +53,15 @@ enum PlayerFlag : uint16_t {
   kLoginWaits = 1024,  // the state may begin when replay_left is 0
   kRestored = 2048,    // the session came from the store of an earlier server
   // From the other end, apart from those above.
+  kTokenChecked = 1 << 13,  // a TOKEN_REFRESH waits for its answer
   kUserCounted = 1 << 15,   // AdmissionTables count the user
   kExpiryWarned = 1 << 14,  // the client was told that its token will expire
 };
+
+// Bits that go to another process in an upgrade: their numbers are a part of that format. What is
+// due in a flush was sent before; users are counted anew.
+inline constexpr uint16_t kCarriedFlags = kHasHello | kPacked | kLoginPosted | kResumeAsked |
+                                          kReplacedFlag | kSessionEnds | kConfirmed | kLoginWaits |
+                                          kRestored | kExpiryWarned;
 
 }  // namespace tidegate::shard

@@ -66,6 +66,7 @@ class Presence {
   }
 
  private:
+  friend class Handover;
   struct Shown {  // of a watched user, by row of watches_
     base::UnixMs last_seen;
     uint8_t status;

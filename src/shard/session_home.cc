@@ -413,6 +413,25 @@ bool SessionHome::restore(const Session& stored, std::string_view player, uint64
   return true;
 }
 
+bool SessionHome::adopt(const Session& from, std::string_view player, uint64_t acked) {
+  const uint32_t row = table_.insert(player, world::hash_player_id(player));
+  if (row == SessionTable::kNone) return false;
+  Session& s = table_.at(row);
+  s = from;
+  session::ReplayLogs::begin_after(s.log, acked);
+  if (s.attached()) table_.attached(row);
+  journal_.put(row, s, player);
+  return true;
+}
+
+void SessionHome::mark_sent(std::string_view player, uint32_t messages, uint64_t safe) {
+  const uint32_t row = find(player);
+  TG_ASSERT(row != SessionTable::kNone);
+  Session& s = table_.at(row);
+  s.safe = safe;
+  for (uint32_t i = 0; i < messages && !s.log.all_sent(); ++i) logs_.advance(s.log);
+}
+
 void SessionHome::restore_effect(uint32_t row, uint64_t origin) {
   if (origin != 0) effects_.insert(effect_of(table_.at(row), origin));
 }

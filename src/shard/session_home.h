@@ -75,6 +75,10 @@ class SessionHome {
   // False: no room, or it has expired.
   bool restore(const session::Session& s, std::string_view player, uint64_t acked, uint32_t now_s);
   bool restore_message(std::string_view player, uint32_t type, base::Bytes payload);
+  // A session of another process that goes on with its connection, if it has one. Its messages
+  // follow by restore_message(), then mark_sent().
+  bool adopt(const session::Session& s, std::string_view player, uint64_t acked);
+  void mark_sent(std::string_view player, uint32_t messages, uint64_t safe);
   // What messages of clients had caused before the server before this one ended, oldest first: it
   // is not done again when they come again.
   void restore_effects(const std::vector<uint64_t>& origins) {

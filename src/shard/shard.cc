@@ -78,22 +78,28 @@ void Shard::turn(Wait wait) {
   // Phases follow each other in one turn as long as the marks are there; ours go through our own
   // ring like everybody's.
   bool progress = true;
+  // A poll has one kWoken at most.
+  bool worked = completions.size() > 1 ||
+                (completions.size() == 1 && completions[0].event != io::Event::kWoken);
   for (int round = 0; progress && round < 8; ++round) {
     progress = mailbox_.drain(kMailPerTurn,
                               [this](mailbox::AgentId from, mailbox::MessageType type,
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
     progress |= advance_tick();
+    worked |= progress;
     if (round == 0) {
       topics_.turn();
       presence_.turn();
       social_.turn();
     }
+    endpoint_.run_polls();
     outbox_.retry();
     if (round == 0 || sessions_.stalled() || sessions_.waiting()) sessions_.turn(now_, unix_s());
     if (round == 0) snapshot_.send(directory_, mailbox_);
     mailbox_.publish_all(*this);
   }
+  if (worked || outbox_.waiting() || sessions_.stalled()) ++work_turns_;
   endpoint_.run_handshakes(barrier_.deadline());
   endpoint_.flush();
   topics_.flushed();
@@ -103,7 +109,8 @@ void Shard::turn(Wait wait) {
 }
 
 base::Instant Shard::next_deadline() const {
-  base::Instant deadline = std::min(barrier_.deadline(), endpoint_.next_deadline());
+  const base::Instant tick = held() ? base::Instant::never() : barrier_.deadline();
+  base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
@@ -190,6 +197,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       break;
     case MessageType::kCloseConnection:
       on_close_request(bytes);
+      break;
+    case MessageType::kPollLetter:
+      on_poll_posted(bytes);
       break;
     case MessageType::kDrain:
       on_drain(bytes);

@@ -135,6 +135,16 @@ class Shard final : net::ConnectionHandler,
   bool restore_entity(world::EntityKind kind, std::string_view name, const world::Steps3& position,
                       uint8_t yaw, uint32_t flags, uint64_t tag);
 
+  // --- upgrade to another process (handover.h, docs/decisions/0015-upgrade.md) ---
+  // No tick beyond `tick` begins; UINT32_MAX: they go on. Any thread; wake the shard behind it.
+  void hold_after(uint32_t tick) { hold_tick_.store(tick, std::memory_order_relaxed); }
+  bool held() const {
+    return barrier_.phase() == TickBarrier::Phase::kIdle &&
+           barrier_.tick() > hold_tick_.load(std::memory_order_relaxed);
+  }
+  // Turns in which anything happened.
+  uint64_t work_turns() const { return work_turns_; }
+
   // For tests and the simulation, between turns.
   const world::WorldSlice& slice() const { return slice_; }
   const world::InterestTable& interest() const { return interest_; }
@@ -149,12 +159,15 @@ class Shard final : net::ConnectionHandler,
   friend class Topics;
   friend class Presence;
   friend class Social;
+  friend class Handover;  // handover.cc
 
   // net::ConnectionHandler (login.cc, messages.cc)
   net::UpgradeDecision on_upgrade(uint32_t slot, const protocol::UpgradeRequest& request) override;
   void on_open(uint32_t slot) override;
   void on_message(uint32_t slot, protocol::Opcode opcode, base::MutableBytes payload) override;
   void on_closed(uint32_t slot, net::CloseCause cause, uint16_t code) override;
+  bool on_secret(base::MutableBytes out) override;
+  bool on_poll_letter_out(uint32_t shard, const net::PollLetter& letter, base::Bytes body) override;
   void on_translate(uint32_t slot, base::Bytes own, const iovec* parts, uint32_t count) override;
 
   // world (tick.cc)
@@ -180,6 +193,7 @@ class Shard final : net::ConnectionHandler,
 
   // login.cc
   void on_auth_result(base::Bytes bytes);
+  void on_poll_posted(base::Bytes bytes);
   void begin_login(uint32_t slot);
   void pop_hello();
   void on_world_full(base::Bytes bytes);
@@ -310,6 +324,11 @@ class Shard final : net::ConnectionHandler,
   void run_drain();
   void on_kick(base::Bytes bytes);
 
+  // token_refresh.cc
+  Handled on_token_refresh(uint32_t slot, const wire::TokenRefresh& refresh);
+  void on_token_checked(uint32_t slot, const mailbox::AuthResult& result, std::string_view text);
+  void send_token_status(uint32_t slot, bool accepted, std::string_view reason);
+
   // settings.cc
   void on_settings(base::Bytes bytes);
   bool admit_user(uint32_t slot);
@@ -419,6 +438,8 @@ class Shard final : net::ConnectionHandler,
   uint32_t dump_tick_ = 0;  // before it no CellDump goes to control
   bool draining_ = false;
   DrainPlan drain_;
+  std::atomic<uint32_t> hold_tick_{UINT32_MAX};
+  uint64_t work_turns_ = 0;
   uint32_t expiry_cursor_ = 0;  // last slot whose token was looked at
   base::Instant expiry_due_{};  // next look
 

@@ -99,6 +99,7 @@ class Social {
   }
 
  private:
+  friend class Handover;
   // social.cc
   bool find_block(uint32_t slot, uint64_t source) const;
   bool check_request(uint32_t slot, uint64_t sequence, const wire::GroupRequest& ask,

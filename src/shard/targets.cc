@@ -131,7 +131,10 @@ void Shard::on_deliver_near(base::Bytes bytes) {
   const uint32_t priority = priority_of(near.message_type);
   PackedForms forms;
   for (uint32_t slot = 0; slot < players_end_; ++slot) {
-    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) continue;
+    if (slot == except || !means(players_[slot]) || !endpoint_.is_open(slot)) {
+      slot = endpoint_.skip_unused(slot);
+      continue;
+    }
     if (social_.hides(slot, near.source)) {
       counters_.add(metrics::Counter::kMessagesBlocked, 1);
       continue;

@@ -19,7 +19,7 @@ constexpr uint32_t kHeadBytesMax = 64;
 }  // namespace
 
 bool Shard::advance_tick() {
-  if (barrier_.simulate_due(now_)) {
+  if (barrier_.simulate_due(now_) && !held()) {
     run_simulate();
     return true;
   }
@@ -91,7 +91,10 @@ void Shard::run_flush() {
     interest_.limit_keyframes(std::max<uint64_t>(1, endpoint_.backlog_room() / 2));
     const auto flush_from = [&](uint32_t from, uint32_t to) {
       for (uint32_t slot = from; slot < to; ++slot) {
-        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) continue;
+        if (players_[slot].session == 0 || !endpoint_.is_open(slot)) {
+          slot = endpoint_.skip_unused(slot);
+          continue;
+        }
         flush_player(slot, tick, unix_ms);
         if (interest_.keyframe_bytes() < sent + kPortion) continue;
         sent = interest_.keyframe_bytes();

@@ -32,6 +32,12 @@ class TickBarrier {
   TickBarrier(uint32_t shard_count, base::Duration period, base::Instant first_due)
       : shard_count_(shard_count), period_(period), due_(first_due) {}
 
+  // Goes on where another process stopped. Before the first tick.
+  void restore(uint32_t tick, base::Instant due) {
+    tick_ = tick;
+    due_ = due;
+  }
+
   // The tick that runs now or is due next; the first is 1.
   uint32_t tick() const { return tick_; }
   Phase phase() const { return phase_; }

@@ -102,6 +102,7 @@ class Topics {
   }
 
  private:
+  friend class Handover;
   static constexpr uint32_t kFramesBytes = 1 << 20;    // shared bytes of a turn before a flush
   static constexpr uint32_t kScratchBytes = 64 << 10;  // one EVENT, or one piece of history
   static constexpr uint32_t kPullsMax = 8;             // under way from this shard

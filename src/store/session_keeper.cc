@@ -66,6 +66,14 @@ void SessionKeeper::start() {
   writer_ = std::thread([this] { run_writer(); });
 }
 
+void SessionKeeper::begin_anew() {
+  for (Part& part : parts_) {
+    part.again = true;
+    part.cleared = false;
+    part.told = false;
+  }
+}
+
 void SessionKeeper::stop() {
   {
     const std::lock_guard lock(mutex_);

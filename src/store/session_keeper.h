@@ -58,6 +58,8 @@ class SessionKeeper {
   // A store that could not be reached at the start counts as failed until it can; before start().
   void begin_failed(const std::string& why);
   void start();
+  // The store is another process': shards are to say everything anew. Before start().
+  void begin_anew();
   // Ends the thread behind everything that waits. Idempotent.
   void stop();
 

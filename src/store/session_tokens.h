@@ -38,6 +38,7 @@ class SessionTokens {
   ResumeClaim check(std::string_view token, std::string_view user, std::string_view player,
                     int64_t unix_now) const;
   static std::string random_secret();  // empty: the system gives no random bytes
+  const std::string& secret() const { return secret_; }
 
  private:
   bool sign(base::Bytes claim, std::string_view user, std::string_view player,

@@ -21,6 +21,8 @@
   X(kPublish, 12, "PUBLISH")                             \
   X(kEvent, 13, "EVENT")                                 \
   X(kReply, 14, "REPLY")                                 \
+  X(kTokenRefresh, 15, "TOKEN_REFRESH")                  \
+  X(kTokenStatus, 16, "TOKEN_STATUS")                    \
   X(kPlayerMove, 100, "PLAYER_MOVE")                     \
   X(kPlayerAction, 101, "PLAYER_ACTION")                 \
   X(kPlayerState, 102, "PLAYER_STATE")                   \

@@ -403,6 +403,34 @@ bool decode(base::Bytes bytes, ResumeResult* m) {
   });
 }
 
+bool decode(base::Bytes bytes, TokenRefresh* m) {
+  *m = {};
+  return for_fields(bytes,
+                    [m](uint32_t n, const Field& f) { return n == 1 ? f.to(&m->token) : true; });
+}
+
+bool decode(base::Bytes bytes, TokenStatus* m) {
+  *m = {};
+  return for_fields(bytes, [m](uint32_t n, const Field& f) {
+    switch (n) {
+      case 1:
+        return f.to(&m->accepted);
+      case 2:
+        return f.to(&m->expires_at);
+      case 3:
+        return f.to(&m->reason);
+      case 4: {
+        std::string_view permission;
+        if (!f.to(&permission)) return false;
+        if (m->permissions.empty()) m->permissions = permission;
+        return true;
+      }
+      default:
+        return true;
+    }
+  });
+}
+
 bool decode(base::Bytes bytes, MoveAck* m) {
   *m = {};
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
@@ -535,17 +563,31 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.varint(8, m.server_tick);
 }
 
+// One entry for each word.
+static void encode_words(PbWriter& out, uint32_t field, std::string_view rest) {
+  while (!rest.empty()) {
+    const size_t space = rest.find(' ');
+    out.text(field, rest.substr(0, space));
+    if (space == std::string_view::npos) break;
+    rest.remove_prefix(space + 1);
+  }
+}
+
 void encode(PbWriter& out, const AuthenticationResult& m) {
   out.boolean(1, m.success);
   out.text(2, m.user_id);
   out.text(3, m.character_id);
   out.text(4, m.error_message);
-  for (std::string_view rest = m.permissions; !rest.empty();) {
-    const size_t space = rest.find(' ');
-    out.text(5, rest.substr(0, space));
-    if (space == std::string_view::npos) break;
-    rest.remove_prefix(space + 1);
-  }
+  encode_words(out, 5, m.permissions);
+}
+
+void encode(PbWriter& out, const TokenRefresh& m) { out.text(1, m.token); }
+
+void encode(PbWriter& out, const TokenStatus& m) {
+  out.boolean(1, m.accepted);
+  out.int64(2, m.expires_at);
+  out.text(3, m.reason);
+  encode_words(out, 4, m.permissions);
 }
 
 void encode(PbWriter& out, const ErrorNotification& m) {

@@ -141,6 +141,17 @@ struct ResumeResult {
   uint64_t last_client_sequence = 0;
 };
 
+struct TokenRefresh {
+  std::string_view token;
+};
+
+struct TokenStatus {
+  bool accepted = false;
+  int64_t expires_at = 0;  // Unix seconds; 0: never
+  std::string_view reason;
+  std::string_view permissions;  // separated by spaces; one list entry each on the wire
+};
+
 struct MoveAck {
   uint32_t client_tick = 0;
   uint32_t server_tick = 0;
@@ -163,6 +174,8 @@ bool decode(base::Bytes bytes, ConnectionEstablished* out);
 bool decode(base::Bytes bytes, AuthenticationResult* out);  // permissions: the first entry only
 bool decode(base::Bytes bytes, ErrorNotification* out);
 bool decode(base::Bytes bytes, ResumeResult* out);
+bool decode(base::Bytes bytes, TokenRefresh* out);
+bool decode(base::Bytes bytes, TokenStatus* out);  // permissions: the first entry only
 bool decode(base::Bytes bytes, MoveAck* out);
 
 void encode(PbWriter& out, const Disconnect& m);
@@ -177,6 +190,8 @@ void encode(PbWriter& out, const ConnectionEstablished& m);
 void encode(PbWriter& out, const AuthenticationResult& m);
 void encode(PbWriter& out, const ErrorNotification& m);
 void encode(PbWriter& out, const ResumeResult& m);
+void encode(PbWriter& out, const TokenRefresh& m);
+void encode(PbWriter& out, const TokenStatus& m);
 void encode(PbWriter& out, const MoveAck& m);
 void encode_vector(PbWriter& out, uint32_t field, const Vector3& v);
 void encode_rotation(PbWriter& out, uint32_t field, const Quaternion& q);

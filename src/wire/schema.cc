@@ -107,6 +107,17 @@ constexpr FieldSchema kResumeResultFields[] = {
 };
 constexpr MessageSchema kResumeResult{"ResumeResult", kResumeResultFields};
 
+constexpr FieldSchema kTokenRefreshFields[] = {field(1, kString, "token")};
+constexpr MessageSchema kTokenRefresh{"TokenRefresh", kTokenRefreshFields};
+
+constexpr FieldSchema kTokenStatusFields[] = {
+    field(1, kBool, "accepted"),
+    field(2, kInt64, "expires_at"),
+    field(3, kString, "reason"),
+    list(4, kString, "permissions"),
+};
+constexpr MessageSchema kTokenStatus{"TokenStatus", kTokenStatusFields};
+
 constexpr FieldSchema kDisconnectFields[] = {
     field(1, kUint32, "code"),
     field(2, kString, "reason"),
@@ -342,6 +353,8 @@ constexpr const MessageSchema* kMessages[] = {
     &kAuthenticationResult,
     &kErrorNotification,
     &kResumeResult,
+    &kTokenRefresh,
+    &kTokenStatus,
     &kDisconnect,
     &kClientHello,
     &kTimeSync,
@@ -393,6 +406,8 @@ constexpr Payload kPayloads[] = {
     {MessageType::kConnectionEstablished, &kConnectionEstablished},
     {MessageType::kAuthenticationResult, &kAuthenticationResult},
     {MessageType::kResumeResult, &kResumeResult},
+    {MessageType::kTokenRefresh, &kTokenRefresh},
+    {MessageType::kTokenStatus, &kTokenStatus},
     {MessageType::kDisconnect, &kDisconnect},
     {MessageType::kClientHello, &kClientHello},
     {MessageType::kSubscribe, &kSubscribe, answered_by(MessageType::kReply)},

@@ -50,7 +50,8 @@ bool CellEncoder::encode(uint32_t c, uint32_t tick, base::UnixMs now_ms, Publica
   const bool read = (cell.packed_readers | cell.protobuf_readers) != 0;
   const bool changed = cell.changed || cell.first_event != kNone;
   const bool events = cell.first_event != kNone;
-  const uint8_t layer = layer_of_phase(layer_phase(cell.key, tick));
+  const uint8_t layer =
+      tick == anew_tick_ ? uint8_t{0} : layer_of_phase(layer_phase(cell.key, tick));
   frame_ = cell.frame + (changed ? 1 : 0);
   Publication p;
   p.cell = cell.key;
@@ -270,7 +271,8 @@ void CellEncoder::answer_requests(Cell& cell, Publication& p) {
   answer(kProtobufDespawns, p.protobuf_despawns,
          [&] { return protobuf_members(cell, kProtobufDespawns); });
   // A reader of layers goes on from the anchor, and a keyframe is for readers of all levels.
-  if (is_anchor(cell.key, tick_) && cell.anchored && cell.anchor_frame == cell.frame) {
+  if ((tick_ == anew_tick_ || is_anchor(cell.key, tick_)) && cell.anchored &&
+      cell.anchor_frame == cell.frame) {
     answer(kPackedKeyframe, p.packed_keyframe, [&] { return packed_keyframe(cell); });
   }
   answer(kProtobufSpawns, p.protobuf_spawns,

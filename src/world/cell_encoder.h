@@ -47,6 +47,8 @@ class CellEncoder {
 
   // Encodes and publishes one cell. False: something is left for the next tick.
   bool encode(uint32_t cell, uint32_t tick, base::UnixMs now_ms, PublicationSink& sink);
+  // In this tick every cell has its anchor, whatever its phase: what packed clients begin with.
+  void begin_anew(uint32_t tick) { anew_tick_ = tick; }
   const EncodeCounters& counters() const { return counters_; }
   size_t bytes() const;
 
@@ -119,6 +121,7 @@ class CellEncoder {
   mem::MappedArray<wire::CellChange> changes_;
   mem::MappedArray<uint16_t> due_;
   uint32_t tick_ = 0;       // under way
+  uint32_t anew_tick_ = 0;  // in which every cell has its anchor; ticks begin with 1
   uint32_t frame_ = 0;      // number of the cell's image after it
   bool anchors_ = false;    // the cell's anchor moves in this tick
   bool checksums_ = false;  // ... and its frames carry a checksum

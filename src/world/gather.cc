@@ -204,4 +204,13 @@ uint32_t InterestTable::active_cells(uint32_t watcher, CellKey (&out)[kActiveCel
   return n;
 }
 
+uint32_t InterestTable::held_cells(uint32_t watcher, CellKey (&out)[kActiveCellsMax]) const {
+  const Watcher& w = watchers_[watcher];
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (((w.joining & ~w.stale) >> i & 1) == 0) out[n++] = cells_[w.cells[i]].key;
+  }
+  return n;
+}
+
 }  // namespace tidegate::world

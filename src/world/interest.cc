@@ -239,6 +239,36 @@ void InterestTable::resync(uint32_t watcher) {
   }
 }
 
+void InterestTable::restore_cells(uint32_t watcher, std::span<const int16_t> cells,
+                                  const Steps3& position) {
+  Watcher& w = watchers_[watcher];
+  TG_ASSERT(w.state != 0);
+  // A WORLD_STATE takes the place of all that its client has.
+  if ((w.state & kIsPacked) == 0) return;
+  for (size_t at = 0; at + 1 < cells.size(); at += 2) {
+    const CellKey key{cells[at], cells[at + 1]};
+    if (key.x < cell_min_.x || key.x > cell_max_.x || key.z < cell_min_.z || key.z > cell_max_.z) {
+      continue;
+    }
+    uint32_t i = 0;
+    while (i < w.count && cells_[w.cells[i]].key != key) ++i;
+    if (i == w.count) {
+      const uint32_t cell = w.count < kActiveCellsMax ? watch(key) : kNoCell;
+      if (cell == kNoCell) {
+        ++counters_.cells_refused;
+        continue;
+      }
+      w.cells[i] = static_cast<uint16_t>(cell);
+      w.joining |= uint64_t{1} << i;
+      use(cell, encoding_of(w), uses_of(w, i), 1);
+      ++w.count;
+      request(cell, join_requests(w));
+    }
+    w.stale |= uint64_t{1} << i;
+  }
+  decide(w, position);
+}
+
 bool InterestTable::has(uint32_t watcher, CellKey key) const {
   const Watcher& w = watchers_[watcher];
   for (uint32_t i = 0; i < w.count; ++i) {

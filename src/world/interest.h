@@ -23,6 +23,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "mem/mapped_array.h"
 #include "world/budget.h"
@@ -127,6 +128,9 @@ class InterestTable {
   // Starts over with keyframes (and a WORLD_STATE): the list of its last gather overflowed, and
   // its client got only what stood in it.
   void resync(uint32_t watcher);
+  // After add(), of a client that has these cells (x, z of each) from another process: they begin
+  // again with a keyframe (protobuf: a WORLD_STATE), and what is too far away is dropped.
+  void restore_cells(uint32_t watcher, std::span<const int16_t> cells, const Steps3& position);
   // Sends one cell anew in the next tick: the client's image of it is not the owner's. False when
   // a packed watcher does not have the cell (any more).
   bool heal(uint32_t watcher, CellKey cell);
@@ -170,6 +174,8 @@ class InterestTable {
 
   // Cells whose chunks the watcher has received, unordered; for tests and the inspector.
   uint32_t active_cells(uint32_t watcher, CellKey (&out)[kActiveCellsMax]) const;
+  // The same and those of which it has an old image.
+  uint32_t held_cells(uint32_t watcher, CellKey (&out)[kActiveCellsMax]) const;
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;

@@ -111,6 +111,19 @@ void WorldSlice::end_linger(EntitySlot s) {
   --lingering_;
 }
 
+void WorldSlice::restore_control(EntityId id, const Control& from) {
+  const EntitySlot s = find_present(id);
+  TG_ASSERT(s != kNoEntity);
+  end_linger(s);
+  Control& control = entities_.control(s);
+  control = from;
+  if (from.linger_deadline == 0) return;
+  if (lingering_ == 0 || static_cast<int32_t>(from.linger_deadline - linger_check_) < 0) {
+    linger_check_ = from.linger_deadline;
+  }
+  ++lingering_;
+}
+
 Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) {
   const EntitySlot s = find_present(id);
   if (s == kNoEntity) return not_here(id);

@@ -136,6 +136,18 @@ class WorldSlice {
   WorldSlice(const WorldConfig& config, ShardId self);
 
   SpawnStatus spawn(EntityId id, const SpawnSpec& spec, uint32_t now_tick);
+  // Nobody is to wait for a cell's turn in `tick`, when clients of another process begin anew.
+  void begin_anew(uint32_t tick) { encoder_.begin_anew(tick); }
+  // Goes on with an entity of another process after spawn(): what input needs, as it was. Its
+  // connection's shard is told where it is in the next tick.
+  void restore_control(EntityId id, const Control& control);
+  // Calls visit(EntityId, const Input&) for moves that wait for simulate(), in their order.
+  template <class Visit>
+  void for_each_input(Visit&& visit) const {
+    for (uint32_t i = 0; i < input_count_; ++i) {
+      visit(entities_.id(inputs_[i].entity), inputs_[i].input);
+    }
+  }
   // A spawn was passed on to another slice: what comes for the entity is kForward for a while.
   void forward(EntityId id, ShardId to, uint32_t now_tick) { entities_.forward(id, to, now_tick); }
   // A connection takes the entity (again); linger ends. The next tick sends it a MoveResult.

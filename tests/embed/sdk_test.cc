@@ -35,6 +35,8 @@ class Cutter {
     };
     table.send = [](void* u, void* link, const void* data, size_t size) -> int64_t {
       auto& me = *static_cast<Cutter*>(u);
+      const std::string_view text(static_cast<const char*>(data), size);
+      if (me.blocks_websocket && text.find("Upgrade: websocket") != text.npos) return -1;
       return take(me.up_,
                   me.base_.send(nullptr, link, data, std::min(size, static_cast<size_t>(me.up_))));
     };
@@ -48,6 +50,7 @@ class Cutter {
   tidegate_client_transport table;
   int cuts = 0;
   int opened = 0;
+  bool blocks_websocket = false;
 
  private:
   static int64_t take(int64_t& left, int64_t moved) {
@@ -63,7 +66,7 @@ class Cutter {
 class Sdk : public LiveServer {
  protected:
   void TearDown() override { tidegate_client_destroy(client); }
-  void open(Cutter& cutter, const std::string& user) {
+  void open(Cutter& cutter, const std::string& user, int32_t polling = 2) {
     const std::string url = "ws://127.0.0.1:" + std::to_string(server->port()) + "/ws";
     const std::string token = token_for(user);
     const char* endpoint = url.c_str();
@@ -75,6 +78,7 @@ class Sdk : public LiveServer {
     config.backoff_first_ms = 5;
     config.backoff_most_ms = 20;
     config.transport = &cutter.table;
+    config.polling = polling;
     char problem[200] = "";
     ASSERT_EQ(tidegate_client_create(&config, &client, problem, sizeof problem), TIDEGATE_CLIENT_OK)
         << problem;
@@ -92,7 +96,13 @@ class Sdk : public LiveServer {
   tidegate_client* client = nullptr;
 };
 
-TEST_F(Sdk, BreaksAtRandomBytesAndLosesAndDoublesNothing) {
+// Numbers sent with acknowledgement while connections are cut, and who got them.
+class SdkNumbers : public Sdk, public ::testing::WithParamInterface<int32_t> {};
+INSTANTIATE_TEST_SUITE_P(By, SdkNumbers, ::testing::Values(2, 1), [](const auto& test) {
+  return std::string(test.param == 1 ? "LongPolling" : "WebSocket");
+});
+
+TEST_P(SdkNumbers, BreakAtRandomBytesAndAreNeitherLostNorDoubled) {
   std::mutex mutex;
   std::vector<int> got;
   add(1000, "numbers", [&](Context& context, const Message& m) {
@@ -104,7 +114,7 @@ TEST_F(Sdk, BreaksAtRandomBytesAndLosesAndDoublesNothing) {
   start();
   Cutter cutter(5);
   cutter.cuts = 60;
-  open(cutter, "walker");
+  open(cutter, "walker", GetParam());
   int sent = 0;
   const auto size = [&] {
     const std::lock_guard lock(mutex);
@@ -130,6 +140,27 @@ TEST_F(Sdk, BreaksAtRandomBytesAndLosesAndDoublesNothing) {
   const std::lock_guard lock(mutex);
   ASSERT_EQ(got.size(), 500u);
   for (int i = 0; i < 500; ++i) EXPECT_EQ(got[static_cast<size_t>(i)], i);
+}
+
+TEST_F(Sdk, FallsBackToLongPollingWhereWebSocketIsBlocked) {
+  start();
+  Cutter cutter(6);
+  cutter.blocks_websocket = true;
+  open(cutter, "walker", 0);
+  ASSERT_TRUE(until([&] { return in_world(); }));
+  tidegate_vector at{};
+  ASSERT_TRUE(until([&] {
+    tidegate_client_move(client, {3, 0, 0}, 0, 0, 0.02F);
+    return tidegate_client_self(client, &at) != 0 && at.x > 1;
+  }));
+  const int opened = cutter.opened;
+  ASSERT_TRUE(until([&] {
+    tidegate_client_stats stats{};
+    stats.struct_size = sizeof stats;
+    tidegate_client_get_stats(client, &stats);
+    return stats.rtt_ms > 0 && stats.pending_inputs == 0;
+  }));
+  EXPECT_EQ(cutter.opened, opened) << "connections are kept between requests";
 }
 
 }  // namespace

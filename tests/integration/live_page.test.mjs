@@ -12,8 +12,17 @@ after(() => browser?.close());
 const options = browser ? {} : { skip: why };
 
 // A page that notes what must not happen: errors, refusals by its policy, requests that leave the host.
-async function openPage(address) {
+// `blocked`: where it is, no WebSocket comes through.
+async function openPage(address, { blocked = false } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  if (blocked) {
+    await context.addInitScript(() => {
+      window.WebSocket = class {
+        constructor() { setTimeout(() => this.onclose?.({ code: 1006, reason: '' }), 20); }
+        close() {}
+      };
+    });
+  }
   const page = await context.newPage();
   page.problems = [];
   const own = new URL(address).hostname;
@@ -82,6 +91,19 @@ describe('the demo', options, () => {
       const now = await places();
       return Object.keys(before).filter((id) => now[id] && Math.hypot(now[id][0] - before[id][0], now[id][1] - before[id][1]) > 1).length > 10;
     }, 'ten bots a metre further', 20_000);
+  });
+  test('where WebSocket is blocked it plays by long polling', async () => {
+    const other = await openPage(address, { blocked: true });
+    await inWorld(other, 60_000);
+    assert.equal(await other.evaluate(() => window.live.client.connection.transport), 'polling');
+    const from = await position(other);
+    await other.keyboard.down('KeyD');
+    await until(async () => (await position(other)).x - from.x > 2, '2 m', 20_000);
+    await other.keyboard.up('KeyD');
+    await evaluated(other, 'the server at the predicted place', () => window.live.client.prediction.stats(performance.now()).pending === 0);
+    await evaluated(other, 'bots in view', () => window.live.client.world.entities.size > 20);
+    assert.deepEqual(other.problems, []);
+    await other.context().close();
   });
   for (const [key, axis, sign] of [['KeyW', 'z', -1], ['ArrowDown', 'z', 1], ['KeyA', 'x', -1], ['ArrowRight', 'x', 1]]) {
     test(`${key} walks, and the server follows`, async () => {

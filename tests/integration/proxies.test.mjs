@@ -51,17 +51,23 @@ async function throughProxy(server, port) {
   assert.equal((await kick.json()).closed, 1);
   assert.equal(await client.closeCode(), 1008);
   assert.equal(client.closed.reason, 'go');
+  // The same by long polling, whose connections the proxy keeps or opens anew as it likes.
+  const polling = await Client.enter({ ...front, port }, 'polling', { polling: {} });
+  polling.send(Type.HEARTBEAT, Buffer.from('by requests'));
+  await polling.next(Type.PONG);
+  await polling.leave();
   // The limit counts players apart, not the proxy.
-  const second = await Client.enter(front, 'second', { localAddress: '127.0.0.3' });
-  const third = await Client.enter(front, 'third', { localAddress: '127.0.0.4' });
+  const others = [];
+  for (const last of [3, 4, 5, 6]) others.push(await Client.enter(front, `player ${last}`, { localAddress: `127.0.0.${last}` }));
   server.child.kill('SIGTERM');
-  for (const one of [second, third]) {
+  for (const one of others) {
     assert.equal(await one.closeCode(), 1001);
     assert.equal(one.all(Type.DISCONNECT)[0].payload.code, 4016);
   }
   await within(server.exited, 'the end of the server');
 }
-const limits = { exempt: [], connections_per_ip: 2 };
+// Who polls has a session and two connections.
+const limits = { exempt: [], connections_per_ip: 3 };
 
 test('haproxy with PROXY protocol version 2', async (t) => {
   if (spawnSync('haproxy', ['-v']).error) return t.skip('haproxy is not there');

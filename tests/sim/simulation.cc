@@ -11,6 +11,7 @@
 #include "letters.h"
 #include "mailbox/balance_messages.h"
 #include "mailbox/snapshot_record.h"
+#include "poll_lanes.h"
 #include "session_book.h"
 
 namespace tidegate::sim {
@@ -143,7 +144,11 @@ struct NoWakes final : mailbox::WakeSink {
 class Player final : public client::ClientEvents {
  public:
   Player(uint32_t number, const Plan& plan, uint64_t seed)
-      : plan_(plan), prng_(seed), name_("p" + std::to_string(number)), packed_(number % 3 != 0) {}
+      : plan_(plan),
+        prng_(seed),
+        name_("p" + std::to_string(number)),
+        packed_(number % 3 != 0),
+        polls_(plan.faults && number % 5 == 4) {}
 
   void connect(io::SimNetwork& network) {
     disconnect(network);
@@ -156,7 +161,12 @@ class Player final : public client::ClientEvents {
     if (client_ != nullptr) note_flips();
     client_ = std::make_unique<client::Client>(config, *this, prng_.next());
     client_->start();
-    socket_ = network.connect(kPort);
+    if (polls_) {
+      lanes_.start();
+    } else {
+      socket_ = network.connect(kPort);
+    }
+    connected_ = true;
     placed_ = false;
     tick_ = 0;
     problem_.clear();
@@ -164,10 +174,23 @@ class Player final : public client::ClientEvents {
   void disconnect(io::SimNetwork& network) {
     if (socket_ != nullptr) network.release(socket_);
     socket_ = nullptr;
+    lanes_.release(network);
+    connected_ = false;
+  }
+  void leave(Instant now) {
+    if (polls_ && connected_) lanes_.leave(now);
   }
 
   // Reads and writes what the network takes; false when the connection is over.
-  bool turn(Instant now) {
+  bool turn(io::SimNetwork& network, bool cut) {
+    const Instant now = network.now();
+    if (polls_) {
+      lanes_.turn(network, kPort, *client_, bytes_a_turn_ == 0 ? UINT32_MAX : bytes_a_turn_, prng_,
+                  cut);
+      client_->audit(now);
+      check();
+      return !lanes_.over() && client_->state() != client::ClientState::kClosed;
+    }
     uint8_t buffer[8192];
     // A slow reader takes a few bytes a turn, the others all there is.
     for (int i = 0; i < (bytes_a_turn_ == 0 ? 64 : 1); ++i) {
@@ -232,7 +255,8 @@ class Player final : public client::ClientEvents {
   }
 
   const std::string& name() const { return name_; }
-  bool connected() const { return socket_ != nullptr; }
+  bool connected() const { return connected_; }
+  uint64_t cuts() const { return lanes_.cuts(); }
   bool in_world() const {
     return client_ != nullptr && client_->state() == client::ClientState::kInWorld;
   }
@@ -271,7 +295,10 @@ class Player final : public client::ClientEvents {
   bool packed_;
   uint32_t bytes_a_turn_ = 0;  // 0: reads all there is
   std::unique_ptr<client::Client> client_;
+  bool polls_;
+  bool connected_ = false;
   io::SimClientSocket* socket_ = nullptr;
+  PollLanes lanes_;
   wire::Vector3 at_, target_;
   bool placed_ = false;
   uint32_t tick_ = 0;
@@ -309,6 +336,9 @@ class Simulation {
     config.endpoint.backlog_pool_bytes = 4 << 20;
     config.endpoint.big_inputs = 16;
     config.endpoint.rules.subprotocols = kSubprotocols;
+    config.endpoint.poll.sessions = 256;
+    config.endpoint.poll.shards = plan.shards;
+    config.endpoint.poll.hold = milliseconds(700);
     config.messages_per_second = 200;
     add_letter_handler(handlers_);
     config.handlers = &handlers_;
@@ -339,6 +369,7 @@ class Simulation {
     wakers.push_back(&control_waker_);
     for (uint32_t i = 0; i < plan.shards; ++i) {
       config.index = i;
+      config.endpoint.poll.shard = i;
       counters_.push_back(std::make_unique<metrics::Counters>());
       shards_.push_back(
           std::make_unique<shard::Shard>(config, *ios_[i], fabric_, wakers, *counters_.back()));
@@ -384,7 +415,7 @@ class Simulation {
         const bool phase = prng_.unit() < moves_per_step;
         // Without faults everybody begins at one time, so that the worlds can be compared.
         if (walking && phase && (plan_.faults || ms >= 2000)) p.move();
-        if (!p.turn(network_.now())) p.disconnect(network_);
+        if (!p.turn(network_, walking)) p.disconnect(network_);
         if (!p.problem().empty()) fail(p.name() + ": " + p.problem());
       }
       for (int round = 0; round < 3; ++round) {
@@ -615,6 +646,7 @@ class Simulation {
     }
     if (!plan_.faults && desyncs != 0) fail("the alarm rang although nothing was spoiled");
     if (plan_.faults && outcome_.healed == 0) fail("no spoiled cell was healed");
+    if (plan_.faults && outcome_.poll_cuts == 0) fail("no request of long polling was cut");
     if (plan_.faults && desyncs == 0) fail("the alarm never rang");
     if (agreed == 0) fail("no checksum of a client was held against its cell");
   }
@@ -651,6 +683,7 @@ class Simulation {
       outcome_.updates += p->picture().counters().updates;
       outcome_.checksums += p->picture().counters().checksums;
       outcome_.healed += p->flips_healed();
+      outcome_.poll_cuts += p->cuts();
     }
     for (size_t i = 0; i < shards_.size(); ++i) {
       outcome_.state_hash += world_hash(shards_[i]->slice().entities());
@@ -688,9 +721,18 @@ class Simulation {
 
   // Everybody leaves; after the linger the world and the tables are empty.
   void check_orphans(int64_t from_ms) {
-    for (auto& p : players_) p->disconnect(network_);
+    for (auto& p : players_) p->leave(network_.now());
     crowd_.end();
-    for (int64_t ms = from_ms; ms < from_ms + 2500; ms += 2) {
+    for (int64_t ms = from_ms; ms < from_ms + 3500; ms += 2) {
+      // Who polls has a moment to say goodbye.
+      for (auto& p : players_) {
+        if (!p->connected()) continue;
+        if (ms >= from_ms + 1000) {
+          p->disconnect(network_);
+        } else {
+          (void)p->turn(network_, false);
+        }
+      }
       for (int round = 0; round < 3; ++round) {
         for (auto& shard : shards_) shard->turn(shard::Shard::Wait::kNo);
       }

@@ -57,7 +57,7 @@ function start() {
     token: playerToken,
     encoding,
     viewDistance: 1000,  // the server cuts it to what it grants
-    host: { ...host, openSocket: simulator.wrap(host.openSocket) },
+    host: { ...host, openSocket: simulator.wrap(host.openSocket), openPolling: simulator.wrap(host.openPolling) },
   });
   live.client = client;
   client.on('state', ({ to }) => {

@@ -100,6 +100,10 @@ int main(int argc, char** argv) {
   app.add_option("--mode", mode, "walk, idle or echo")
       ->capture_default_str()
       ->check(CLI::IsMember({"walk", "idle", "echo"}));
+  std::string transport = "websocket";
+  app.add_option("--transport", transport, "websocket, or poll: HTTP long polling")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"websocket", "poll"}));
   app.add_option("--move-rate", o.move_rate, "moves (or echoes) a second of one bot")
       ->capture_default_str();
   app.add_option("--speed", o.speed, "metres a second")->capture_default_str();
@@ -154,6 +158,10 @@ int main(int argc, char** argv) {
   }
   o.loopback =
       IN6_IS_ADDR_V4MAPPED(&place.address.sin6_addr) && place.address.sin6_addr.s6_addr[12] == 127;
+  o.polling = transport == "poll";
+  if (o.polling && (secure || mode == "echo")) {
+    return fail("--transport poll is for ws:// and game servers");
+  }
   std::unique_ptr<tls::ClientContext> tls_context;
   if (secure) {
     if (!tls_name.empty()) o.server_name = tls_name;
@@ -192,7 +200,8 @@ int main(int argc, char** argv) {
 
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
-  const uint32_t per_process = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 100000)) - 32;
+  const uint32_t descriptors = static_cast<uint32_t>(std::min<rlim_t>(files.rlim_cur, 100000)) - 32;
+  const uint32_t per_process = descriptors / (o.polling ? 4 : 1);
   const uint32_t needed = (o.bots + per_process - 1) / per_process;
   if (o.processes == 0) o.processes = std::max(needed, o.bots > 5000 ? 2u : 1u);
   if (o.processes < needed) {

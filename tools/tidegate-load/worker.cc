@@ -65,6 +65,13 @@ bool Bot::open(base::Instant intended) {
     observer_ = std::make_unique<Observer>(o.user_prefix + std::to_string(number_));
   }
   client_ = std::make_unique<client::Client>(std::move(config), *this, prng_.next());
+  if (o.polling) {
+    fd = worker_.bridge().attach();
+    if (fd < 0) worker_.note_problem(std::string("socketpair: ") + std::strerror(errno));
+    client_->start();
+    wants_write = true;
+    return fd >= 0;
+  }
   const bool v4 = IN6_IS_ADDR_V4MAPPED(&place.address.sin6_addr);
   fd = socket(v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) {

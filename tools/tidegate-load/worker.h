@@ -11,6 +11,7 @@
 #include "client/letters.h"
 #include "observer.h"
 #include "options.h"
+#include "poll_bridge.h"
 #include "stats.h"
 #include "tls/client_stream.h"
 
@@ -92,6 +93,10 @@ class Worker {
   Worker(const Options& options, uint32_t first, uint32_t count, uint32_t processes, Stats& stats,
          const Control& control);
   int run();
+  PollBridge& bridge() {
+    if (bridge_ == nullptr) bridge_ = std::make_unique<PollBridge>(options_.places[0].address);
+    return *bridge_;
+  }
 
  private:
   friend class Bot;
@@ -119,7 +124,8 @@ class Worker {
   Stats& stats_;
   const Control& control_;
   std::vector<uint8_t> buffer_;
-  tls::Engine engine_;  // outlives the bots
+  tls::Engine engine_;                  // outlives the bots
+  std::unique_ptr<PollBridge> bridge_;  // null: bots have sockets
   std::vector<std::unique_ptr<Bot>> bots_;
   int epoll_ = -1;
   uint32_t opened_ = 0;

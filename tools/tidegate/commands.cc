@@ -2,6 +2,8 @@
 #include "commands.h"
 
 #include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,6 +29,7 @@ namespace {
 volatile sig_atomic_t stop_signals = 0;
 volatile sig_atomic_t stop_signals_taken = 1;
 volatile sig_atomic_t reload_signals = 0;
+volatile sig_atomic_t upgrade_signals = 0;
 std::atomic<base::LogLevel> log_level{base::LogLevel::kInfo};
 
 // One write for each line: several threads log.
@@ -44,6 +47,7 @@ void on_stop(int) {
 }
 
 void on_reload(int) { reload_signals = 1; }
+void on_upgrade(int) { upgrade_signals = 1; }
 
 base::LogLevel level_of(const std::string& name) {
   return name == "debug"     ? base::LogLevel::kDebug
@@ -123,18 +127,69 @@ bool load(const Common& common, control::LoadedConfig* out) {
   return out->ok();
 }
 
-int serve(const Common& common) {
+namespace {
+
+// Starts the program that lies where this one was started from, which may be a newer one by now,
+// and gives it everything. The process that serves from now on; -1: this one goes on.
+int run_upgrade(server::Server* server, std::vector<std::string> arguments) {
+  int ends[2];
+  std::string error;
+  if (!handover::Channel::make_pair(ends, &error)) {
+    log_line(base::LogLevel::kError, "upgrade: " + error);
+    return -1;
+  }
+  constexpr std::string_view kOption = "--upgrade-channel";
+  for (size_t i = 1; i < arguments.size(); ++i) {  // this one may be the fruit of an upgrade itself
+    if (!arguments[i].starts_with(kOption)) continue;
+    arguments.erase(arguments.begin() + static_cast<ptrdiff_t>(i));
+    break;
+  }
+  constexpr int kChannel = 3;
+  arguments.push_back(std::string(kOption) + "=" + std::to_string(kChannel));
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, ends[1], kChannel);
+  pid_t pid = -1;
+  const int failed = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(ends[1]);
+  if (failed != 0) {
+    ::close(ends[0]);
+    log_line(base::LogLevel::kError, "upgrade: " + arguments[0] + " cannot be started: " +
+                                         std::strerror(failed) + "; this process goes on");
+    return -1;
+  }
+  log_line(base::LogLevel::kInfo, "upgrade: process " + std::to_string(pid) + " is being set up");
+  if (server->hand_over(ends[0], &error)) return pid;
+  // It ends by itself when its channel does.
+  int status = 0;
+  for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) == 0; ++i) usleep(10'000);
+  return -1;
+}
+
+}  // namespace
+
+int serve(const Common& common, const std::vector<std::string>& arguments, int upgrade_channel) {
   control::LoadedConfig loaded;
   if (!load(common, &loaded)) return 2;
   log_level = level_of(loaded.config.log.level);
   base::set_log_hook(log_line);
+  // systemd's watchdog is told by whoever is the service; the variable names the process before.
+  if (upgrade_channel >= 0) unsetenv("WATCHDOG_PID");
   ServiceNotify notify;
   std::string error;
-  const std::unique_ptr<server::Server> server = server::Server::make(loaded.config, &error);
+  const std::unique_ptr<server::Server> server =
+      upgrade_channel >= 0 ? server::Server::inherit(loaded.config, upgrade_channel, &error)
+                           : server::Server::make(loaded.config, &error);
   if (server) {
     server->set_reload(
         [&common] { return read_config(common); },
         [](const control::Config& config) { log_level = level_of(config.log.level); });
+    // The filter lets nobody start a program.
+    if (loaded.config.security.seccomp == "off") server->allow_upgrades();
   }
   if (!server || !server->start(&error)) {
     std::fprintf(stderr, "tidegate: %s\n", error.c_str());
@@ -153,6 +208,9 @@ int serve(const Common& common) {
   struct sigaction reload{};
   reload.sa_handler = on_reload;
   sigaction(SIGHUP, &reload, nullptr);
+  struct sigaction upgrade{};
+  upgrade.sa_handler = on_upgrade;
+  sigaction(SIGUSR2, &upgrade, nullptr);
   control::Address websocket = loaded.config.listen.websocket;
   websocket.port = server->websocket_port();
   std::printf("tidegate %s, memory reserved by limits: %.1f MiB of address space\n",
@@ -179,6 +237,19 @@ int serve(const Common& common) {
       notify.reloading();
       server->reload();
       notify.ready(status);
+    }
+    if (upgrade_signals != 0 || server->take_upgrade_request()) {
+      upgrade_signals = 0;
+      if (loaded.config.security.seccomp != "off") {
+        log_line(base::LogLevel::kError,
+                 "upgrade: security.seccomp keeps this process from starting another; restart "
+                 "instead");
+        continue;
+      }
+      if (const int pid = run_upgrade(server.get(), arguments); pid > 0) {
+        notify.moved_to(pid);
+        return 0;
+      }
     }
     if (signals == 0 && stop_signals >= 1) {
       signals = 1;

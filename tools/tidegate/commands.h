@@ -25,7 +25,9 @@ struct DemoOptions {
   std::string json;  // file for the result; empty: none
 };
 
-int serve(const Common& common);
+// `upgrade_channel`: of the process to be taken over, -1: there is none. `arguments`: as this was
+// started.
+int serve(const Common& common, const std::vector<std::string>& arguments, int upgrade_channel);
 int demo(const DemoOptions& options);
 int mint_token(const Common& common, const std::string& user, const std::string& character,
                const std::string& ttl, const std::vector<std::string>& permissions);

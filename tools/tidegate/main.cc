@@ -48,6 +48,9 @@ int main(int argc, char** argv) {
 
   CLI::App* serve_command = app.add_subcommand("serve", "run the server");
   serve_command->add_option("--config", common.config_file, "TOML file");
+  // Made by the process that is to be taken over.
+  int upgrade_channel = -1;
+  serve_command->add_option("--upgrade-channel", upgrade_channel)->group("");
 
   DemoOptions demo_options;
   CLI::App* demo_command =
@@ -86,7 +89,7 @@ int main(int argc, char** argv) {
       app.add_subcommand("seccomp-profile", "print a seccomp profile for containers (JSON)");
 
   CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
-  if (serve_command->parsed()) return serve(common);
+  if (serve_command->parsed()) return serve(common, {argv, argv + argc}, upgrade_channel);
   if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);
   if (profile_command->parsed()) {
     std::fputs(tidegate::server::seccomp_profile().c_str(), stdout);

@@ -46,6 +46,8 @@ void ServiceNotify::reloading() {
 
 void ServiceNotify::stopping() { send("STOPPING=1\nSTATUS=draining"); }
 
+void ServiceNotify::moved_to(int pid) { send("MAINPID=" + std::to_string(pid) + "\nREADY=1"); }
+
 void ServiceNotify::watchdog(bool alive) {
   const int64_t now = monotonic_ns();
   if (watchdog_ns_ == 0 || !alive || now - last_ns_ < watchdog_ns_ / 2) return;

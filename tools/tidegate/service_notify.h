@@ -19,6 +19,8 @@ class ServiceNotify {
   void ready(const std::string& status);
   void reloading();  // ends with ready()
   void stopping();
+  // Another process is the service now; systemd watches that one from here on.
+  void moved_to(int pid);
   // Call often; sends WATCHDOG=1 when half of WatchdogSec= has passed. `alive` false sends nothing,
   // so that systemd ends a process that hangs.
   void watchdog(bool alive);

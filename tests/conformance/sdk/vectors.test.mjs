@@ -139,3 +139,17 @@ test('what follows the end of a connection, by its codes', () => {
     assert.equal(host.sockets.length > 1 ? host.socket.url.hostname : null, next, what);
   });
 });
+
+test('WebSocket or long polling', () => {
+  const choice = new sdk.TransportChoice('auto');
+  vectors.transport.forEach((row, i) => {
+    if (row === null) {
+      choice.forget();
+      return;
+    }
+    const [now, by, how] = row;
+    assert.equal(choice.next(now), by, `row ${i}`);
+    choice.began(by, how);
+  });
+  for (const by of ['websocket', 'polling']) assert.equal(new sdk.TransportChoice(by).next(0), by);
+});

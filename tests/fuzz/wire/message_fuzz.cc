@@ -46,6 +46,8 @@ void check_payload(base::Bytes payload) {
   check<wire::ConnectionEstablished>(payload);
   check<wire::ErrorNotification>(payload);
   check<wire::ResumeResult>(payload);
+  check<wire::TokenRefresh>(payload);
+  check<wire::TokenStatus>(payload);
   check<wire::MoveAck>(payload);
   check<wire::Subscribe>(payload);
   check<wire::Publish>(payload);

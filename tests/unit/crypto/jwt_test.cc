@@ -170,6 +170,50 @@ TEST(Jwt, TimesHaveALeewayAndNoMore) {
   EXPECT_EQ(check(body(R"({"sub":"a","exp":1e300})")), JwtStatus::kInvalidToken);
 }
 
+TEST(Jwt, OtherClaimsGrantPermissions) {
+  JwtRules rules;
+  for (const char* text :
+       {"realm_access.roles=moderator: publish:chat.* subscribe:chat.*",
+        "plan=gold: subscribe:vip.*", "https://game.example/admin=true: publish:*",
+        "level=7: subscribe:seven", "plan=gold: subscribe:vip.* subscribe:lounge"}) {
+    ClaimGrant grant;
+    std::string error;
+    ASSERT_TRUE(parse_claim_grant(text, &grant, &error)) << error;
+    rules.grants.push_back(grant);
+  }
+  const auto permissions = [&](const std::string& claims) {
+    Claims out;
+    EXPECT_EQ(check(sign(kHeader, (R"({"sub":"a","exp":1800003600)" + claims + "}").c_str()), rules,
+                    kNow, &out),
+              JwtStatus::kOk);
+    std::string text;
+    for (const std::string& p : out.permissions) text += p + ' ';
+    return text;
+  };
+  EXPECT_EQ(permissions(""), "");
+  EXPECT_EQ(permissions(R"(,"realm_access":{"roles":["player","moderator"]})"),
+            "publish:chat.* subscribe:chat.* ");
+  EXPECT_EQ(permissions(R"(,"realm_access":{"roles":"moderators"})"), "");
+  EXPECT_EQ(permissions(R"(,"realm_access":["moderator"])"), "");
+  // Each once, behind those the token names itself.
+  EXPECT_EQ(permissions(R"(,"plan":"gold","permissions":["subscribe:vip.*"])"),
+            "subscribe:vip.* subscribe:lounge ");
+  EXPECT_EQ(permissions(R"(,"https://game.example/admin":true)"), "publish:* ");
+  EXPECT_EQ(permissions(R"(,"https://game.example/admin":"yes")"), "");
+  EXPECT_EQ(permissions(R"(,"level":7)"), "subscribe:seven ");
+  EXPECT_EQ(permissions(R"(,"level":[1,7])"), "subscribe:seven ");
+}
+
+TEST(Jwt, GrantsThatAreNoneAreRefused) {
+  ClaimGrant grant;
+  std::string error;
+  for (const char* text : {"", "roles", "roles=admin", "roles=admin:publish:*", "=admin: publish:*",
+                           "roles=: publish:*", "roles=admin: ", "roles=admin:  "}) {
+    EXPECT_FALSE(parse_claim_grant(text, &grant, &error)) << text;
+    EXPECT_FALSE(error.empty());
+  }
+}
+
 TEST(Jwt, IssuerAndAudience) {
   JwtRules rules;
   rules.issuer = "studio";

@@ -505,5 +505,97 @@ TEST_F(EndpointTest, ChurnLeavesNothingBehind) {
   EXPECT_EQ(io_.buffers_out(), 0u);
 }
 
+TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
+  io::SimClientSocket* s = open();
+  // Each ping is answered after so many milliseconds.
+  const auto beat = [&](int after_ms) {
+    std::string ping;
+    for (int i = 0; i < 1100 && ping.empty(); ++i) {
+      run(1);
+      ping = read(s);
+    }
+    ASSERT_EQ(ping.size(), 10u);
+    run(after_ms);
+    std::string pong(protocol::kHeaderMax + 8, '\0');
+    pong.resize(protocol::write_masked_frame(
+        reinterpret_cast<uint8_t*>(pong.data()), protocol::Opcode::kPong, true,
+        base::as_bytes(std::string_view(ping).substr(2)), 0x12345678));
+    send(s, pong);
+    run(10);
+  };
+  beat(20);
+  const Cold& cold = endpoint_.cold(0);
+  const uint32_t first = cold.rtt_us;
+  EXPECT_GE(first, 20'000u);
+  EXPECT_LT(first, 40'000u);
+  EXPECT_EQ(cold.opened.rtt_jitter_us, 0u);
+  beat(60);
+  const uint32_t second = cold.rtt_us;
+  EXPECT_GT(second, first + 30'000);
+  EXPECT_EQ(cold.opened.rtt_jitter_us, (second - first) / 4);
+  beat(60);
+  EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
+}
+
+// --- hand-over to another process (handover.cc) ---
+
+std::vector<uint8_t> bytes_of(const handover::Connection& c) {
+  std::vector<uint8_t> out;
+  handover::Writer(out).add(c);
+  return out;
+}
+
+TEST_F(EndpointTest, AConnectionIsTheSameInAnotherEndpoint) {
+  io::SimClientSocket* s = open();
+  // The first half of a message, the beginning of a frame, and more answers than the peer reads.
+  std::string fragment = frame("the first half, ");
+  fragment[0] = 0x02;  // binary, not the last
+  send(s, fragment + frame("the second half").substr(0, 9));
+  flood_ = 2000;
+  run(8);
+  flood_ = 0;
+  std::vector<uint8_t> scratch;
+  const handover::Connection from = endpoint_.save(0, &scratch);
+  EXPECT_EQ(from.open, 1);
+  EXPECT_EQ(base::as_text(from.message), "the first half, ");
+  EXPECT_EQ(from.input.size(), 9u);
+  EXPECT_GT(from.backlog.size(), 4000u);
+  EXPECT_EQ(from.backlog.size(), endpoint_.hot(0).backlog_bytes);
+
+  Endpoint other(small(), io_, *this, counters_);
+  other.begin_turn(network_.now());
+  ASSERT_TRUE(other.restore(from));
+  EXPECT_TRUE(other.is_open(0));
+  EXPECT_EQ(other.open_count(), 1u);
+  EXPECT_EQ(other.ref(0), endpoint_.ref(0));
+  std::vector<uint8_t> other_scratch;
+  EXPECT_EQ(bytes_of(other.save(0, &other_scratch)), bytes_of(from));
+  EXPECT_FALSE(other.restore(from)) << "a slot is taken once";
+}
+
+TEST_F(EndpointTest, WhatIsNoConnectionIsRefused) {
+  open();
+  std::vector<uint8_t> scratch;
+  const handover::Connection good = endpoint_.save(0, &scratch);
+  Endpoint other(small(), io_, *this, counters_);
+  other.begin_turn(network_.now());
+  const auto refused = [&](auto&& change) {
+    handover::Connection c = good;
+    change(c);
+    return !other.restore(c);
+  };
+  EXPECT_TRUE(refused([](auto& c) { c.slot = 100'000; }));
+  EXPECT_TRUE(refused([](auto& c) { c.generation = 0; }));
+  EXPECT_TRUE(refused([](auto& c) { c.generation = 1u << 24; }));
+  EXPECT_TRUE(refused([](auto& c) { c.subprotocol = 7; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[0] = 0x80; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[1] = 8; }));
+  EXPECT_TRUE(refused([](auto& c) { c.receiver[2] = 99; }));
+  EXPECT_TRUE(refused([](auto& c) { c.deflate = 1; })) << "compression is off here";
+  const std::string long_text(100'000, 'x');
+  EXPECT_TRUE(refused([&](auto& c) { c.input = base::as_bytes(long_text); }));
+  EXPECT_FALSE(refused([](auto&) {}));
+}
+
 }  // namespace
 }  // namespace tidegate::net

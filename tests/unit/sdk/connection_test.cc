@@ -255,6 +255,62 @@ TEST(SdkConnection, ATokenIsAskedForBeforeEachTryAndALateOneIsNothing) {
   EXPECT_EQ(game.lost_text, "there is no token");
 }
 
+TEST(SdkConnection, ANewerTokenGoesOnTheOpenConnectionWhenItIsWarned) {
+  Game game;
+  game.create([](auto& c) { c.ask_token = 1; });
+  std::vector<uint32_t> attempts;
+  game.hook = [&](const auto& e) {
+    if (e.kind == TIDEGATE_EVENT_TOKEN_WANTED) attempts.push_back(e.attempt);
+  };
+  tidegate_client_connect(game.client);
+  game.step();
+  ASSERT_EQ(attempts.size(), 1u);
+  ASSERT_EQ(tidegate_client_give_token(game.client, attempts[0], "first"), TIDEGATE_CLIENT_OK);
+  ASSERT_TRUE(game.until([&] { return game.in(TIDEGATE_CLIENT_IN_WORLD); }));
+  wire::ErrorNotification warning;
+  warning.code = wire::kErrorSessionExpired;
+  game.server.send(wire::MessageType::kError, warning);
+  ASSERT_TRUE(game.until([&] { return attempts.size() == 2; }));
+  constexpr auto kRefresh = static_cast<uint32_t>(wire::MessageType::kTokenRefresh);
+  EXPECT_EQ(game.server.types[kRefresh], 0u);
+  const std::string second(5000, 't');
+  EXPECT_EQ(tidegate_client_give_token(game.client, attempts[1], second.c_str()),
+            TIDEGATE_CLIENT_OK);
+  ASSERT_TRUE(game.until([&] { return game.server.types[kRefresh] == 1; }));
+  EXPECT_TRUE(game.in(TIDEGATE_CLIENT_IN_WORLD));
+  EXPECT_EQ(tidegate_client_give_token(game.client, attempts[1], "again"), TIDEGATE_CLIENT_DROPPED);
+  // Warned once more, and there is none: the connection lives as long as its token.
+  game.server.send(wire::MessageType::kError, warning);
+  ASSERT_TRUE(game.until([&] { return attempts.size() == 3; }));
+  EXPECT_EQ(tidegate_client_give_token(game.client, attempts[2], nullptr), TIDEGATE_CLIENT_OK);
+  game.step();
+  EXPECT_TRUE(game.in(TIDEGATE_CLIENT_IN_WORLD));
+  EXPECT_EQ(game.server.types[kRefresh], 1u);
+  EXPECT_EQ(game.net.wires.size(), 1u);
+}
+
+TEST(SdkConnection, ASessionThatIsGoneIsNoReasonForANewerToken) {
+  Game game;
+  game.create([](auto& c) { c.ask_token = 1; });
+  uint32_t wanted = 0;
+  game.hook = [&](const auto& e) {
+    if (e.kind != TIDEGATE_EVENT_TOKEN_WANTED) return;
+    ++wanted;
+    EXPECT_EQ(tidegate_client_give_token(game.client, e.attempt, "good"), TIDEGATE_CLIENT_OK);
+  };
+  tidegate_client_connect(game.client);
+  ASSERT_TRUE(game.until([&] { return game.in(TIDEGATE_CLIENT_IN_WORLD); }));
+  game.server.resumes = false;
+  game.net.wire()->cut = true;
+  game.step();
+  ASSERT_TRUE(game.until([&] { return game.in(TIDEGATE_CLIENT_IN_WORLD); }));
+  wire::ErrorNotification told;  // RESUME_RESULT in numbers
+  told.code = wire::kErrorSessionExpired;
+  game.server.send(wire::MessageType::kError, told);
+  game.until([] { return false; }, 500);
+  EXPECT_EQ(wanted, 2u);
+}
+
 TEST(SdkConnection, ALoginThatHangsIsGivenUp) {
   Game game;
   game.create();

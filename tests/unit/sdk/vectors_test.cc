@@ -19,6 +19,7 @@
 #include "sdk/playout.h"
 #include "sdk/prediction.h"
 #include "sdk/steering.h"
+#include "sdk/transport_choice.h"
 
 namespace tidegate::sdk {
 namespace {
@@ -335,6 +336,32 @@ std::string transitions() {
   return rows.list();
 }
 
+// [ms, by, how]: a try at that time goes by that and begins so; null: another network.
+std::string transport() {
+  Rows rows;
+  base::Prng random(17);
+  TransportChoice choice(TransportPolicy::kFallBack);
+  const char* const kNames[] = {"opened", "refused", "unreachable", "failed"};
+  int64_t now = 0;
+  for (int i = 0; i < 120; ++i) {
+    now += static_cast<int64_t>(random.below(i % 10 == 9 ? 400'000 : 40'000));
+    if (i % 40 == 39) {
+      choice.forget();
+      rows.add("null");
+      continue;
+    }
+    const Transport by = choice.next(now);
+    // Long runs of failures by WebSocket, as behind a proxy that lets only HTTP pass.
+    const bool blocked = i % 60 < 40 && by == Transport::kWebSocket;
+    const auto how = static_cast<Opening>(blocked || random.chance(0.2) ? 3 : random.below(3));
+    choice.began(by, how);
+    rows.add("[" + std::to_string(now) + ", \"" +
+             (by == Transport::kPolling ? "polling" : "websocket") + "\", \"" +
+             kNames[static_cast<int>(how)] + "\"]");
+  }
+  return rows.list();
+}
+
 TEST(SdkVectors, AreWhatThisCodeDoes) {
   const std::string path =
       std::string(TIDEGATE_SOURCE_ROOT) + "/tests/conformance/sdk/vectors.json";
@@ -344,7 +371,8 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
        << ",\n  \"prediction\": " << prediction() << ",\n  \"steering\": " << steering()
        << ",\n  \"delivery\": " << delivery() << ",\n  \"codes\": " << codes()
-       << ",\n  \"transitions\": " << transitions() << "\n}\n";
+       << ",\n  \"transitions\": " << transitions()
+       << ",\n  \"transport\": " << transport() << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;

@@ -170,6 +170,21 @@ bool equal(const ErrorNotification& a, const pb::ErrorNotification& b) {
          a.fatal == b.fatal() && a.request_id == b.request_id();
 }
 
+void random_message(base::Prng& r, pb::TokenRefresh* m) { m->set_token(random_text(r, 40)); }
+bool equal(const TokenRefresh& a, const pb::TokenRefresh& b) { return a.token == b.token(); }
+
+void random_message(base::Prng& r, pb::TokenStatus* m) {
+  m->set_accepted(r.chance(0.5));
+  m->set_expires_at(static_cast<int64_t>(random_u64(r)));
+  m->set_reason(random_text(r, 20));
+  // The struct has one text for all of them.
+  if (r.chance(0.5)) m->add_permissions("subscribe:a.*");
+}
+bool equal(const TokenStatus& a, const pb::TokenStatus& b) {
+  return a.accepted == b.accepted() && a.expires_at == b.expires_at() && a.reason == b.reason() &&
+         a.permissions == (b.permissions_size() == 0 ? std::string() : b.permissions(0));
+}
+
 void random_message(base::Prng& r, pb::ResumeResult* m) {
   m->set_resumed(r.chance(0.5));
   m->set_reason(random_text(r, 20));
@@ -290,6 +305,7 @@ using Pairs = ::testing::Types<
     Pair<ClientHello, pb::ClientHello>, Pair<ConnectionEstablished, pb::ConnectionEstablished>,
     Pair<AuthenticationResult, pb::AuthenticationResult>,
     Pair<ErrorNotification, pb::ErrorNotification>, Pair<ResumeResult, pb::ResumeResult>,
+    Pair<TokenRefresh, pb::TokenRefresh>, Pair<TokenStatus, pb::TokenStatus>,
     Pair<MoveAck, pb::MoveAck>, Pair<Subscribe, pb::Subscribe>, Pair<Unsubscribe, pb::Unsubscribe>,
     Pair<Publish, pb::Publish>, Pair<Event, pb::Event>, Pair<Reply, pb::Reply>,
     Pair<PlayerStatusChange, pb::PlayerStatusChange>, Pair<PresenceUpdate, pb::PresenceUpdate>>;

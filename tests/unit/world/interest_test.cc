@@ -298,5 +298,46 @@ TEST(Resync, HealsAClientThatMissedChunks) {
   EXPECT_GT(resyncs, 4u);
 }
 
+// What another process' client has: each cell begins again with a keyframe, those that are too far
+// away are dropped, those kept by the margin stay.
+TEST_F(InterestTest, CellsOfAnotherProcessBeginAgainOrAreDropped) {
+  table_.add(0, Encoding::kPacked, 40.0F, {1600, 0, 1600});
+  turn();
+  table_.move(0, {1600 - 500, 0, 1600});  // 1,0 stays by its margin
+  turn();
+  CellKey held[kActiveCellsMax];
+  const uint32_t count = table_.held_cells(0, held);
+  ASSERT_EQ(count, cells().size());
+  std::vector<int16_t> words;
+  for (uint32_t i = 0; i < count; ++i) words.insert(words.end(), {held[i].x, held[i].z});
+  words.insert(words.end(), {30, 30});  // far away
+  const std::set<CellKey> before = cells();
+
+  InterestTable other(config_, 16, 256);
+  other.add(0, Encoding::kPacked, 40.0F, {1600 - 500, 0, 1600});
+  other.restore_cells(0, words, {1600 - 500, 0, 1600});
+  CellKey again[kActiveCellsMax];
+  EXPECT_EQ(other.active_cells(0, again), 0u) << "nothing is sent before the keyframes";
+  EXPECT_EQ(other.held_cells(0, again), count + 1);
+  Asked asked;
+  other.post_changes(asked);
+  std::set<CellKey> keyframes;
+  bool dropped = false;
+  for (const Asked::Call& call : asked.calls) {
+    if ((call.requests & kPackedKeyframe) != 0) keyframes.insert(call.cell);
+    dropped |= call.cell == CellKey{30, 30} && (call.requests & kPackedDrop) != 0;
+    Publication p;
+    p.cell = call.cell;
+    p.tick = tick_;
+    p.answered = call.requests;
+    other.store(p);
+  }
+  for (const CellKey& cell : before) EXPECT_EQ(keyframes.count(cell), 1u);
+  EXPECT_TRUE(dropped);
+  ChunkList chunks{items_, 64}, world{items_, 64};
+  other.gather(0, tick_, chunks, world);
+  EXPECT_EQ((std::set<CellKey>{again, again + other.active_cells(0, again)}), before);
+}
+
 }  // namespace
 }  // namespace tidegate::world::test

@@ -6,6 +6,7 @@ import { type EnvelopeHead } from './frame.js';
 import type { Host } from './host.js';
 import { AuthenticationResult, ConnectionEstablished, ErrorNotification, ResumeResult, type NetworkMessage } from './messages.js';
 import { Rate, Traffic } from './statistics.js';
+import { type Transport, type TransportPolicy } from './transport.js';
 export type ConnectionState = 'closed' | 'connecting' | 'connected' | 'authenticating' | 'authenticated' | 'inWorld' | 'reconnecting';
 /** From a state to those that may follow it. */
 export declare const TRANSITIONS: Readonly<Record<ConnectionState, readonly ConnectionState[]>>;
@@ -23,6 +24,8 @@ export interface ConnectionOptions {
     silenceMs: number;
     /** A connection that held so long makes the next wait a short one again, ms. */
     stableMs: number;
+    /** `auto`: HTTP long polling when WebSocket is blocked. */
+    transport: TransportPolicy;
 }
 export declare const defaultConnection: Omit<ConnectionOptions, 'endpoints'>;
 export interface Loss {
@@ -60,6 +63,9 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     reconnects: number;
     private readonly options;
     private readonly backoff;
+    private readonly choice;
+    private by;
+    private opening;
     private current;
     private generation;
     private socket;
@@ -71,6 +77,8 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     private resumeAsked;
     private sessionKnown;
     private farewell;
+    private resumeRefused;
+    private refreshing;
     private lastReceived;
     private worldSince;
     private ackTimer;
@@ -81,9 +89,11 @@ export declare class Connection extends Emitter<ConnectionEvents> {
         endpoints: readonly string[];
     });
     get state(): ConnectionState;
+    /** What the try under way, or the connection that stands, goes by. */
+    get transport(): Transport;
     /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
     connect(): void;
-    /** While it waits to come back: tries at once, such as when the network is there again. */
+    /** While it waits to come back: tries at once, such as when the network is another one. */
     retryNow(): void;
     /** Ends the connection and all tries. */
     disconnect(reason?: string): void;
@@ -98,10 +108,12 @@ export declare class Connection extends Emitter<ConnectionEvents> {
     private release;
     private attempt;
     private openSocket;
+    private judge;
     private lose;
     private receive;
     private owe;
     private take;
+    private refreshToken;
     private sendAgain;
     private heartbeat;
     private pong;

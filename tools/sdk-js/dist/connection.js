@@ -9,9 +9,10 @@ import { Delivery } from './delivery.js';
 import { Emitter } from './emitter.js';
 import { inflate } from './inflate.js';
 import { encodeFrame, parseFrames } from './frame.js';
-import { Compression, AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType, ResumeResult, } from './messages.js';
+import { Compression, AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType, ResumeResult, TokenRefresh, } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
+import { REFUSALS, TransportChoice } from './transport.js';
 /** From a state to those that may follow it. */
 export const TRANSITIONS = {
     closed: ['connecting'],
@@ -24,6 +25,7 @@ export const TRANSITIONS = {
 };
 export const defaultConnection = {
     backoff: defaultBackoff, loginTimeoutMs: 10_000, heartbeatMs: 5000, silenceMs: 15_000, stableMs: 5000,
+    transport: 'auto',
 };
 /** How long an acknowledgement may wait for a message to ride on, ms. */
 const ACK_DELAY_MS = 50;
@@ -40,6 +42,9 @@ export class Connection extends Emitter {
     reconnects = 0;
     options;
     backoff;
+    choice;
+    by = 'websocket';
+    opening = false; // a try goes on that has not been judged
     current = 'closed';
     generation = 0;
     socket;
@@ -51,6 +56,8 @@ export class Connection extends Emitter {
     resumeAsked = false;
     sessionKnown = false; // whether the session of before goes on, or which one began
     farewell;
+    resumeRefused = false; // an ERROR with the same news follows
+    refreshing = false; // the provider was asked for a newer token
     lastReceived = 0;
     worldSince = 0;
     ackTimer;
@@ -64,8 +71,11 @@ export class Connection extends Emitter {
             throw new Error('no endpoint to connect to');
         this.options = { ...defaultConnection, ...options };
         this.backoff = new Backoff(() => host.random(), this.options.backoff);
+        this.choice = new TransportChoice(host.openPolling ? this.options.transport : 'websocket');
     }
     get state() { return this.current; }
+    /** What the try under way, or the connection that stands, goes by. */
+    get transport() { return this.by; }
     /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
     connect() {
         if (this.current !== 'closed')
@@ -73,8 +83,9 @@ export class Connection extends Emitter {
         this.backoff.reset();
         this.attempt();
     }
-    /** While it waits to come back: tries at once, such as when the network is there again. */
+    /** While it waits to come back: tries at once, such as when the network is another one. */
     retryNow() {
+        this.choice.forget();
         if (this.current !== 'reconnecting' || this.retryTimer === undefined)
             return;
         this.reconnects += 1;
@@ -150,7 +161,8 @@ export class Connection extends Emitter {
             this.host.clearTimer(this.ackTimer);
         this.retryTimer = this.ackTimer = undefined;
         this.socket = undefined;
-        this.sessionKnown = false;
+        this.opening = false;
+        this.sessionKnown = this.resumeRefused = this.refreshing = false;
         this.farewell = undefined;
         this.beats.clear();
     }
@@ -191,24 +203,39 @@ export class Connection extends Emitter {
         this.resumeAsked = this.resumeToken !== '';
         if (this.resumeAsked)
             url.searchParams.set('resume', this.resumeToken);
-        const socket = this.host.openSocket(url.href, ['tidegate.v1.proto']);
+        this.by = this.choice.next(this.host.now());
+        this.opening = true;
+        const { host } = this;
+        const socket = (this.by === 'polling' ? host.openPolling : host.openSocket)(url.href, ['tidegate.v1.proto']);
         socket.binaryType = 'arraybuffer';
         this.socket = socket;
         const mine = () => generation === this.generation;
         socket.onopen = () => {
-            if (!mine())
+            if (!mine()) {
                 socket.close(CloseCode.NORMAL);
-            else
-                this.move('connected');
+                return;
+            }
+            this.judge('opened');
+            this.move('connected');
         };
         socket.onmessage = ({ data }) => { if (mine())
             this.receive(generation, data); };
-        socket.onclose = ({ code, reason }) => this.lose(generation, code, reason);
+        socket.onclose = ({ code, reason, status }) => {
+            if (mine() && status !== undefined && REFUSALS.includes(status))
+                this.judge('refused');
+            this.lose(generation, code, reason);
+        };
         socket.onerror = () => undefined; // a close follows
+    }
+    judge(how) {
+        if (this.opening)
+            this.choice.began(this.by, how);
+        this.opening = false;
     }
     lose(generation, code, reason) {
         if (generation !== this.generation)
             return;
+        this.judge('failed');
         const { socket, farewell } = this;
         const wasInWorld = this.current === 'inWorld';
         const stable = wasInWorld && this.host.now() - this.worldSince >= this.options.stableMs;
@@ -331,6 +358,7 @@ export class Connection extends Emitter {
             case MessageType.RESUME_RESULT: {
                 const result = ResumeResult.decode(payload);
                 this.sessionKnown = true;
+                this.resumeRefused = !result.resumed;
                 this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
                 this.emit('resumed', result);
                 break;
@@ -345,10 +373,42 @@ export class Connection extends Emitter {
             case MessageType.DISCONNECT:
                 this.farewell = Disconnect.decode(payload);
                 break;
-            case MessageType.ERROR:
-                this.emit('serverError', ErrorNotification.decode(payload));
+            case MessageType.ERROR: {
+                const error = ErrorNotification.decode(payload);
+                const told = this.resumeRefused && (error.code === ErrorCode.SESSION_EXPIRED || error.code === ErrorCode.RESUME_TOKEN);
+                if (told && !error.fatal)
+                    this.resumeRefused = false; // RESUME_RESULT in numbers
+                else if (!error.fatal && error.code === ErrorCode.SESSION_EXPIRED)
+                    this.refreshToken(generation);
+                this.emit('serverError', error);
                 break;
+            }
             default: this.emit('message', message);
+        }
+    }
+    // The token will expire: a newer one goes on this connection. Without one the connection ends with the token.
+    refreshToken(generation) {
+        const { token } = this.options;
+        if (!token || this.refreshing)
+            return;
+        this.refreshing = true;
+        const send = (fresh) => {
+            if (generation !== this.generation)
+                return;
+            this.refreshing = false;
+            if (fresh)
+                this.send(MessageType.TOKEN_REFRESH, TokenRefresh.encode({ token: fresh }));
+        };
+        const failed = () => send(undefined);
+        try {
+            const fresh = token();
+            if (fresh instanceof Promise)
+                fresh.then(send, failed);
+            else
+                send(fresh);
+        }
+        catch {
+            failed();
         }
     }
     sendAgain(messages) {

@@ -6,9 +6,11 @@ export interface Socket {
     onmessage: ((event: {
         data: unknown;
     }) => void) | null;
+    /** `status`: of a refusal by HTTP, where the platform shows it. */
     onclose: ((event: {
         code: number;
         reason: string;
+        status?: number;
     }) => void) | null;
     onerror: ((event: never) => void) | null;
     send(data: Uint8Array): void;
@@ -25,5 +27,7 @@ export interface Host {
     /** 0 to 1. */
     random(): number;
     openSocket: SocketFactory;
+    /** The same by HTTP long polling, for where WebSocket is blocked; undefined: there is none. */
+    openPolling?: SocketFactory;
 }
 export declare const browserHost: () => Host;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the client needs of its surroundings: a clock, timers, chance, sockets. A browser has them
 // all; tests hand in their own.
-export const browserHost = () => ({
+import { PollSocket, fetchRequest } from './polling.js';
+const browser = {
     now: () => performance.now(),
-    wallClock: () => Date.now(),
     setTimer: (run, ms) => setTimeout(run, ms),
     clearTimer: (timer) => clearTimeout(timer),
+};
+export const browserHost = () => ({
+    ...browser,
+    wallClock: () => Date.now(),
     random: () => Math.random(),
     openSocket: (url, protocols) => new WebSocket(url, protocols),
+    openPolling: (url, protocols) => new PollSocket({ ...browser, request: fetchRequest }, url, protocols),
 });

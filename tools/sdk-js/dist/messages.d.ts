@@ -15,6 +15,8 @@ export declare const MessageType: {
     readonly PUBLISH: 12;
     readonly EVENT: 13;
     readonly REPLY: 14;
+    readonly TOKEN_REFRESH: 15;
+    readonly TOKEN_STATUS: 16;
     readonly PLAYER_MOVE: 100;
     readonly PLAYER_ACTION: 101;
     readonly PLAYER_STATE: 102;
@@ -205,6 +207,17 @@ export declare const ResumeResult: Message<{
     lastClientSequence: number;
 }>;
 export type ResumeResult = Of<typeof ResumeResult>;
+export declare const TokenRefresh: Message<{
+    token: string;
+}>;
+export type TokenRefresh = Of<typeof TokenRefresh>;
+export declare const TokenStatus: Message<{
+    accepted: boolean;
+    expiresAt: number;
+    reason: string;
+    permissions: string[];
+}>;
+export type TokenStatus = Of<typeof TokenStatus>;
 export declare const Disconnect: Message<{
     code: number;
     reason: string;

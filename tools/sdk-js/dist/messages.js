@@ -6,7 +6,7 @@ import { bool, bytes, define, fixed64, float, i64, list, map, optional, sint32, 
 export const MessageType = {
     HEARTBEAT: 1, PONG: 2, ACK: 3, ERROR: 4, CONNECTION_ESTABLISHED: 5, AUTHENTICATION_RESULT: 6,
     RESUME_RESULT: 7, DISCONNECT: 8, CLIENT_HELLO: 9, SUBSCRIBE: 10, UNSUBSCRIBE: 11, PUBLISH: 12,
-    EVENT: 13, REPLY: 14,
+    EVENT: 13, REPLY: 14, TOKEN_REFRESH: 15, TOKEN_STATUS: 16,
     PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, PLAYER_STEER: 105,
     WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
     CELL_REPORT: 205,
@@ -64,6 +64,10 @@ export const ErrorNotification = define('ErrorNotification', {
 });
 export const ResumeResult = define('ResumeResult', {
     resumed: bool(1), reason: text(2), replayed: u32(3), lastClientSequence: u64(4),
+});
+export const TokenRefresh = define('TokenRefresh', { token: text(1) });
+export const TokenStatus = define('TokenStatus', {
+    accepted: bool(1), expiresAt: i64(2), reason: text(3), permissions: list(text(4)),
 });
 export const Disconnect = define('Disconnect', {
     code: u32(1), reason: text(2), reconnectUrl: text(3), retryAfterMs: u32(4),
@@ -157,7 +161,7 @@ export const SocialList = define('SocialList', {
 /** All messages of the schema. */
 export const MESSAGES = [
     NetworkMessage, Vector3, Quaternion, ConnectionEstablished, AuthenticationResult, ErrorNotification,
-    ResumeResult, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
+    ResumeResult, TokenRefresh, TokenStatus, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
     PlayerMovement, PlayerSteer, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
     EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
     CellReport, PresenceUpdate, FriendStatus, PresenceSubscribe,

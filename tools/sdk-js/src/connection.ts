@@ -13,10 +13,11 @@ import type { Host, Socket } from './host.js';
 import {
   Compression,
   AuthenticationResult, CloseCode, ConnectionEstablished, Disconnect, ErrorCode, ErrorNotification, MessageType,
-  ResumeResult, type NetworkMessage,
+  ResumeResult, TokenRefresh, type NetworkMessage,
 } from './messages.js';
 import { WireError } from './pb.js';
 import { Rate, Traffic } from './statistics.js';
+import { REFUSALS, TransportChoice, type Opening, type Transport, type TransportPolicy } from './transport.js';
 
 export type ConnectionState =
   'closed' | 'connecting' | 'connected' | 'authenticating' | 'authenticated' | 'inWorld' | 'reconnecting';
@@ -46,9 +47,12 @@ export interface ConnectionOptions {
   silenceMs: number;
   /** A connection that held so long makes the next wait a short one again, ms. */
   stableMs: number;
+  /** `auto`: HTTP long polling when WebSocket is blocked. */
+  transport: TransportPolicy;
 }
 export const defaultConnection: Omit<ConnectionOptions, 'endpoints'> = {
   backoff: defaultBackoff, loginTimeoutMs: 10_000, heartbeatMs: 5000, silenceMs: 15_000, stableMs: 5000,
+  transport: 'auto',
 };
 
 export interface Loss {
@@ -90,6 +94,9 @@ export class Connection extends Emitter<ConnectionEvents> {
 
   private readonly options: ConnectionOptions;
   private readonly backoff: Backoff;
+  private readonly choice: TransportChoice;
+  private by: Transport = 'websocket';
+  private opening = false;  // a try goes on that has not been judged
   private current: ConnectionState = 'closed';
   private generation = 0;
   private socket: Socket | undefined;
@@ -101,6 +108,8 @@ export class Connection extends Emitter<ConnectionEvents> {
   private resumeAsked = false;
   private sessionKnown = false;  // whether the session of before goes on, or which one began
   private farewell: Disconnect | undefined;
+  private resumeRefused = false;  // an ERROR with the same news follows
+  private refreshing = false;  // the provider was asked for a newer token
   private lastReceived = 0;
   private worldSince = 0;
   private ackTimer: unknown;
@@ -113,9 +122,12 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (options.endpoints.length === 0) throw new Error('no endpoint to connect to');
     this.options = { ...defaultConnection, ...options };
     this.backoff = new Backoff(() => host.random(), this.options.backoff);
+    this.choice = new TransportChoice(host.openPolling ? this.options.transport : 'websocket');
   }
 
   get state(): ConnectionState { return this.current; }
+  /** What the try under way, or the connection that stands, goes by. */
+  get transport(): Transport { return this.by; }
 
   /** Begins to connect, and to reconnect until disconnect(). Nothing when it has begun already. */
   connect(): void {
@@ -124,8 +136,9 @@ export class Connection extends Emitter<ConnectionEvents> {
     this.attempt();
   }
 
-  /** While it waits to come back: tries at once, such as when the network is there again. */
+  /** While it waits to come back: tries at once, such as when the network is another one. */
   retryNow(): void {
+    this.choice.forget();
     if (this.current !== 'reconnecting' || this.retryTimer === undefined) return;
     this.reconnects += 1;
     this.attempt();
@@ -197,7 +210,8 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (this.ackTimer !== undefined) this.host.clearTimer(this.ackTimer);
     this.retryTimer = this.ackTimer = undefined;
     this.socket = undefined;
-    this.sessionKnown = false;
+    this.opening = false;
+    this.sessionKnown = this.resumeRefused = this.refreshing = false;
     this.farewell = undefined;
     this.beats.clear();
   }
@@ -232,21 +246,37 @@ export class Connection extends Emitter<ConnectionEvents> {
     if (token !== undefined && token !== '') url.searchParams.set('token', token);
     this.resumeAsked = this.resumeToken !== '';
     if (this.resumeAsked) url.searchParams.set('resume', this.resumeToken);
-    const socket = this.host.openSocket(url.href, ['tidegate.v1.proto']);
+    this.by = this.choice.next(this.host.now());
+    this.opening = true;
+    const { host } = this;
+    const socket = (this.by === 'polling' ? host.openPolling! : host.openSocket)(url.href, ['tidegate.v1.proto']);
     socket.binaryType = 'arraybuffer';
     this.socket = socket;
     const mine = (): boolean => generation === this.generation;
     socket.onopen = () => {
-      if (!mine()) socket.close(CloseCode.NORMAL);
-      else this.move('connected');
+      if (!mine()) {
+        socket.close(CloseCode.NORMAL);
+        return;
+      }
+      this.judge('opened');
+      this.move('connected');
     };
     socket.onmessage = ({ data }) => { if (mine()) this.receive(generation, data); };
-    socket.onclose = ({ code, reason }) => this.lose(generation, code, reason);
+    socket.onclose = ({ code, reason, status }) => {
+      if (mine() && status !== undefined && REFUSALS.includes(status)) this.judge('refused');
+      this.lose(generation, code, reason);
+    };
     socket.onerror = () => undefined;  // a close follows
+  }
+
+  private judge(how: Opening): void {
+    if (this.opening) this.choice.began(this.by, how);
+    this.opening = false;
   }
 
   private lose(generation: number, code: number, reason: string): void {
     if (generation !== this.generation) return;
+    this.judge('failed');
     const { socket, farewell } = this;
     const wasInWorld = this.current === 'inWorld';
     const stable = wasInWorld && this.host.now() - this.worldSince >= this.options.stableMs;
@@ -353,6 +383,7 @@ export class Connection extends Emitter<ConnectionEvents> {
       case MessageType.RESUME_RESULT: {
         const result = ResumeResult.decode(payload);
         this.sessionKnown = true;
+        this.resumeRefused = !result.resumed;
         this.sendAgain(result.resumed ? this.delivery.resume(result.lastClientSequence) : this.delivery.restart());
         this.emit('resumed', result);
         break;
@@ -361,8 +392,35 @@ export class Connection extends Emitter<ConnectionEvents> {
       case MessageType.PONG: this.pong(payload, now); break;
       case MessageType.ACK: break;
       case MessageType.DISCONNECT: this.farewell = Disconnect.decode(payload); break;
-      case MessageType.ERROR: this.emit('serverError', ErrorNotification.decode(payload)); break;
+      case MessageType.ERROR: {
+        const error = ErrorNotification.decode(payload);
+        const told = this.resumeRefused && (error.code === ErrorCode.SESSION_EXPIRED || error.code === ErrorCode.RESUME_TOKEN);
+        if (told && !error.fatal) this.resumeRefused = false;  // RESUME_RESULT in numbers
+        else if (!error.fatal && error.code === ErrorCode.SESSION_EXPIRED) this.refreshToken(generation);
+        this.emit('serverError', error);
+        break;
+      }
       default: this.emit('message', message);
+    }
+  }
+
+  // The token will expire: a newer one goes on this connection. Without one the connection ends with the token.
+  private refreshToken(generation: number): void {
+    const { token } = this.options;
+    if (!token || this.refreshing) return;
+    this.refreshing = true;
+    const send = (fresh: string | undefined): void => {
+      if (generation !== this.generation) return;
+      this.refreshing = false;
+      if (fresh) this.send(MessageType.TOKEN_REFRESH, TokenRefresh.encode({ token: fresh }));
+    };
+    const failed = (): void => send(undefined);
+    try {
+      const fresh = token();
+      if (fresh instanceof Promise) fresh.then(send, failed);
+      else send(fresh);
+    } catch {
+      failed();
     }
   }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the client needs of its surroundings: a clock, timers, chance, sockets. A browser has them
 // all; tests hand in their own.
+import { PollSocket, fetchRequest } from './polling.js';
 
 /** The part of a browser's WebSocket that is used. */
 export interface Socket {
   binaryType: string;
   onopen: ((event: never) => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
-  onclose: ((event: { code: number; reason: string }) => void) | null;
+  /** `status`: of a refusal by HTTP, where the platform shows it. */
+  onclose: ((event: { code: number; reason: string; status?: number }) => void) | null;
   onerror: ((event: never) => void) | null;
   send(data: Uint8Array): void;
   close(code?: number, reason?: string): void;
@@ -24,13 +26,19 @@ export interface Host {
   /** 0 to 1. */
   random(): number;
   openSocket: SocketFactory;
+  /** The same by HTTP long polling, for where WebSocket is blocked; undefined: there is none. */
+  openPolling?: SocketFactory;
 }
 
+const browser = {
+  now: (): number => performance.now(),
+  setTimer: (run: () => void, ms: number): unknown => setTimeout(run, ms),
+  clearTimer: (timer: unknown): void => clearTimeout(timer as ReturnType<typeof setTimeout>),
+};
 export const browserHost = (): Host => ({
-  now: () => performance.now(),
+  ...browser,
   wallClock: () => Date.now(),
-  setTimer: (run, ms) => setTimeout(run, ms),
-  clearTimer: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
   random: () => Math.random(),
   openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket,
+  openPolling: (url, protocols) => new PollSocket({ ...browser, request: fetchRequest }, url, protocols),
 });
