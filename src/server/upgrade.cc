@@ -280,7 +280,9 @@ bool Server::send_state(handover::Channel& channel, base::Instant stopped, std::
   std::vector<uint8_t> records;
   handover::Writer writer(records);
   for (const auto& agent : agents_) {
-    for (size_t i = 0; i < std::size(process.closed); ++i) {
+    static_assert(std::size(shard::Handover::State{}.closed) <=
+                  std::size(handover::Process{}.closed));
+    for (size_t i = 0; i < std::size(agent->state.closed); ++i) {
       process.closed[i] += agent->state.closed[i];
     }
   }
