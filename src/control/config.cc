@@ -564,7 +564,7 @@ std::string reference_markdown() {
       "file,\n"
       "environment and flags again, answers with what changed and what of it needs a restart, and\n"
       "refuses the whole when anything in it is wrong ([deployment.md](deployment.md)).\n\n"
-      "This page is made from the table in `src/control/config_table.cc`.\n\n"
+      "This page is made from the table in `src/control/config_keys.cc`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";
   for (const KeySpec& key : config_keys()) {
     out += std::string("| `") + key.name + "` | " + name_of(key.type);

@@ -77,6 +77,16 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
+    case MessageType::kStateSet:
+      return "state_set";
+    case MessageType::kStateAsked:
+      return "state_asked";
+    case MessageType::kStateAnswered:
+      return "state_answered";
+    case MessageType::kStateShown:
+      return "state_shown";
+    case MessageType::kStateTold:
+      return "state_told";
     case MessageType::kTopicJoin:
       return "topic_join";
     case MessageType::kTopicJoined:
@@ -177,6 +187,8 @@ const char* name_of(MessageType type) {
       return "social_answer";
     case MessageType::kGroupMembership:
       return "group_membership";
+    case MessageType::kUserAsk:
+      return "user_ask";
     case MessageType::kUserEntries:
       return "user_entries";
     case MessageType::kSocialSet:

@@ -110,8 +110,7 @@
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
-  X(kTokensRefreshed, "tidegate_tokens_refreshed_total",                                           \
-    "Newer tokens taken on open connections")                                                      \
+  X(kTokensRefreshed, "tidegate_tokens_refreshed_total", "Newer tokens taken on open connections") \
   X(kTokenRefreshesRefused, "tidegate_token_refreshes_refused_total",                              \
     "TOKEN_REFRESHes that were refused; the token before holds")                                   \
   X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
@@ -211,6 +210,15 @@
     "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
+  X(kStateChanges, "tidegate_state_changes_total", "Keyed states set, by the game or by clients")  \
+  X(kStateConflicts, "tidegate_state_conflicts_total",                                             \
+    "Changes of clients that lost to another one: stale, or taken by another player")              \
+  X(kStateRefusals, "tidegate_state_refusals_total",                                               \
+    "Changes of clients refused for any other reason")                                             \
+  X(kStatesRefused, "tidegate_states_refused_total",                                               \
+    "Keyed states of the game that had no room, or nobody to see them")                            \
+  X(kStatesExpired, "tidegate_states_expired_total", "Keyed states whose lifetime was over")       \
+  X(kStateBytes, "tidegate_state_bytes_total", "Payload bytes of STATE_UPDATEs")                   \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
     "Calls of an embedder's event handlers")                                                       \
   X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
@@ -291,6 +299,7 @@
   X(kClusterPlayers, "tidegate_cluster_players", "Sessions connected, of all gateways")     \
   X(kClusterUsers, "tidegate_cluster_users",                                                \
     "Users connected, of all gateways; one at two of them counts twice")                    \
+  X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
   X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
   X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \
     "Slow readers that get cells at half the rate at most")                                 \

@@ -84,6 +84,13 @@ SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_ty
              : SendResult::kBusy;
 }
 
+SendResult Server::post_state(const shard::StateMail& mail) {
+  return control_->post_for_host(mail.home, mail.set, mail.tail_view(),
+                                 [this] { control_waker_->wake(); })
+             ? SendResult::kOk
+             : SendResult::kBusy;
+}
+
 SendResult Server::group(const GroupCommand& command) {
   if (!session::check_group_name(command.group, session::kGroupNameBytesMax) ||
       command.user.size() > session::kUserIdBytesMax) {
@@ -103,6 +110,24 @@ SendResult Server::group(const GroupCommand& command) {
                                  [this] { control_waker_->wake(); })
              ? SendResult::kOk
              : SendResult::kBusy;
+}
+
+SendResult Server::set_state(const StateSpec& spec) {
+  shard::StateMail mail;
+  const SendResult planned = shard::plan_state(spec, state_world(), &mail);
+  return planned == SendResult::kOk ? post_state(mail) : planned;
+}
+
+SendResult Server::remove_state(StateScope scope, std::string_view key, std::string_view player) {
+  shard::StateMail mail;
+  const SendResult planned = shard::plan_state_removal(scope, key, player, state_world(), &mail);
+  return planned == SendResult::kOk ? post_state(mail) : planned;
+}
+
+// The same as long as the server lives.
+shard::StateWorld Server::state_world() const {
+  return {static_cast<uint32_t>(agents_.size()), agents_[0]->shard->slice().scale().metres_per_step,
+          config_.world.view_distance};
 }
 
 }  // namespace tidegate::server

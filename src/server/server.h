@@ -38,6 +38,7 @@
 #include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
+#include "server/population.h"
 #include "shard/shard.h"
 #include "store/session_keeper.h"
 #include "store/session_tokens.h"
@@ -150,12 +151,16 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult set_state(const StateSpec& spec);
+  SendResult remove_state(StateScope scope, std::string_view key, std::string_view player);
   SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
   Server(const control::Config& config, Extensions extensions);
 
+  SendResult post_state(const shard::StateMail& mail);
+  shard::StateWorld state_world() const;
   bool set_up(std::string* error);
   // bus.cc
   bool set_up_bus(uint32_t shards, std::string* error);
@@ -172,6 +177,7 @@ class Server final : control::AdminSource {
   void attach_lists();
   void settle_sessions();
   // social.cc
+  PopulationSample population_now() const;
   bool open_list_keeper(std::string* error);
   bool restore_lists(std::string* error);
   void keep_last_sessions();
@@ -207,6 +213,7 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string population_json() override;
   std::string cluster_json() override;
   std::string store_json() override;
   std::string user_json(const std::string& user, bool erase) override;
@@ -238,7 +245,8 @@ class Server final : control::AdminSource {
   std::mutex bus_mutex_;  // bus_view_: what control last saw, for the admin API
   BusView bus_view_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::BalanceService> balance_;  // null: cells stay where they are
+  std::unique_ptr<PopulationHistory> population_;
   std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
   std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off

@@ -162,6 +162,14 @@ class HandlerContext final : public tidegate::Context {
     return shard_.post_acknowledged(player, 0, type, as_base(payload));
   }
 
+  SendResult set_state(const StateSpec& spec) noexcept override {
+    return posted_state(shard_.states_.set(spec));
+  }
+  SendResult remove_state(StateScope scope, std::string_view key,
+                          std::string_view player) noexcept override {
+    return posted_state(shard_.states_.remove(scope, key, player));
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
@@ -176,6 +184,7 @@ class HandlerContext final : public tidegate::Context {
   }
 
  private:
+  SendResult posted_state(SendResult result) const { return posted_topic(result); }
   // What is sent for this client is not for those who block its user.
   uint64_t source() const { return session::hash_name(identity_.user); }
   SendResult posted_topic(SendResult result) const {

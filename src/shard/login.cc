@@ -171,6 +171,7 @@ void Shard::enter_world(uint32_t slot) {
     player.view_distance = interest_radius(slot);
   }
   interest_.add(slot, encoding, player.view_distance, player.position, player.budget);
+  states_.on_enter(slot);
   if (encoding == world::Encoding::kPacked) {
     set_state(slot, State::kConnected);
     if (environment_bytes_ != 0) send_environment(slot);
@@ -183,6 +184,7 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   if (player.session != 0) {
     topics_.on_closed(slot);  // before leave_session(): what it parks is there first
     presence_.on_closed(slot);
+    states_.on_closed(slot);
     social_.on_closed(slot);
     leave_world(slot);
     leave_session(slot);

@@ -118,6 +118,9 @@ struct ClientMessages {
     return s.presence_.on_subscribe(slot, m);
   }
 
+  static Handled state_change(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.states_.on_change(slot, m);
+  }
   static Handled group_request(Shard& s, uint32_t slot, const Envelope& m) {
     return s.social_.on_group_request(slot, m);
   }
@@ -162,6 +165,7 @@ void Shard::add_routes() {
   add(MessageType::kPlayerSteer, ClientMessages::player_steer);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
+  add(MessageType::kStateChange, ClientMessages::state_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
   add(MessageType::kSocialUpdate, ClientMessages::social_update);

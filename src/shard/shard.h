@@ -16,8 +16,8 @@
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
 // desync.cc clients' checksums; balance.cc cells that change their owner; targets.cc messages of
-// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics and presence are parts of
-// their own.
+// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics, presence and keyed state
+// are parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
@@ -49,6 +49,7 @@
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/social.h"
+#include "shard/states.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
@@ -87,6 +88,7 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  state::StateLimits states;
   session::GroupLimits groups;
   session::UserLimits users;
   PackingConfig packing;
@@ -165,6 +167,7 @@ class Shard final : net::ConnectionHandler,
   friend class Cluster;
   friend class Topics;
   friend class Presence;
+  friend class States;
   friend class Social;
   friend class Handover;  // handover.cc
 
@@ -191,6 +194,7 @@ class Shard final : net::ConnectionHandler,
   base::Instant now() override { return io_.now(); }
   base::EntityId make_entity_id() override { return new_entity_id(); }
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
+  States& states() override { return states_; }
 
   // shard.cc
   uint32_t unix_s() { return static_cast<uint32_t>(io_.unix_ms() / 1000); }
@@ -434,6 +438,7 @@ class Shard final : net::ConnectionHandler,
   Cluster cluster_{*this};
   Topics topics_;
   Presence presence_;
+  States states_;
   Social social_;
   Packing packing_;
   uint32_t on_rung_[kRungs] = {};  // of the second that is being counted

@@ -77,8 +77,9 @@ class Topics {
   // What the connection is in is known now: subscriptions that a session brought back begin or end.
   void check_group_topics(uint32_t slot);
   // Of an export (user_facts.cc): what the user published and histories of this home hold; `erase`:
-  // and hold no longer.
-  void tell_facts(uint32_t request, std::string_view user, bool erase);
+  // and hold no longer. `count` topics from `first` on; true: these were the last.
+  bool tell_facts(uint32_t request, std::string_view user, bool erase, uint32_t first,
+                  uint32_t count);
   // At the topic's home: a GROUP_EVENT into the topic of its group. Its offset; 0: no room.
   uint64_t announce(wire::GroupEvent& event);
 
