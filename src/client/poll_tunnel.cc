@@ -183,7 +183,7 @@ bool PollTunnel::wants_link(int lane, Instant now) const {
 
 Bytes PollTunnel::outgoing(int lane) const {
   const Lane& l = lanes_[lane];
-  if (l.ask == Ask::kNone || l.done || l.sent >= l.request.size()) return {};
+  if (l.ask == Ask::kNone || !l.open || l.done || l.sent >= l.request.size()) return {};
   return Bytes(l.request).subspan(l.sent);
 }
 
