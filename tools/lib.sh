@@ -70,12 +70,13 @@ install_packages() {
   check_versions "$@"
 }
 
-# Unpacks the programs of section `unpack` below .cache/tools/bin. No failure: what needs one of
-# them says that it was skipped.
+# unpack_programs [PROGRAM…]: unpacks the programs of section `unpack`, or those named, below
+# .cache/tools/bin. No failure: what needs one of them says that it was skipped.
 unpack_programs() {
-  local section package version program libraries folder="$root/.cache/tools"
+  local asked=" $* " section package version program libraries folder="$root/.cache/tools"
   while read -r section package version program libraries; do
     [ "$section" = unpack ] || continue
+    [[ $# = 0 || "$asked" == *" $program "* ]] || continue
     command -v "$program" >/dev/null && continue
     say "fetching $program out of the package $package"
     mkdir -p "$folder/bin" "$folder/$package"

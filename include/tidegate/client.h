@@ -229,6 +229,38 @@ TIDEGATE_API int32_t tidegate_client_self(tidegate_client* client, tidegate_vect
 TIDEGATE_API int32_t tidegate_client_server_time(const tidegate_client* client, double* unix_ms,
                                                  double* tick);
 
+/* ---- keyed state (docs/embedding.md) ---- */
+
+typedef struct tidegate_client_keyed_state {
+  size_t struct_size;
+  tidegate_text key; /* texts and bytes are valid until the next poll */
+  tidegate_bytes value;
+  uint64_t version;
+  uint32_t scope; /* 0 zone, 1 place, 2 session, 3 view */
+  tidegate_text owner;
+  tidegate_vector position; /* of a place */
+  uint32_t expires_in_ms;   /* when it was told; 0: never. The server says when it has gone */
+} tidegate_client_keyed_state;
+
+typedef enum tidegate_client_state_operation {
+  TIDEGATE_STATE_OPERATION_SET = 0,
+  TIDEGATE_STATE_OPERATION_CLAIM = 1,
+  TIDEGATE_STATE_OPERATION_RELEASE = 2
+} tidegate_client_state_operation;
+
+/* All that this client is shown: set *cursor to 0, call until it returns 0. Not across a poll. */
+TIDEGATE_API int32_t tidegate_client_next_state(const tidegate_client* client, uint32_t* cursor,
+                                                tidegate_client_keyed_state* out);
+/* 0: there is none. */
+TIDEGATE_API int32_t tidegate_client_find_state(const tidegate_client* client, uint32_t scope,
+                                                tidegate_text key,
+                                                tidegate_client_keyed_state* out);
+/* Asks the server; TIDEGATE_EVENT_STATE_RESULT with this `request` says what came of it. The copy
+ * here changes when the server says so. With `base_version` 0 the version does not matter. */
+TIDEGATE_API tidegate_client_result tidegate_client_change_state(
+    tidegate_client* client, uint32_t scope, tidegate_text key, int32_t operation,
+    tidegate_bytes value, uint64_t base_version, uint32_t* request);
+
 /* ---- events ---- */
 
 typedef enum tidegate_client_event_kind {
@@ -246,7 +278,10 @@ typedef enum tidegate_client_event_kind {
   TIDEGATE_EVENT_DRAINED = 11,       /* after WOULD_BLOCK: there is room again */
   TIDEGATE_EVENT_EXPIRED = 12,       /* type, payload: its time was over before it was sent */
   TIDEGATE_EVENT_DESYNC = 13,        /* code 1 checksum, 2 reference, 3 malformed; a cell's state */
-  TIDEGATE_EVENT_ENVIRONMENT = 14    /* payload: EnvironmentState in protobuf */
+  TIDEGATE_EVENT_ENVIRONMENT = 14,   /* payload: EnvironmentState in protobuf */
+  TIDEGATE_EVENT_KEYED_STATE = 15,   /* keyed; code 1: it is gone */
+  TIDEGATE_EVENT_STATE_RESULT = 16   /* attempt: the request; text: the key; code: 0 or the reason;
+                                        keyed: what holds when it was refused, or null */
 } tidegate_client_event_kind;
 
 typedef struct tidegate_client_event {
@@ -263,6 +298,7 @@ typedef struct tidegate_client_event {
   tidegate_bytes payload;
   tidegate_vector position;
   const tidegate_client_entity* entity;
+  const tidegate_client_keyed_state* keyed;
 } tidegate_client_event;
 
 typedef void (*tidegate_client_listener)(void* user, tidegate_client* client,

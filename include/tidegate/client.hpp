@@ -32,6 +32,7 @@ inline std::string_view view(tidegate_bytes b) {
 
 using ClientEvent = tidegate_client_event;
 using ClientEntity = tidegate_client_entity;
+using ClientKeyedState = tidegate_client_keyed_state;
 
 // Ends a listener when it goes. Movable, not copyable.
 class Subscription {
@@ -184,6 +185,18 @@ class Client {
   bool find(std::string_view id, ClientEntity* out) {
     out->struct_size = sizeof *out;
     return tidegate_client_find(get(), {id.data(), id.size()}, out) != 0;
+  }
+  // Keyed state; TIDEGATE_EVENT_STATE_RESULT answers a change.
+  bool find_state(uint32_t scope, std::string_view key, ClientKeyedState* out) const {
+    out->struct_size = sizeof *out;
+    return tidegate_client_find_state(get(), scope, {key.data(), key.size()}, out) != 0;
+  }
+  tidegate_client_result change_state(
+      uint32_t scope, std::string_view key, std::string_view value, uint64_t base_version = 0,
+      tidegate_client_state_operation operation = TIDEGATE_STATE_OPERATION_SET,
+      uint32_t* request = nullptr) {
+    return tidegate_client_change_state(get(), scope, {key.data(), key.size()}, operation,
+                                        {value.data(), value.size()}, base_version, request);
   }
   // The predicted own place; false before the player is in the world.
   bool self(tidegate_vector* out) { return tidegate_client_self(get(), out) != 0; }

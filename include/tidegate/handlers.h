@@ -72,6 +72,8 @@ enum class SendResult : uint8_t {
 
 struct Target;        // events.h
 struct GroupCommand;  // groups.h
+struct StateSpec;     // states.h
+enum class StateScope : uint8_t;
 
 // The call's view of the player and the ways to answer. Valid until the handler returns.
 class Context {
@@ -114,6 +116,10 @@ class Context {
   // itself: player_id(). At most kPeerBytesMax.
   virtual SendResult send_acknowledged(std::string_view player_id, uint32_t type,
                                        Bytes payload) noexcept = 0;
+  // Keyed state (states.h). kOk: on its way to its home, where it holds when it arrives.
+  virtual SendResult set_state(const StateSpec& spec) noexcept = 0;
+  virtual SendResult remove_state(StateScope scope, std::string_view key,
+                                  std::string_view player = {}) noexcept = 0;
 
  protected:
   ~Context() = default;

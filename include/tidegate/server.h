@@ -31,6 +31,7 @@
 #include "tidegate/export.h"
 #include "tidegate/groups.h"
 #include "tidegate/handlers.h"
+#include "tidegate/states.h"
 #include "tidegate/status.h"
 #include "tidegate/world_hooks.h"
 
@@ -112,6 +113,9 @@ class TIDEGATE_API Server {
   uint16_t admin_port() const noexcept;  // 0: none
   // Before start() what the world begins with; afterwards sent to everybody. From any thread.
   Status set_environment(const Environment& environment);
+  // Keyed state (states.h), while the server runs. From any thread; as send().
+  SendResult set_state(const StateSpec& spec);
+  SendResult remove_state(StateScope scope, std::string_view key, std::string_view player = {});
   // What /metrics shows; empty before start().
   std::string metrics() const;
 

@@ -254,6 +254,73 @@ TIDEGATE_API tidegate_code tidegate_server_topic_policy(
                       tidegate_text permissions, int32_t publish),
     tidegate_error* error);
 
+/* ---- keyed state (states.h) ---- */
+
+typedef enum tidegate_state_scope {
+  TIDEGATE_STATE_ZONE = 0,
+  TIDEGATE_STATE_PLACE = 1,
+  TIDEGATE_STATE_SESSION = 2,
+  TIDEGATE_STATE_VIEW = 3
+} tidegate_state_scope;
+
+typedef enum tidegate_state_rule {
+  TIDEGATE_RULE_SERVER = 0,
+  TIDEGATE_RULE_VERSION = 1,
+  TIDEGATE_RULE_FIRST = 2,
+  TIDEGATE_RULE_OWNER = 3
+} tidegate_state_rule;
+
+typedef struct tidegate_state {
+  size_t struct_size;
+  uint32_t scope; /* tidegate_state_scope */
+  uint32_t rule;  /* tidegate_state_rule */
+  tidegate_text key;
+  tidegate_bytes value;
+  tidegate_text player; /* of session and view */
+  tidegate_text owner;
+  tidegate_vector position; /* of a place */
+  float radius;             /* of a place; 0: world.view_distance */
+  uint32_t lifetime_ms;     /* 0: until it is removed */
+  uint32_t hold_ms;         /* of a claim; 0: until it is released */
+} tidegate_state;
+/* From any thread while the server runs; RANGE: a struct, key, scope, rule or number that is none.
+ */
+TIDEGATE_API tidegate_sent tidegate_server_set_state(tidegate_server* server,
+                                                     const tidegate_state* state);
+TIDEGATE_API tidegate_sent tidegate_server_remove_state(tidegate_server* server, uint32_t scope,
+                                                        tidegate_text key, tidegate_text player);
+TIDEGATE_API tidegate_sent tidegate_context_set_state(tidegate_context* context,
+                                                      const tidegate_state* state);
+TIDEGATE_API tidegate_sent tidegate_context_remove_state(tidegate_context* context, uint32_t scope,
+                                                         tidegate_text key, tidegate_text player);
+TIDEGATE_API tidegate_sent tidegate_world_set_state(tidegate_world* world,
+                                                    const tidegate_state* state);
+TIDEGATE_API tidegate_sent tidegate_world_remove_state(tidegate_world* world, uint32_t scope,
+                                                       tidegate_text key, tidegate_text player);
+
+/* What a client wants to do with a state, for the hook state_attempt. */
+typedef struct tidegate_state_attempt {
+  size_t struct_size;
+  tidegate_text player;
+  tidegate_text key;
+  uint32_t scope;
+  uint32_t operation; /* 0 set, 1 claim, 2 release */
+  tidegate_bytes wanted;
+  tidegate_bytes value; /* that holds */
+  tidegate_text owner;
+  uint64_t version;
+  uint32_t reason; /* what the rule says: 0 applied, else as StateReason of states.h */
+  uint32_t refused;
+  uint32_t tick;
+} tidegate_state_attempt;
+
+typedef enum tidegate_state_verdict {
+  TIDEGATE_STATE_BY_RULE = 0, /* also every other number */
+  TIDEGATE_STATE_APPLY = 1,
+  TIDEGATE_STATE_REFUSE = 2,
+  TIDEGATE_STATE_DISCONNECT = 3
+} tidegate_state_verdict;
+
 /* ---- groups (groups.h) ---- */
 
 typedef struct tidegate_group_command {
@@ -348,6 +415,7 @@ typedef struct tidegate_hooks {
   uint32_t (*validate_action)(void* user, tidegate_context* context, const tidegate_action* action);
   float (*interest_radius)(void* user, const tidegate_context* context, float asked);
   void (*tick)(void* user, tidegate_world* world);
+  int32_t (*state_attempt)(void* user, const tidegate_state_attempt* attempt);
 } tidegate_hooks;
 TIDEGATE_API tidegate_code tidegate_server_hooks(tidegate_server* server,
                                                  const tidegate_hooks* hooks,

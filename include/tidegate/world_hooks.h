@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "tidegate/handlers.h"
+#include "tidegate/states.h"
 
 namespace tidegate {
 
@@ -157,6 +158,11 @@ class World {
   virtual bool next(uint32_t* cursor, EntityView* out) const noexcept = 0;
   virtual bool find(EntityRef entity, EntityView* out) const noexcept = 0;
 
+  // Keyed state (states.h), of any key, whoever owns its place.
+  virtual SendResult set_state(const StateSpec& spec) noexcept = 0;
+  virtual SendResult remove_state(StateScope scope, std::string_view key,
+                                  std::string_view player = {}) noexcept = 0;
+
  protected:
   ~World() = default;
 };
@@ -198,6 +204,9 @@ struct WorldHooks {
   // Once a tick on every shard, before inputs are applied. handlers.tick_budget is what a call may
   // take before it is counted.
   std::function<void(World& world)> tick;
+  // A client asks to change a keyed state; its rule has spoken already (attempt.reason). On the
+  // shard that keeps the state, in the order in which changes are decided. Throws: refused.
+  std::function<StateVerdict(const StateAttempt& attempt)> state_attempt;
 };
 
 }  // namespace tidegate

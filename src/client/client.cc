@@ -158,6 +158,8 @@ void Client::on_envelope(base::Instant now, const wire::Envelope& message) {
     case MessageType::kPlayerStatusChange:
     case MessageType::kPresenceUpdate:
     case MessageType::kFriendStatus:
+    case MessageType::kStateUpdate:
+    case MessageType::kStateResult:
     case MessageType::kSocialList:
     case MessageType::kGroupEvent:
     case MessageType::kGroupState:

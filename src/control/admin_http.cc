@@ -144,6 +144,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
                                   "/api/v1/sessions",
+                                  "/api/v1/cluster",
                                   "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
@@ -396,6 +397,9 @@ struct AdminHttp::State {
     }
     server.Post(kTlsReload, [this](const httplib::Request& in, httplib::Response& out) {
       if (permitted(in, out) && from_no_page(in, out)) reload_tls(out);
+    });
+    get("/api/v1/cluster", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.cluster_json() + '\n', kJson);
     });
     get("/api/v1/store", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.store_json() + '\n', kJson);

@@ -98,6 +98,7 @@ class AdminSource {
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  virtual std::string cluster_json() = 0;
   virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.
   // All that is known of a user; `erase`: and is forgotten now.

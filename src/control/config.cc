@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "bus/backend.h"
 #include "control/config_diff.h"
 #include "control/config_table.h"
 #include "control/https_fetch.h"
@@ -376,6 +377,48 @@ class Loader {
       error({}, "redis.password and redis.password_file are both set; keep one of them",
             "redis.password");
     }
+    const auto is_token = [](std::string_view text) {
+      return std::all_of(text.begin(), text.end(), [](char ch) {
+        return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+               ch == '-' || ch == '_';
+      });
+    };
+    if (c.bus.cluster.empty() || !is_token(c.bus.cluster)) {
+      error({}, "bus.cluster is made of letters, digits, - and _", "bus.cluster");
+    }
+    if (!is_token(c.bus.gateway)) {
+      error({}, "bus.gateway is made of letters, digits, - and _", "bus.gateway");
+    }
+    for (const std::string& server : c.bus.servers) {
+      if (server.find('@') != std::string::npos) {
+        error({}, "bus.servers holds no passwords: they go to bus.user and bus.password",
+              "bus.servers");
+      } else if (!server.starts_with("nats://") && !server.starts_with("tls://")) {
+        error({}, "bus.servers: " + server + " does not begin with nats:// or tls://",
+              "bus.servers");
+      }
+    }
+    uint64_t served = 0;
+    for (const std::string& text : c.bus.services) {
+      bus::ServedTypes types;
+      if (!bus::parse_served(text, &types)) {
+        error({}, "bus.services: " + text + " is not as in 1000, 1000-1099 or json:1200",
+              "bus.services");
+        break;
+      }
+      served += uint64_t{types.last} - types.first + 1;
+    }
+    if (served > 500) {
+      error({}, "bus.services names " + std::to_string(served) + " message types; at most 500",
+            "bus.services");
+    }
+    if (!c.bus.services.empty() && c.bus.servers.empty()) {
+      error({}, "bus.services needs bus.servers", "bus.services");
+    }
+    if (c.bus.member_timeout < c.bus.heartbeat * 3) {
+      error({}, "bus.member_timeout must be at least three times bus.heartbeat",
+            "bus.member_timeout");
+    }
     if (c.session.limit != 0 && c.session.limit < c.limits.connections) {
       error({}, "session.limit must be at least limits.connections, or 0", "session.limit");
     }
@@ -521,7 +564,7 @@ std::string reference_markdown() {
       "file,\n"
       "environment and flags again, answers with what changed and what of it needs a restart, and\n"
       "refuses the whole when anything in it is wrong ([deployment.md](deployment.md)).\n\n"
-      "This page is made from the table in `src/control/config_table.cc`.\n\n"
+      "This page is made from the table in `src/control/config_keys.cc`.\n\n"
       "| key | type | default | meaning |\n|---|---|---|---|\n";
   for (const KeySpec& key : config_keys()) {
     out += std::string("| `") + key.name + "` | " + name_of(key.type);

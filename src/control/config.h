@@ -200,6 +200,23 @@ struct Config {
     base::Duration offline_delay = base::seconds(2);
     std::string region;
   } presence;
+  struct Bus {
+    std::vector<std::string> servers;  // empty: no bus
+    std::string user;
+    std::string password;
+    std::string cluster = "main";
+    std::string gateway;  // empty: host name and process id
+    base::Duration heartbeat = base::milliseconds(200);
+    base::Duration member_timeout = base::milliseconds(1500);
+    uint32_t queue_bytes = 16 << 20;
+    base::Duration request_timeout = base::seconds(2);
+    std::vector<std::string> services;  // "1000-1099", "json:1200"
+    base::Duration service_timeout = base::seconds(5);
+  } bus;
+  struct State {
+    uint32_t entries = 256;           // of each home shard
+    uint32_t private_entries = 1024;  // likewise
+  } state;
   struct Groups {
     std::string kinds = "party:8 guild:200";  // and the members each may have
     std::string create = "party.* guild.*";   // patterns of names that everybody may create
@@ -207,6 +224,7 @@ struct Config {
     uint32_t count = 10'000;                  // of each home shard
     uint32_t members = 50'000;                // of each home shard's groups together
     uint32_t per_user = 16;
+    uint32_t changes_per_second = 10;  // of one connection, lists included
   } groups;
   struct Social {
     uint32_t users = 20'000;     // with entries, of each home shard

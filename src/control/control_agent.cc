@@ -69,6 +69,13 @@ bool ControlAgent::work(base::UnixMs unix_ms, mailbox::WakeSink& wakes) {
           case MessageType::kSnapshotPiece:
             if (snapshots_ != nullptr) snapshots_->on_piece(from, bytes);
             break;
+          case MessageType::kBusMail:
+            if (bus_ != nullptr) {
+              base::Bytes tail;
+              const auto mail = read_message<mailbox::BusMail>(bytes, &tail);
+              bus_->on_mail(from, mail, tail);
+            }
+            break;
           case MessageType::kSnapshotEnd:
             if (snapshots_ != nullptr) snapshots_->on_end(from, bytes);
             break;
@@ -107,6 +114,10 @@ void ControlAgent::turn_snapshots(base::Instant now, base::UnixMs unix_ms) {
     // A full ring: the request comes late at the worst, and the shard says so.
     enqueue([this, shard, tick] { return mailbox_.post(shard, mailbox::SnapshotAt{tick}); }, [] {});
   }
+}
+
+void ControlAgent::turn_bus(base::Instant now) {
+  if (bus_ != nullptr) bus_->turn(now, unix_ms_, *this);
 }
 
 void ControlAgent::retry_waiting() {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "bus/bus_service.h"
 #include "control/auth_service.h"
 #include "control/balance_service.h"
 #include "control/desync_dumps.h"
@@ -120,7 +121,7 @@ struct KickResult {
   bool complete = false;  // false: a shard did not answer in time
 };
 
-class ControlAgent {
+class ControlAgent final : bus::ShardPort {
  public:
   ControlAgent(mailbox::Fabric& fabric, AuthService& auth, metrics::Counters& counters);
 
@@ -140,8 +141,11 @@ class ControlAgent {
   void set_session_tokens(const store::SessionTokens* tokens) { session_tokens_ = tokens; }
   // Where sessions are written to; nullptr (the default): nowhere. Before the first turn.
   void set_session_keeper(store::SessionKeeper* keeper) { session_keeper_ = keeper; }
+  // The way to other gateways; nullptr (the default): there are none. Before the first turn.
+  void set_bus(bus::BusService* bus) { bus_ = bus; }
   void set_list_keeper(ListKeeper* keeper) { list_keeper_ = keeper; }
   void turn_snapshots(base::Instant now, base::UnixMs unix_ms);
+  void turn_bus(base::Instant now);
   // Handles what waits in the rings. True when there was anything.
   bool work(base::UnixMs unix_ms, mailbox::WakeSink& wakes);
   // Around a wait of the control thread; see Mailbox.
@@ -215,6 +219,10 @@ class ControlAgent {
   enum class Unknown : uint8_t { kMayWait, kIsRefused };  // a token with an unknown key
   void on_auth_request(mailbox::AgentId from, base::Bytes bytes, base::UnixMs unix_ms,
                        Unknown unknown);
+  // bus::ShardPort
+  bool post(uint32_t shard, mailbox::MessageType type, base::Bytes bytes) override {
+    return mailbox_.post_raw(shard, static_cast<uint16_t>(type), bytes);
+  }
   std::string give_tokens(const AuthOutcome& who, std::string_view shown, int64_t unix_now,
                           mailbox::AuthResult* result);
   void tell_stored();
@@ -244,6 +252,7 @@ class ControlAgent {
   std::vector<std::pair<mailbox::AgentId, std::vector<uint8_t>>> waiting_;
   const store::SessionTokens* session_tokens_ = nullptr;
   store::SessionKeeper* session_keeper_ = nullptr;
+  bus::BusService* bus_ = nullptr;
   ListKeeper* list_keeper_ = nullptr;
   std::deque<std::pair<mailbox::AgentId, std::vector<uint8_t>>>
       unsent_;  // answers a full ring held up

@@ -91,6 +91,26 @@ WorldHooks hooks_of(const tidegate_hooks& h) {
       return call(user, reinterpret_cast<const tidegate_context*>(&context), asked);
     };
   }
+  if (h.state_attempt != nullptr) {
+    hooks.state_attempt = [call = h.state_attempt, user](const StateAttempt& a) {
+      const tidegate_state_attempt attempt{sizeof(tidegate_state_attempt),
+                                           text_of(a.player),
+                                           text_of(a.key),
+                                           static_cast<uint32_t>(a.scope),
+                                           static_cast<uint32_t>(a.operation),
+                                           bytes_of(a.wanted),
+                                           bytes_of(a.value),
+                                           text_of(a.owner),
+                                           a.version,
+                                           static_cast<uint32_t>(a.reason),
+                                           a.refused,
+                                           a.tick};
+      const int32_t said = call(user, &attempt);
+      return said >= TIDEGATE_STATE_BY_RULE && said <= TIDEGATE_STATE_DISCONNECT
+                 ? static_cast<StateVerdict>(said)
+                 : StateVerdict::kByRule;
+    };
+  }
   if (h.tick != nullptr) {
     hooks.tick = [call = h.tick, user](World& world) {
       call(user, reinterpret_cast<tidegate_world*>(&world));

@@ -61,7 +61,8 @@ HooksBox::HooksBox(const Log& log, WorldHooks h)
       violation(log, "hook violation"),
       validate_action(log, "hook validate_action"),
       interest_radius(log, "hook interest_radius"),
-      tick(log, "hook tick") {}
+      tick(log, "hook tick"),
+      state_attempt(log, "hook state_attempt") {}
 
 void HooksBox::fill(shard::HookTable* table) {
   table->user = this;
@@ -109,6 +110,13 @@ void HooksBox::fill(shard::HookTable* table) {
         box.hooks.tick(world);
         return true;
       });
+    };
+  }
+  if (hooks.state_attempt) {
+    table->state_attempt = [](void* user, const StateAttempt& attempt) noexcept {
+      auto& box = *static_cast<HooksBox*>(user);
+      return guarded<StateVerdict>(box.state_attempt,
+                                   [&] { return box.hooks.state_attempt(attempt); });
     };
   }
 }

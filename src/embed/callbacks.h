@@ -82,6 +82,7 @@ struct HooksBox {
 
   WorldHooks hooks;
   ThrowReport before_input, after_state_change, violation, validate_action, interest_radius, tick;
+  ThrowReport state_attempt;
 };
 
 struct EventBox {

@@ -269,6 +269,16 @@ Status Server::set_environment(const Environment& environment) {
   return {};
 }
 
+SendResult Server::set_state(const StateSpec& spec) {
+  if (!impl_->running) return SendResult::kClosed;
+  return impl_->server->set_state(spec);
+}
+
+SendResult Server::remove_state(StateScope scope, std::string_view key, std::string_view player) {
+  if (!impl_->running) return SendResult::kClosed;
+  return impl_->server->remove_state(scope, key, player);
+}
+
 Status Server::start() {
   if (impl_->running) return {Code::kAlreadyStarted, {}, "the server runs already"};
   server::Extensions extensions;

@@ -13,6 +13,8 @@ const char* name_of(CannotMove why) {
       return "login";
     case CannotMove::kClosing:
       return "closing";
+    case CannotMove::kPolling:
+      return "polling";
     case CannotMove::kCount:
       break;
   }

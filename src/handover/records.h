@@ -66,7 +66,7 @@ struct Process {
   static constexpr RecordType kType = RecordType::kProcess;
   std::string_view jwks;    // last good key set of auth.jwks_url
   int64_t stopped_ns = 0;   // the old one ended its last tick
-  uint64_t closed[4] = {};  // connections that could not come: CannotMove
+  uint64_t closed[8] = {};  // connections that could not come: CannotMove
   template <class A, class R>
   static void fields(A& a, R& r) {
     a(r.jwks, r.stopped_ns, r.closed);
@@ -80,6 +80,7 @@ enum class CannotMove : uint8_t {
   kCompression,  // a window of earlier messages, in zlib's own form; close 1012
   kLogin,        // its token is still being checked; 503
   kClosing,      // it was ending anyway
+  kPolling,      // long polling: an answer is owed to a request; close 1012
   kCount,
 };
 const char* name_of(CannotMove why);

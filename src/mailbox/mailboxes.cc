@@ -77,6 +77,16 @@ const char* name_of(MessageType type) {
       return "mark_state";
     case MessageType::kEnvironment:
       return "environment";
+    case MessageType::kStateSet:
+      return "state_set";
+    case MessageType::kStateAsked:
+      return "state_asked";
+    case MessageType::kStateAnswered:
+      return "state_answered";
+    case MessageType::kStateShown:
+      return "state_shown";
+    case MessageType::kStateTold:
+      return "state_told";
     case MessageType::kTopicJoin:
       return "topic_join";
     case MessageType::kTopicJoined:
@@ -157,6 +167,10 @@ const char* name_of(MessageType type) {
       return "kicked";
     case MessageType::kSettings:
       return "settings";
+    case MessageType::kBusMail:
+      return "bus_mail";
+    case MessageType::kBusView:
+      return "bus_view";
     case MessageType::kPollLetter:
       return "poll_letter";
     case MessageType::kMoveCells:
@@ -173,6 +187,8 @@ const char* name_of(MessageType type) {
       return "social_answer";
     case MessageType::kGroupMembership:
       return "group_membership";
+    case MessageType::kUserAsk:
+      return "user_ask";
     case MessageType::kUserEntries:
       return "user_entries";
     case MessageType::kSocialSet:

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <vector>
@@ -85,6 +86,26 @@ class Mailbox {
     std::memcpy(p, &message, sizeof(M));
     if (!tail.empty()) std::memcpy(p + sizeof(M), tail.data(), tail.size());
     ring.commit();
+    dirty_ |= uint64_t{1} << to;
+    return true;
+  }
+  // The same with a tail of several parts, `tail_bytes` together.
+  template <Message M>
+  [[nodiscard]] bool post_parts(AgentId to, const M& message, size_t tail_bytes,
+                                std::initializer_list<base::Bytes> parts) {
+    uint8_t* p = fabric_.ring(self_, to).claim(static_cast<uint16_t>(M::kType),
+                                               static_cast<uint32_t>(sizeof(M) + tail_bytes));
+    if (p == nullptr) {
+      ++refused_[static_cast<size_t>(M::kType)];
+      return false;
+    }
+    std::memcpy(p, &message, sizeof(M));
+    p += sizeof(M);
+    for (const base::Bytes part : parts) {
+      if (!part.empty()) std::memcpy(p, part.data(), part.size());
+      p += part.size();
+    }
+    fabric_.ring(self_, to).commit();
     dirty_ |= uint64_t{1} << to;
     return true;
   }

@@ -61,6 +61,11 @@ enum class MessageType : uint16_t {
   kDeliverNear,
   kMarkState,
   kEnvironment,
+  kStateSet,
+  kStateAsked,
+  kStateAnswered,
+  kStateShown,
+  kStateTold,
   kTopicJoin,
   kTopicJoined,
   kTopicLeave,
@@ -109,6 +114,7 @@ enum class MessageType : uint16_t {
   kGroupAsk,
   kSocialAnswer,
   kGroupMembership,
+  kUserAsk,
   kUserEntries,
   kSocialSet,
   kDeliverGroup,
@@ -116,6 +122,8 @@ enum class MessageType : uint16_t {
   kUserRecord,
   kUserQuestion,
   kUserFact,
+  kBusMail,
+  kBusView,
   kCount,
 };
 
@@ -197,6 +205,7 @@ struct TransferNotice {
 struct Login {
   static constexpr MessageType kType = MessageType::kLogin;
   ConnectionRef connection;
+  int64_t since_ms = 0;  // of the connection, Unix
 };
 
 // The connection is gone. Connection's shard to the home shard. Tail: player id. Keep.
@@ -246,6 +255,10 @@ struct Detach {
 struct Replaced {
   static constexpr MessageType kType = MessageType::kReplaced;
   ConnectionRef connection;
+  // By a connection of another gateway: since when that one is, and which gateway it is. The home
+  // shard here still has the old one as the player's. 0: of this gateway.
+  int64_t far_since_ms = 0;
+  uint64_t far_gateway = 0;
 };
 
 // Owner to the home shard: the entity left the world, here it stood. Tail: player id. Keep.

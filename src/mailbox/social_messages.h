@@ -47,6 +47,13 @@ struct GroupMembership {
   uint8_t unused[2] = {};
 };
 
+// The shard of a connection still does not know its user's entries. To the user's home, which has
+// told them at the login unless too much waited. Tail: user. Keep.
+struct UserAsk {
+  static constexpr MessageType kType = MessageType::kUserAsk;
+  ConnectionRef connection;
+};
+
 // Entries of a user's lists: the user's home to the shard of a connection. Tail: for each a
 // UserEntry and its name. Keep.
 struct UserEntries {
@@ -96,7 +103,8 @@ enum class UserFactKind : uint8_t {
   kMessage = 4,   // that it published: number the offset, name the topic, data
   kNamed = 5,     // number: entries of other users' lists that name it
 };
-// Shard to control. Tail: name, data. Drop (the answer is then not complete).
+// Shard to control. Tail: name, data. Keep; left out while much is kept (the answer is then not
+// complete).
 struct UserFact {
   static constexpr MessageType kType = MessageType::kUserFact;
   uint64_t number;

@@ -110,8 +110,7 @@
   X(kKicked, "tidegate_kicked_total", "Connections closed by a kick or a revocation")              \
   X(kTokensExpired, "tidegate_tokens_expired_total",                                               \
     "Connections closed because their token expired")                                              \
-  X(kTokensRefreshed, "tidegate_tokens_refreshed_total",                                           \
-    "Newer tokens taken on open connections")                                                      \
+  X(kTokensRefreshed, "tidegate_tokens_refreshed_total", "Newer tokens taken on open connections") \
   X(kTokenRefreshesRefused, "tidegate_token_refreshes_refused_total",                              \
     "TOKEN_REFRESHes that were refused; the token before holds")                                   \
   X(kKeyFetches, "tidegate_jwks_fetches_total", "Key sets fetched from auth.jwks_url")             \
@@ -156,6 +155,34 @@
     "Moves that the violation hook let through")                                                   \
   X(kCustomLeftOut, "tidegate_custom_state_left_out_total",                                        \
     "Parts of custom state that did not fit")                                                      \
+  X(kBusSent, "tidegate_bus_messages_sent_total", "Messages given to the bus; shown by control")   \
+  X(kBusReceived, "tidegate_bus_messages_received_total", "Messages that came from the bus")       \
+  X(kBusBytesSent, "tidegate_bus_bytes_sent_total", "Bytes of them")                               \
+  X(kBusBytesReceived, "tidegate_bus_bytes_received_total", "Bytes of them")                       \
+  X(kBusDroppedOut, "tidegate_bus_dropped_out_total",                                              \
+    "Messages for the bus dropped: no connection, or bus.queue_bytes waited")                      \
+  X(kBusDroppedIn, "tidegate_bus_dropped_in_total",                                                \
+    "Messages from the bus dropped: too many waited for control or a shard")                       \
+  X(kBusRefused, "tidegate_bus_refused_total",                                                     \
+    "Messages from the bus that could not be read, or are of an earlier life of their gateway")    \
+  X(kBusTimeouts, "tidegate_bus_timeouts_total", "Requests to other gateways without an answer")   \
+  X(kBusConnects, "tidegate_bus_connects_total", "Connections made to bus.servers")                \
+  X(kBusViews, "tidegate_bus_views_total", "Times that members of the cluster came or went")       \
+  X(kBusUnsettled, "tidegate_bus_views_unsettled_total",                                           \
+    "Of those, the ones on which the members did not agree in time")                               \
+  X(kServiceCalls, "tidegate_service_calls_total", "Messages for backend services")                \
+  X(kServiceAnswers, "tidegate_service_answers_total", "Answers of services; shown by control")    \
+  X(kServiceTimeouts, "tidegate_service_timeouts_total", "Messages that no service answered")      \
+  X(kServiceNobody, "tidegate_service_nobody_total", "Messages of types that no service serves")   \
+  X(kServicePushes, "tidegate_service_pushes_total", "Messages that services sent unasked")        \
+  X(kServiceRefused, "tidegate_service_refused_total",                                             \
+    "What services said that could not be read, or is not allowed")                                \
+  X(kBusPublishesHeld, "tidegate_bus_publishes_held_total",                                        \
+    "PUBLISHes that waited while their topic's home moved between gateways")                       \
+  X(kBusTopicRepairs, "tidegate_bus_topic_repairs_total",                                          \
+    "Times that messages of a topic were lost between gateways and asked for again")               \
+  X(kBusTopicHoles, "tidegate_bus_topic_holes_total",                                              \
+    "Times that they were not in the home's history any more")                                     \
   X(kTopicMessages, "tidegate_topic_messages_total", "Messages published to topics of this home")  \
   X(kTopicDeliveries, "tidegate_topic_deliveries_total", "EVENTs handed to subscribers")           \
   X(kTopicReplayed, "tidegate_topic_replayed_total", "EVENTs sent again out of histories")         \
@@ -183,6 +210,15 @@
     "Messages left out because their receiver blocks their sender")                                \
   X(kPresenceFull, "tidegate_presence_full_total",                                                 \
     "Users whose presence is not kept because presence.users was reached")                         \
+  X(kStateChanges, "tidegate_state_changes_total", "Keyed states set, by the game or by clients")  \
+  X(kStateConflicts, "tidegate_state_conflicts_total",                                             \
+    "Changes of clients that lost to another one: stale, or taken by another player")              \
+  X(kStateRefusals, "tidegate_state_refusals_total",                                               \
+    "Changes of clients refused for any other reason")                                             \
+  X(kStatesRefused, "tidegate_states_refused_total",                                               \
+    "Keyed states of the game that had no room, or nobody to see them")                            \
+  X(kStatesExpired, "tidegate_states_expired_total", "Keyed states whose lifetime was over")       \
+  X(kStateBytes, "tidegate_state_bytes_total", "Payload bytes of STATE_UPDATEs")                   \
   X(kEventHandlerCalls, "tidegate_event_handler_calls_total",                                      \
     "Calls of an embedder's event handlers")                                                       \
   X(kEventHandlerFailures, "tidegate_event_handler_failures_total",                                \
@@ -255,6 +291,15 @@
   X(kUsersShownBusy, "tidegate_users_busy", "Of those, shown as busy")                      \
   X(kUsersInvisible, "tidegate_users_invisible", "Of those, invisible: shown as offline")   \
   X(kPresenceWatches, "tidegate_presence_watches", "Users that connections watch")          \
+  X(kBusConnected, "tidegate_bus_connected", "1: there is a connection to bus.servers")     \
+  X(kBusMembers, "tidegate_bus_members", "Gateways of the cluster, this one included")      \
+  X(kBusSettled, "tidegate_bus_settled", "1: all members agree who is there")               \
+  X(kBusQueueBytes, "tidegate_bus_queue_bytes", "Bytes that wait on the way to or from it") \
+  X(kClusterConnections, "tidegate_cluster_connections", "Sockets of all gateways")         \
+  X(kClusterPlayers, "tidegate_cluster_players", "Sessions connected, of all gateways")     \
+  X(kClusterUsers, "tidegate_cluster_users",                                                \
+    "Users connected, of all gateways; one at two of them counts twice")                    \
+  X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
   X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
   X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \
     "Slow readers that get cells at half the rate at most")                                 \

@@ -16,6 +16,10 @@ constexpr uint8_t kCarriedEdge = kEdgePeerKnown | kEdgeAwaitsProxy | kEdgeAdmitt
 
 bool Endpoint::movable(uint32_t slot, CannotMove* why) const {
   const Hot& row = rows_[slot];
+  if (is_poll(slot) || (cold_[slot].edge & kEdgeHttp) != 0) {
+    *why = CannotMove::kPolling;
+    return false;
+  }
   if (row.phase == Phase::kDeciding) {
     *why = CannotMove::kLogin;
     return false;
@@ -87,7 +91,9 @@ handover::Connection Endpoint::save(uint32_t slot, std::vector<uint8_t>* scratch
 }
 
 bool Endpoint::restore(const handover::Connection& from) {
-  if (from.slot >= rows_.size() || from.generation == 0 || from.generation > 0xffffff) return false;
+  if (from.slot >= rows_.size() || is_poll(from.slot) || from.generation == 0 ||
+      from.generation > 0xffffff)
+    return false;
   if (rows_[from.slot].phase != Phase::kFree) return false;
   if (from.deflate != 0 && compression_ == nullptr) return false;
   const protocol::WsReceiver::Saved receiver{

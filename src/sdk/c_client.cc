@@ -131,6 +131,35 @@ int32_t tidegate_client_find(tidegate_client* client, tidegate_text id,
   if (!of(client).find_entity({id.data, id.size}, &entity)) return 0;
   return give_struct(entity, out) ? 1 : 0;
 }
+int32_t tidegate_client_next_state(const tidegate_client* client, uint32_t* cursor,
+                                   tidegate_client_keyed_state* out) {
+  tidegate_client_keyed_state state;
+  if (!of(client).next_state(cursor, &state)) return 0;
+  return give_struct(state, out) ? 1 : 0;
+}
+int32_t tidegate_client_find_state(const tidegate_client* client, uint32_t scope, tidegate_text key,
+                                   tidegate_client_keyed_state* out) {
+  tidegate_client_keyed_state state;
+  if (!of(client).find_state(scope, {key.data, key.size}, &state)) return 0;
+  return give_struct(state, out) ? 1 : 0;
+}
+tidegate_client_result tidegate_client_change_state(tidegate_client* client, uint32_t scope,
+                                                    tidegate_text key, int32_t operation,
+                                                    tidegate_bytes value, uint64_t base_version,
+                                                    uint32_t* request) {
+  if (scope > 3 || operation < TIDEGATE_STATE_OPERATION_SET ||
+      operation > TIDEGATE_STATE_OPERATION_RELEASE || key.size == 0 || key.data == nullptr ||
+      key.size > 64 || value.size > 256 || (value.data == nullptr && value.size != 0)) {
+    return TIDEGATE_CLIENT_INVALID;
+  }
+  tidegate::wire::StateChange change;
+  change.key = {key.data, key.size};
+  change.value = {static_cast<const uint8_t*>(value.data), value.size};
+  change.base_version = base_version;
+  change.scope = scope;
+  change.operation = static_cast<uint32_t>(operation);
+  return of(client).change_state(change, request);
+}
 int32_t tidegate_client_self(tidegate_client* client, tidegate_vector* out) {
   return of(client).self(out) ? 1 : 0;
 }

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "sdk/clock.h"
 #include "sdk/connection.h"
+#include "sdk/keyed_states.h"
 #include "sdk/playout.h"
 #include "sdk/poll_transport.h"
 #include "sdk/prediction.h"
@@ -52,6 +53,9 @@ class Client final : ConnectionSink {
 
   bool next_entity(uint32_t* cursor, tidegate_client_entity* out);
   bool find_entity(std::string_view id, tidegate_client_entity* out);
+  bool next_state(uint32_t* cursor, tidegate_client_keyed_state* out) const;
+  bool find_state(uint32_t scope, std::string_view key, tidegate_client_keyed_state* out) const;
+  tidegate_client_result change_state(const wire::StateChange& change, uint32_t* request);
   bool self(tidegate_vector* out) const;
   bool server_time(double* unix_ms, double* tick) const;
 
@@ -100,6 +104,9 @@ class Client final : ConnectionSink {
   void apply_cell_frames(base::Bytes payload);
   void apply_cell_frame(base::Bytes frame, uint32_t tick);
   void on_move_ack(base::Bytes payload);
+  void on_state_update(base::Bytes payload);
+  void on_state_result(base::Bytes payload);
+  void tell_state(const KeyedState& state, bool removed);
   void tell_world();
   void on_entity_state(uint32_t row);
   void run_timers();
@@ -118,6 +125,8 @@ class Client final : ConnectionSink {
   } settings_;
   Connection connection_;
   World world_;
+  KeyedStates states_;
+  uint32_t last_request_ = 0;
   ClockSync clock_;
   PlayoutClock playout_;
   Prediction prediction_;

@@ -155,6 +155,11 @@ control::Health Server::readyz() {
       health.degraded = "session store: " + status.why;
     }
   }
+  if (health.ok && transport_ && !transport_->connected()) {
+    // Likewise: they go on within this gateway.
+    if (!health.degraded.empty()) health.degraded += "; ";
+    health.degraded += "bus: no connection to bus.servers";
+  }
   return health;
 }
 
@@ -318,6 +323,7 @@ std::string Server::presence_json() {
   json.key("busy").unsigned_integer(sum(Gauge::kUsersShownBusy));
   json.key("invisible").unsigned_integer(sum(Gauge::kUsersInvisible));
   json.key("watches").unsigned_integer(sum(Gauge::kPresenceWatches));
+  if (bus_) write_cluster_users(&json);
   json.key("zones").begin_array();
   json.begin_object().key("zone").text(config_.world.zone);
   json.key("players").unsigned_integer(sum(Gauge::kPlayers));

@@ -51,6 +51,16 @@ SendResult Server::send(const Target& target, uint32_t type, Bytes payload) {
     for (uint32_t to = 0; to < shards; ++to) {
       posted &= control_->post_for_host(to, mail.near, as_base(payload), wake);
     }
+    if (bus_ && target.kind == Target::Kind::kEveryone) {
+      control_->run(
+          [this, type, kept = joined({}, payload)] {
+            mailbox::BusMail far;
+            far.op = mailbox::BusOp::kSendEveryone;
+            far.d = type;
+            bus_->broadcast(far, kept);
+          },
+          wake);
+    }
   }
   return posted ? SendResult::kOk : SendResult::kBusy;
 }
@@ -69,6 +79,13 @@ SendResult Server::publish(std::string_view topic, Bytes data, uint32_t event_ty
   post.topic_bytes = static_cast<uint16_t>(topic.size());
   const uint32_t home = session::home_shard(topic, static_cast<uint32_t>(agents_.size()));
   return control_->post_for_host(home, post, joined(topic, data),
+                                 [this] { control_waker_->wake(); })
+             ? SendResult::kOk
+             : SendResult::kBusy;
+}
+
+SendResult Server::post_state(const shard::StateMail& mail) {
+  return control_->post_for_host(mail.home, mail.set, mail.tail_view(),
                                  [this] { control_waker_->wake(); })
              ? SendResult::kOk
              : SendResult::kBusy;
@@ -93,6 +110,24 @@ SendResult Server::group(const GroupCommand& command) {
                                  [this] { control_waker_->wake(); })
              ? SendResult::kOk
              : SendResult::kBusy;
+}
+
+SendResult Server::set_state(const StateSpec& spec) {
+  shard::StateMail mail;
+  const SendResult planned = shard::plan_state(spec, state_world(), &mail);
+  return planned == SendResult::kOk ? post_state(mail) : planned;
+}
+
+SendResult Server::remove_state(StateScope scope, std::string_view key, std::string_view player) {
+  shard::StateMail mail;
+  const SendResult planned = shard::plan_state_removal(scope, key, player, state_world(), &mail);
+  return planned == SendResult::kOk ? post_state(mail) : planned;
+}
+
+// The same as long as the server lives.
+shard::StateWorld Server::state_world() const {
+  return {static_cast<uint32_t>(agents_.size()), agents_[0]->shard->slice().scale().metres_per_step,
+          config_.world.view_distance};
 }
 
 }  // namespace tidegate::server

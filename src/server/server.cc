@@ -24,6 +24,7 @@ namespace {
 
 constexpr uint32_t kShardRingBytes = 256 << 10;
 constexpr uint32_t kControlRingBytes = 64 << 10;
+constexpr uint32_t kControlRingBytesWithBus = 1 << 20;  // whole frames of topics pass
 // In the kernel for one slow reader; what waits behind it is ours to choose from.
 constexpr uint32_t kUnsentBytes = 8 << 10;
 
@@ -207,7 +208,8 @@ bool Server::set_up(std::string* error) {
   mailbox::FabricLimits fabric_limits;
   fabric_limits.shards = shards;
   fabric_limits.shard_ring_bytes = kShardRingBytes;
-  fabric_limits.control_ring_bytes = kControlRingBytes;
+  fabric_limits.control_ring_bytes =
+      config_.bus.servers.empty() ? kControlRingBytes : kControlRingBytesWithBus;
   fabric_ = std::make_unique<mailbox::Fabric>(fabric_limits);
   control_waker_ = std::make_unique<io::EventWaker>();
   control_counters_ = std::make_unique<metrics::Counters>();
@@ -216,6 +218,7 @@ bool Server::set_up(std::string* error) {
   desync_dumps_ = std::make_unique<control::DesyncDumps>(config_.desync.directory,
                                                          config_.desync.keep, *control_counters_);
   control_->set_desync_dumps(desync_dumps_.get());
+  if (!set_up_bus(shards, error)) return false;
   if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
   if (config_.balance.on && shards > 1) {
     balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
@@ -307,6 +310,7 @@ bool Server::set_up(std::string* error) {
   shard.handlers = extensions_.handlers;
   shard.hooks = extensions_.hooks;
   shard.events = extensions_.events;
+  shard.service_types = service_types_;
   shard.environment = extensions_.environment;
   shard.topics = topic_limits(config_, shards);
   shard.presence.users = config_.presence.users;
@@ -315,9 +319,12 @@ bool Server::set_up(std::string* error) {
   shard.presence.offline_delay = config_.presence.offline_delay;
   shard.presence.bytes_per_second = config_.presence.bytes_per_second;
   shard.region = config_.presence.region;
+  shard.states.entries = config_.state.entries;
+  shard.states.private_entries = config_.state.private_entries;
   if (!session::check_group_kinds(config_.groups.kinds)) {
     *error =
-        "groups.kinds: write kinds as <name>:<members>, separated by spaces, as in \"party:8 "
+        "groups.kinds: write kinds as <name>:<members> (1 to 1,000), separated by spaces, as in "
+        "\"party:8 "
         "guild:200\"";
     return false;
   }
@@ -371,6 +378,7 @@ bool Server::start_admin(uint16_t port, std::string* error) {
 }
 
 bool Server::start(std::string* error) {
+  start_bus();
   const bool inherited = inheritance_ != nullptr;
   // Who waits for ticks comes first in an upgrade; the admin server of the process before has
   // ended.
@@ -459,13 +467,15 @@ void Server::run_control() {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
     watch_drain();
+    turn_bus(monotonic_now());
     const bool worked = control_->work(unix_now_ms(), wakes);
     if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);
     control_turns_.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
     if (worked) continue;
     if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
-      ::poll(&wait, 1, draining_.load(std::memory_order_relaxed) ? 20 : 250);
+      const int wait_ms = draining_.load(std::memory_order_relaxed) ? 20 : 250;
+      ::poll(&wait, 1, bus_wait_ms(monotonic_now(), wait_ms));
       control_waker_->drain();
     }
     control_->awake();
@@ -499,6 +509,7 @@ void Server::stop(base::Duration grace) {
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
   if (control_thread_.joinable()) control_thread_.join();
+  stop_bus();
   keep_last_sessions();
   if (snapshots_) snapshots_->stop();
   if (admin_) admin_->stop();

@@ -22,10 +22,13 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "bus/bus_service.h"
+#include "bus/nats_transport.h"
 #include "control/admin_http.h"
 #include "control/auth_service.h"
 #include "control/config.h"
 #include "control/control_agent.h"
+#include "control/json_writer.h"
 #include "control/jwks_service.h"
 #include "control/snapshot_service.h"
 #include "handover/channel.h"
@@ -63,6 +66,22 @@ struct Figures {
   uint64_t handovers = 0;
   uint64_t moves_applied = 0;
   std::vector<const metrics::Histogram*> ticks_by_shard;  // since the start; live
+};
+
+// The bus as the admin API shows it.
+struct BusView {
+  struct Gateway {
+    std::string name;
+    bool self = false;
+    uint64_t epoch = 0;
+    bus::Population population;
+  };
+  std::vector<Gateway> gateways;
+  bus::Population sum;
+  bus::BusFigures figures;
+  bus::TransportFigures transport;
+  bool connected = false;
+  bool settled = true;
 };
 
 // What an embedder adds. All of it outlives the server.
@@ -131,13 +150,24 @@ class Server final : control::AdminSource {
   // Messages of the game, from any thread while it runs (events.cc). kBusy: too many wait.
   SendResult send(const Target& target, uint32_t type, Bytes payload);
   SendResult publish(std::string_view topic, Bytes data, uint32_t event_type);
+  SendResult set_state(const StateSpec& spec);
+  SendResult remove_state(StateScope scope, std::string_view key, std::string_view player);
   SendResult group(const GroupCommand& command);
 
  private:
   struct Agent;
   Server(const control::Config& config, Extensions extensions);
 
+  SendResult post_state(const shard::StateMail& mail);
+  shard::StateWorld state_world() const;
   bool set_up(std::string* error);
+  // bus.cc
+  bool set_up_bus(uint32_t shards, std::string* error);
+  void start_bus();
+  void turn_bus(base::Instant now);
+  void stop_bus();
+  int bus_wait_ms(base::Instant now, int wait_ms) const;
+  void write_cluster_users(control::JsonWriter* json);
   bool open_sessions(uint32_t shards, std::string* error);
   std::unique_ptr<store::SessionStore> open_redis(std::string* error);
   bool restore_sessions(std::string* error);
@@ -181,6 +211,7 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string cluster_json() override;
   std::string store_json() override;
   std::string user_json(const std::string& user, bool erase) override;
   std::string topics_json(uint32_t offset, uint32_t limit, const std::string& prefix) override;
@@ -203,6 +234,13 @@ class Server final : control::AdminSource {
   std::unique_ptr<io::EventWaker> control_waker_;
   std::unique_ptr<metrics::Counters> control_counters_;
   std::unique_ptr<control::ControlAgent> control_;
+  std::unique_ptr<bus::NatsTransport> transport_;  // nullptr: no bus
+  std::unique_ptr<bus::BusService> bus_;
+  std::vector<std::pair<uint32_t, uint32_t>> service_types_;
+  std::atomic<bool> bus_left_{false};
+  base::Instant bus_counted_{};
+  std::mutex bus_mutex_;  // bus_view_: what control last saw, for the admin API
+  BusView bus_view_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
   std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
   std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists

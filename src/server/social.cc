@@ -92,6 +92,7 @@ bool Server::restore_lists(std::string* error) {
       },
       error);
   if (!read) return false;
+  for (const auto& agent : agents_) agent->shard->social().settle_restored();
   if (restored + without_room != 0) {
     log(base::LogLevel::kInfo, "users' lists: " + std::to_string(restored) +
                                    " entries came back from " + config_.social.path + ", " +

@@ -50,6 +50,7 @@ session::GroupLimits group_limits(const control::Config& config) {
   l.groups = g.count;
   l.members = l.local = g.members;
   l.per_user = g.per_user;
+  l.changes_per_second = g.changes_per_second;
   const auto prefix = static_cast<uint32_t>(session::kGroupTopicPrefix.size());
   l.name_bytes = std::min(session::kGroupNameBytesMax, config.topics.name_bytes - prefix);
   l.kinds = g.kinds;

@@ -111,6 +111,33 @@ void GroupHome::restore_version(std::string_view group, uint64_t version) {
   if (row != NameTable::kNone) groups_[row].version = version;
 }
 
+// Of the highest role, and of these who is there for the longest; kNone: there are no members.
+uint32_t GroupHome::heir_of(uint32_t group) const {
+  uint32_t heir = kNone;
+  for (uint32_t m = groups_[group].first; m != kNone; m = members_[m].next) {
+    if (members_[m].role != GroupRole::kNone &&
+        (heir == kNone || members_[m].role > members_[heir].role)) {
+      heir = m;
+    }
+  }
+  return heir;
+}
+
+void GroupHome::settle() {
+  for (uint32_t group = 0; group < names_.high_water(); ++group) {
+    if (!names_.used(group)) continue;
+    const uint32_t heir = heir_of(group);
+    if (heir == kNone) {
+      end(group);
+      continue;
+    }
+    for (uint32_t m = groups_[group].first; m != kNone; m = members_[m].next) {
+      if (members_[m].role == GroupRole::kLeader) set_role(group, m, GroupRole::kOfficer);
+    }
+    set_role(group, heir, GroupRole::kLeader);
+  }
+}
+
 Result GroupHome::create(const Request& r, Outcome& out) {
   if (out.group != kNone) return Result::kTaken;
   // The server may create a group for somebody.
@@ -158,13 +185,7 @@ Result GroupHome::leave(uint32_t member, GroupChange why, Outcome& out) {
   if (g.members == 0) {
     out.ended = true;
   } else if (led) {
-    uint32_t heir = kNone;
-    for (uint32_t m = g.first; m != kNone; m = members_[m].next) {
-      if (members_[m].role != GroupRole::kNone &&
-          (heir == kNone || members_[m].role > members_[heir].role)) {
-        heir = m;
-      }
-    }
+    const uint32_t heir = heir_of(out.group);
     set_role(out.group, heir, GroupRole::kLeader);
     note(out, GroupChange::kRole, users_.name(members_[heir].user), GroupRole::kLeader);
   }

@@ -47,6 +47,7 @@ class GroupHome {
     kAlready,       // is in it, or was invited, already
     kFull,          // the group has as many members as its kind allows
     kNoRoom,        // of this server
+    kBusy,          // just now (by who holds this)
     kInvalid,       // no such operation or role
   };
   struct Change {
@@ -75,6 +76,9 @@ class GroupHome {
   void restore_access(std::string_view group, GroupAccess access);
   // In a hand-over: versions go on.
   void restore_version(std::string_view group, uint64_t version);
+  // Behind the last of them: a group without a leader, because the file's last changes are missing,
+  // gets one; one without members ends.
+  void settle();
 
   uint32_t find(std::string_view name) const { return names_.find(name); }
   std::string_view name(uint32_t group) const { return names_.name(group); }
@@ -120,6 +124,7 @@ class GroupHome {
   uint32_t add_member(uint32_t group, std::string_view user, GroupRole role);
   void remove_member(uint32_t group, uint32_t member);
   void set_role(uint32_t group, uint32_t member, GroupRole role);
+  uint32_t heir_of(uint32_t group) const;
   void note(Outcome& out, GroupChange change, std::string_view user, GroupRole role);
   Result create(const Request& r, Outcome& out);
   Result join(const Request& r, Outcome& out);

@@ -27,7 +27,7 @@ bool read_kind(std::string_view word, std::string_view* kind, uint32_t* members)
   *kind = word.substr(0, colon);
   const char* const end = word.data() + word.size();
   const auto [at, error] = std::from_chars(word.data() + colon + 1, end, *members);
-  return error == std::errc{} && at == end && *members >= 1 && *members <= 100'000 &&
+  return error == std::errc{} && at == end && *members >= 1 && *members <= kGroupMembersMax &&
          std::all_of(kind->begin(), kind->end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
          });

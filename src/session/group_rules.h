@@ -15,6 +15,8 @@ namespace tidegate::session {
 
 inline constexpr std::string_view kGroupTopicPrefix = "group.";
 inline constexpr uint32_t kGroupNameBytesMax = 120;  // behind the prefix
+// Of a kind: each is told by a message of its own when the group ends.
+inline constexpr uint32_t kGroupMembersMax = 1000;
 
 // Values of the enums in social.proto.
 enum class GroupOperation : uint8_t {
@@ -50,7 +52,8 @@ struct GroupLimits {
   uint32_t members = 50'000;  // of a home shard's groups together, invitations included
   uint32_t per_user = 16;     // groups and invitations of one user
   uint32_t name_bytes = kGroupNameBytesMax;
-  uint32_t local = 50'000;  // memberships of one shard's connections together
+  uint32_t changes_per_second = 10;  // requests of one connection about groups and lists
+  uint32_t local = 50'000;           // memberships of one shard's connections together
   // Kinds and the members that a group of each may have: "party:8 guild:200". Outlives its user.
   std::string_view kinds;
   std::string_view create;      // patterns of names that everybody may create

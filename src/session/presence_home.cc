@@ -12,7 +12,11 @@ PresenceHome::PresenceHome(const PresenceLimits& limits)
       users_(limits.users),
       places_(size_t{limits.users} * kUserConnectionsMax),
       texts_(size_t{limits.users} * kStatusTextBytesMax),
-      changed_(limits.users) {}
+      changed_(limits.users),
+      links_(limits.users),
+      far_(limits.users),
+      far_texts_(size_t{limits.users} * kStatusTextBytesMax),
+      far_changed_(limits.users) {}
 
 uint32_t PresenceHome::open(std::string_view user) {
   const uint32_t found = names_.find(user);
@@ -27,6 +31,12 @@ uint32_t PresenceHome::open(std::string_view user) {
       uint32_t* const at = std::find(changed_.data(), changed_.data() + changed_count_, gone);
       *at = changed_[--changed_count_];
     }
+    if (links_[gone].queued != 0) {
+      uint32_t* const end = far_changed_.data() + far_changed_count_;
+      *std::find(far_changed_.data(), end, gone) = far_changed_[--far_changed_count_];
+    }
+    if (links_[gone].chosen_ms != 0 || links_[gone].hold_ns != 0 || links_[gone].queued != 0)
+      links_[gone] = Link{};
     names_.erase(gone);
   }
   const uint32_t row = names_.insert(user);
@@ -41,6 +51,13 @@ uint32_t PresenceHome::open(std::string_view user) {
 }
 
 Status PresenceHome::status_of(const User& u) const {
+  const uint32_t user = row_of(u);
+  if (links_[user].first != 0) {
+    if (!present(u)) return Status::kOffline;
+    const FarRow* const far = chooser(user);
+    const Status chosen = far == nullptr ? u.chosen : far->chosen;
+    return chosen == Status::kInvisible ? Status::kOffline : chosen;
+  }
   return u.connections == 0 || u.chosen == Status::kInvisible ? Status::kOffline : u.chosen;
 }
 
@@ -49,7 +66,15 @@ PresenceHome::Shown PresenceHome::shown(uint32_t user) const {
   Shown s;
   s.status = status_of(u);
   s.last_seen = u.seen;
-  if (s.status != Status::kOffline) s.text = text(user);
+  for (uint32_t f = links_[user].first; f != 0; f = far_[f - 1].next) {
+    s.last_seen = std::max(s.last_seen, far_[f - 1].last_seen);
+  }
+  if (s.status == Status::kOffline) return s;
+  const FarRow* const far = chooser(user);
+  s.text = far == nullptr ? text(user)
+                          : std::string_view{
+                                far_texts_.data() + size_t(far - far_.data()) * kStatusTextBytesMax,
+                                far->text_bytes};
   return s;
 }
 
@@ -77,6 +102,7 @@ void PresenceHome::note_first(uint32_t user, base::Instant now) {
 void PresenceHome::resend(uint32_t user) {
   User& u = users_[user];
   u.sent = Status::kUnknown;  // differs from all that is shown
+  note_own(user);
   if (u.queued != 0) return;
   u.queued = 1;
   changed_[changed_count_++] = user;
@@ -122,7 +148,7 @@ uint32_t PresenceHome::come(std::string_view user, Place place, base::UnixMs now
   begin_change(u);
   if (u.connections == 0 && u.chosen != Status::kInvisible) u.chosen = Status::kOnline;
   u.gone_ns = 0;
-  ++u.connections;
+  if (++u.connections == 1) note_own(row);
   if (u.place_count < kUserConnectionsMax) at(row, u.place_count++) = place;
   end_change(row, before, now);
   return row;
@@ -134,7 +160,7 @@ void PresenceHome::go(std::string_view user, Place place, base::UnixMs now) {
   User& u = users_[row];
   const Status before = status_of(u);
   begin_change(u);
-  --u.connections;
+  if (--u.connections == 0) note_own(row);
   for (uint32_t i = 0; i < u.place_count; ++i) {
     Place& known = at(row, i);
     if (known.shard != place.shard || known.connection != place.connection) continue;
@@ -159,6 +185,8 @@ Status PresenceHome::set(uint32_t user, Status status, const std::string_view* t
     }
     ++u.version;
   }
+  links_[user].chosen_ms = now;
+  note_own(user);
   end_change(user, before, now);
   return chosen;
 }
@@ -223,6 +251,7 @@ void PresenceHome::relist(uint32_t user) {
     u.listed = 0;
   }
   if (u.connections != 0 || u.watchers != 0) return;
+  if (links_[user].gateways != 0 || links_[user].first != 0) return;
   u.listed = 1;
   u.older = newest_;
   u.newer = kNone;

@@ -94,6 +94,49 @@ class PresenceHome {
     return places_[size_t{i} * limits_.users + user];
   }
 
+  // --- with other gateways, whose users are watched here and that watch users of ours ---
+
+  // What a gateway says of a user: only of its own connections, and whoever is invisible as such.
+  struct Far {
+    base::UnixMs last_seen = 0;
+    base::UnixMs chosen_ms = 0;  // when the status or text was chosen; 0: never
+    Status chosen = Status::kOnline;
+    bool connected = false;
+    std::string_view text;
+  };
+  // What this gateway says.
+  Far own(uint32_t user) const;
+  bool knows(uint32_t user) const {
+    return users_[user].connections != 0 || users_[user].seen != 0;
+  }
+  // A gateway watches. kNone: no room.
+  uint32_t watch_from(std::string_view user, uint32_t gateway);
+  void unwatch_from(std::string_view user, uint32_t gateway);
+  uint64_t gateways(uint32_t user) const { return links_[user].gateways; }
+  // A gateway says something new of the user.
+  void set_far(uint32_t user, uint32_t gateway, const Far& far, base::UnixMs now);
+  // Nobody here watches the user any more: what others said is forgotten.
+  void forget_far(uint32_t user, base::UnixMs now);
+  // Gateways outside of `kept` are gone, with what they said and watched.
+  void keep_gateways(uint64_t kept, base::UnixMs now);
+  // What is shown of the user may change in a moment: not told before then.
+  void hold(uint32_t user, base::Instant now, base::Duration time);
+  // Calls send(user) for users whose own state is to go to gateways; false from it: not now.
+  template <class Send>
+  void send_far(base::Instant now, uint32_t most, Send&& send) {
+    for (uint32_t i = 0; i < far_changed_count_ && most != 0;) {
+      const uint32_t user = far_changed_[i];
+      if (links_[user].hold_ns > now.ns) {
+        ++i;
+        continue;
+      }
+      if (links_[user].gateways != 0 && !send(user)) return;
+      --most;
+      links_[user].queued = 0;
+      far_changed_[i] = far_changed_[--far_changed_count_];
+    }
+  }
+
   // Calls send(user) for users whose shown state is to go to its watchers' shards, at most `most`.
   template <class Send>
   void send_due(base::Instant now, uint32_t most, Send&& send) {
@@ -104,7 +147,11 @@ class PresenceHome {
         ++i;
         continue;
       }
-      if (u.connections == 0 && differs(u) && waits(u, now)) {
+      if (links_[user].hold_ns > now.ns) {
+        ++i;
+        continue;
+      }
+      if (!present(u) && differs(u) && waits(u, now)) {
         ++i;
         continue;
       }
@@ -138,13 +185,14 @@ class PresenceHome {
   bool used(uint32_t user) const { return names_.used(user); }
   uint32_t high_water() const { return names_.high_water(); }
 
-  bool changes_waiting() const { return changed_count_ != 0; }
+  bool changes_waiting() const { return changed_count_ != 0 || far_changed_count_ != 0; }
 
   const Population& population() const { return population_; }
   uint32_t count() const { return names_.count(); }
   uint64_t memory_bytes() const {
     return names_.memory_bytes() + users_.bytes() + places_.bytes() + texts_.bytes() +
-           changed_.bytes();
+           changed_.bytes() + links_.bytes() + far_.bytes() + far_texts_.bytes() +
+           far_changed_.bytes();
   }
 
  private:
@@ -166,6 +214,29 @@ class PresenceHome {
   };
   static_assert(sizeof(User) <= 64, "a row for each user, beside its name");
 
+  // Of a user, apart from the rows: zero, and untouched, while this gateway is alone.
+  struct Link {
+    uint64_t gateways;       // that watch
+    base::UnixMs chosen_ms;  // of the own status
+    int64_t hold_ns;         // nothing is told before
+    uint32_t first;          // row of far_, + 1
+    uint32_t queued;         // 1: in far_changed_
+  };
+  struct FarRow {
+    base::UnixMs last_seen, chosen_ms;
+    uint32_t user;
+    uint32_t next;  // of the user, or of the free ones; + 1
+    uint8_t gateway;
+    Status chosen;
+    uint8_t connected;
+    uint8_t text_bytes;
+  };
+  const FarRow* chooser(uint32_t user) const;
+  bool present(const User& u) const;
+  uint32_t row_of(const User& u) const { return static_cast<uint32_t>(&u - users_.data()); }
+  void note_own(uint32_t user);
+  void free_far(uint32_t user, uint32_t row);
+
   Place& at(uint32_t user, uint32_t i) { return places_[size_t{i} * limits_.users + user]; }
   uint32_t open(std::string_view user);
   Status status_of(const User& u) const;
@@ -185,6 +256,11 @@ class PresenceHome {
   mem::MappedArray<Place> places_;
   mem::MappedArray<char> texts_;
   mem::MappedArray<uint32_t> changed_;
+  mem::MappedArray<Link> links_;
+  mem::MappedArray<FarRow> far_;
+  mem::MappedArray<char> far_texts_;
+  mem::MappedArray<uint32_t> far_changed_;
+  uint32_t far_used_ = 0, far_free_ = 0, far_changed_count_ = 0;  // far_free_: row + 1
   uint32_t changed_count_ = 0;
   uint32_t oldest_ = kNone, newest_ = kNone;
   Population population_;

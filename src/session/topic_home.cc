@@ -28,7 +28,7 @@ uint32_t TopicHome::open(std::string_view name) {
   }
   const uint32_t topic = names_.insert(name);
   if (topic == kNone) return kNone;
-  topics_[topic] = Topic{1, 0, kNone, kNone, 0, 0, kNone, kNone, 0, kNone, 0};
+  topics_[topic] = Topic{1, 0, 0, {}, kNone, kNone, 0, 0, kNone, kNone, 0, kNone, 0};
   list(topic);
   return topic;
 }
@@ -41,12 +41,30 @@ void TopicHome::add_shard(uint32_t topic, uint32_t shard) {
 void TopicHome::remove_shard(uint32_t topic, uint32_t shard) {
   Topic& t = topics_[topic];
   t.shards &= ~(uint64_t{1} << shard);
-  if (t.shards == 0) list(topic);
+  if (t.shards == 0 && t.gateways == 0) list(topic);
+}
+
+void TopicHome::set_gateways(uint32_t topic, uint64_t gateways) {
+  Topic& t = topics_[topic];
+  t.gateways = gateways;
+  if (t.shards == 0 && gateways == 0) {
+    list(topic);
+  } else {
+    unlist(topic);
+  }
+}
+
+void TopicHome::skip_to(uint32_t topic, uint64_t next_offset) {
+  Topic& t = topics_[topic];
+  if (next_offset <= t.next_offset) return;
+  while (t.count != 0) drop_oldest(t);
+  t.next_offset = next_offset;
+  t.read_offset = 0;
 }
 
 void TopicHome::append(uint32_t topic, base::Bytes frame, uint32_t note, base::Instant now) {
   Topic& t = topics_[topic];
-  if (t.shards == 0) {  // used now: the last to make room
+  if (t.listed != 0) {  // used now: the last to make room
     unlist(topic);
     list(topic);
   }

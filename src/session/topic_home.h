@@ -35,6 +35,23 @@ class TopicHome {
     uint32_t history_bytes = 0;
   };
 
+  // What this shard knows of a topic as one of several gateways (shard/topics_bus.cc).
+  enum class Role : uint8_t {
+    kHome,     // offsets are given here
+    kOutside,  // another gateway is the home, and nobody here subscribes
+    kAsked,    // the home was asked for its messages
+    kRelay,    // they come, and are kept here as at the home
+  };
+  struct Relay {
+    uint64_t waiting = 0;   // shards to be told when the messages come
+    uint64_t home_key = 0;  // of the home gateway and its epoch; 0: never in a cluster
+    uint32_t asked_ms = 0;  // when the home was asked last
+    uint32_t said_ms = 0;   // when a message went to other gateways last
+    Role role = Role::kHome;
+    uint8_t pulling = 0;  // 1: what was missed is on its way
+    uint8_t tails = 0;    // notes of the last offset that are still to be sent
+  };
+
   explicit TopicHome(const TopicLimits& limits);
 
   uint32_t find(std::string_view name) const { return names_.find(name); }
@@ -46,6 +63,14 @@ class TopicHome {
   void add_shard(uint32_t topic, uint32_t shard);
   void remove_shard(uint32_t topic, uint32_t shard);
   uint64_t shards(uint32_t topic) const { return topics_[topic].shards; }
+  // Gateways with subscribers, by index.
+  uint64_t gateways(uint32_t topic) const { return topics_[topic].gateways; }
+  void set_gateways(uint32_t topic, uint64_t gateways);
+  Relay& relay(uint32_t topic) { return topics_[topic].relay; }
+  // Goes on from a higher offset: what is kept is forgotten, a history has no holes.
+  void skip_to(uint32_t topic, uint64_t next_offset);
+  // Of the oldest message that is kept; the next one when there is none.
+  uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
 
   // The offset of the next message: its frame holds it, so it is asked before append().
   uint64_t next_offset(uint32_t topic) const { return topics_[topic].next_offset; }
@@ -60,7 +85,6 @@ class TopicHome {
   // A topic of another process: its history follows by append(), from `first_offset` on.
   // False: no room.
   [[nodiscard]] bool restore(std::string_view name, uint64_t first_offset);
-  uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
   // Calls visit(frame, note, time_s) for each kept message, oldest first; `frame` is valid in it.
   template <class Visit>
   void for_each(uint32_t topic, std::vector<uint8_t>* scratch, Visit&& visit) {
@@ -125,7 +149,8 @@ class TopicHome {
   static constexpr uint32_t kBlockData = kBlockBytes - sizeof(Block);
   struct Topic {
     uint64_t next_offset;  // from 1
-    uint64_t shards;
+    uint64_t shards, gateways;
+    Relay relay;
     uint32_t first, last;   // first blocks of the oldest and newest message; kNone: no history
     uint32_t count, bytes;  // of the history
     uint32_t older, newer;  // in the list of topics without subscribers

@@ -91,11 +91,12 @@ class UserHome {
       }
     }
   }
-  // Calls visit(owner, relation, value) for each entry of others that names this user. A walk
-  // through all entries.
+  // Calls visit(owner, relation, value) for each entry that names this user, of the users in the
+  // rows from..to; rows end at high_water().
+  uint32_t high_water() const { return names_.high_water(); }
   template <class Visit>
-  void for_each_naming(std::string_view user, Visit&& visit) const {
-    for (uint32_t row = 0; row < names_.high_water(); ++row) {
+  void for_each_naming(std::string_view user, uint32_t from, uint32_t to, Visit&& visit) const {
+    for (uint32_t row = from; row < to; ++row) {
       if (!names_.used(row)) continue;
       for (uint32_t e = users_[row].first; e != kNone; e = entries_[e].next) {
         const Entry& entry = entries_[e];

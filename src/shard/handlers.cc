@@ -162,6 +162,14 @@ class HandlerContext final : public tidegate::Context {
     return shard_.post_acknowledged(player, 0, type, as_base(payload));
   }
 
+  SendResult set_state(const StateSpec& spec) noexcept override {
+    return posted_state(shard_.states_.set(spec));
+  }
+  SendResult remove_state(StateScope scope, std::string_view key,
+                          std::string_view player) noexcept override {
+    return posted_state(shard_.states_.remove(scope, key, player));
+  }
+
   SendResult disconnect(uint16_t code, std::string_view reason) noexcept override {
     if (!is_close_code(code) || reason.size() > kReasonBytesMax || !wire::is_utf8(reason)) {
       return SendResult::kRange;
@@ -176,6 +184,7 @@ class HandlerContext final : public tidegate::Context {
   }
 
  private:
+  SendResult posted_state(SendResult result) const { return posted_topic(result); }
   // What is sent for this client is not for those who block its user.
   uint64_t source() const { return session::hash_name(identity_.user); }
   SendResult posted_topic(SendResult result) const {
@@ -276,12 +285,10 @@ void Shard::on_send_to_player(base::Bytes bytes) {
   base::Bytes tail;
   const auto send = read_message<mailbox::SendToPlayer>(bytes, &tail);
   TG_ASSERT(send.name_bytes <= tail.size());
-  const world::DirectoryEntry* entry = directory_.find(base::as_text(tail.first(send.name_bytes)));
-  if (entry == nullptr || !entry->connection.valid()) return;  // not online
-  const mailbox::Deliver deliver{entry->connection, send.message_type, 0, send.source};
-  if (!mailbox_.post(entry->connection_shard.value, deliver, tail.subspan(send.name_bytes))) {
-    counters_.add(Counter::kHandlerSendsDropped, 1);
-  }
+  const std::string_view player = base::as_text(tail.first(send.name_bytes));
+  const base::Bytes payload = tail.subspan(send.name_bytes);
+  if (deliver_to_player(player, send.message_type, payload, send.source)) return;
+  send_far(mailbox::BusOp::kSendPlayer, send.message_type, player, payload, 0, send.source);
 }
 
 void Shard::on_deliver(base::Bytes bytes) {

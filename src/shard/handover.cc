@@ -21,7 +21,7 @@ constexpr uint32_t kComeAgainMs = 500;  // who is closed comes back spread over 
 void Handover::pause() {
   if (!told_) {
     told_ = true;
-    for (uint32_t slot = 0; slot < s_.endpoint_.slots_used(); ++slot) {
+    for (uint32_t slot = 0; slot < s_.endpoint_.slots(); ++slot) {
       CannotMove why{};
       if (!s_.endpoint_.is_open(slot) || s_.endpoint_.movable(slot, &why)) continue;
       wire::Disconnect disconnect;
@@ -51,7 +51,7 @@ bool Handover::save(State* out) {
   net::Endpoint& endpoint = s_.endpoint_;
   endpoint.begin_turn(s_.io_.now());
   std::vector<uint32_t> slots;
-  for (uint32_t slot = 0; slot < endpoint.slots_used(); ++slot) {
+  for (uint32_t slot = 0; slot < endpoint.slots(); ++slot) {
     if (endpoint.hot(slot).phase == net::Phase::kDeciding) {
       endpoint.refuse_upgrade(slot, 503, "overloaded",
                               "the server is being upgraded; try again in a moment", 1);
@@ -63,11 +63,13 @@ bool Handover::save(State* out) {
     }
   }
   endpoint.flush();
-  for (uint32_t slot = 0; slot < endpoint.slots_used(); ++slot) {
+  for (uint32_t slot = 0; slot < endpoint.slots(); ++slot) {
     if (endpoint.hot(slot).phase == net::Phase::kFree) continue;
     CannotMove why{};
     if (endpoint.movable(slot, &why)) {
       slots.push_back(slot);
+    } else if (why == CannotMove::kPolling) {
+      if (endpoint.is_poll(slot)) ++out->closed[static_cast<size_t>(why)];
     } else if (endpoint.hot(slot).close_code == 1012) {
       const bool tls = (endpoint.hot(slot).flags & net::kFlagTls) != 0;
       ++out->closed[static_cast<size_t>(tls ? CannotMove::kTls : CannotMove::kCompression)];

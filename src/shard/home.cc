@@ -73,6 +73,10 @@ void Shard::on_login(mailbox::AgentId from, base::Bytes bytes) {
   }
   entry->connection = login.connection;
   entry->connection_shard = {static_cast<uint16_t>(from)};
+  // With a store that gateways share the session's end closes the connection elsewhere.
+  if (!config_.session.shared)
+    send_far(mailbox::BusOp::kLoggedIn, 0, player, {}, static_cast<uint64_t>(login.since_ms));
+  states_.on_login(player, from, login.connection);
   send_spawn(player, *entry);
   directory_.update(entry, tick);
 }
@@ -85,6 +89,7 @@ void Shard::on_logout(mailbox::AgentId from, base::Bytes bytes) {
       entry->connection_shard.value != from) {
     return;  // a newer connection holds the player
   }
+  states_.on_logout(base::as_text(tail), from, logout.connection);
   entry->connection = {};
   directory_.update(entry, barrier_.tick());
 }

@@ -41,6 +41,7 @@ struct HookTable {
   Guarded<uint16_t> (*validate_action)(void*, Context&, const Action&) noexcept = nullptr;
   Guarded<float> (*interest_radius)(void*, const Context&, float) noexcept = nullptr;
   Guarded<bool> (*tick)(void*, World&) noexcept = nullptr;
+  Guarded<StateVerdict> (*state_attempt)(void*, const StateAttempt&) noexcept = nullptr;
   std::vector<ProviderEntry> providers;  // highest priority first
 
   // Refuses bad names and priorities, names that are taken, and more than the limit.

@@ -140,7 +140,8 @@ void Shard::run_call(uint32_t slot, const RpcCall& call, uint32_t batch) {
   }
   if (!request || json_.call_answered || !endpoint_.is_open(slot)) return;
   // What was handled before is not handled again, and nobody will answer it.
-  if (call.answer == number_of(MessageType::kReply) && !repeated) {
+  const bool replied = call.answer == number_of(MessageType::kReply) || service_serves(call.type);
+  if (replied && !repeated) {
     if (json_.wait(endpoint_.ref(slot), call, batch, now_)) return;
     answer(slot, batch, false, [&](JsonText& out) {
       protocol::write_error(out, call.id,

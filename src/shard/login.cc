@@ -127,8 +127,8 @@ void Shard::begin_login(uint32_t slot) {
   }
   player.flags |= kLoginPosted;
   const std::string_view name = player_id(slot);
-  outbox_.post(world::home_of(name, config_.count).value, mailbox::Login{endpoint_.ref(slot)},
-               base::as_bytes(name));
+  outbox_.post(world::home_of(name, config_.count).value,
+               mailbox::Login{endpoint_.ref(slot), connected_since(slot)}, base::as_bytes(name));
 }
 
 // The home shard says that there is no room for the player.
@@ -140,12 +140,27 @@ void Shard::on_world_full(base::Bytes bytes) {
 
 // The player came in over another connection.
 void Shard::on_replaced(base::Bytes bytes) {
-  const uint32_t slot = endpoint_.find(read_message<mailbox::Replaced>(bytes).connection);
+  const auto replaced = read_message<mailbox::Replaced>(bytes);
+  const uint32_t slot = endpoint_.find(replaced.connection);
   if (slot == net::kNone || players_[slot].session == 0) return;
   Player& player = players_[slot];
-  player.flags |= kReplacedFlag;
+  if (replaced.far_since_ms == 0) {
+    player.flags |= kReplacedFlag;
+  } else {
+    // Both gateways hear of the other's: the same one has to stay at both.
+    const int64_t since = connected_since(slot);
+    if (since > replaced.far_since_ms || (since == replaced.far_since_ms &&
+                                          cluster_.id_of(cluster_.self()) > replaced.far_gateway)) {
+      return;
+    }
+  }
   send_error(slot, wire::kErrorReplaced, "the same player logged in again", true);
   endpoint_.close(slot, 4015, "replaced by another connection", net::CloseCause::kServerClosed);
+}
+
+int64_t Shard::connected_since(uint32_t slot) {
+  return io_.unix_ms() -
+         static_cast<int64_t>(endpoint_.now_ms() - endpoint_.cold(slot).accepted_ms);
 }
 
 void Shard::enter_world(uint32_t slot) {
@@ -156,6 +171,7 @@ void Shard::enter_world(uint32_t slot) {
     player.view_distance = interest_radius(slot);
   }
   interest_.add(slot, encoding, player.view_distance, player.position, player.budget);
+  states_.on_enter(slot);
   if (encoding == world::Encoding::kPacked) {
     set_state(slot, State::kConnected);
     if (environment_bytes_ != 0) send_environment(slot);
@@ -168,6 +184,7 @@ void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   if (player.session != 0) {
     topics_.on_closed(slot);  // before leave_session(): what it parks is there first
     presence_.on_closed(slot);
+    states_.on_closed(slot);
     social_.on_closed(slot);
     leave_world(slot);
     leave_session(slot);

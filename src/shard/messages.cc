@@ -34,6 +34,10 @@ struct ClientMessages {
     return s.run_handler(slot, m);
   }
 
+  static Handled service(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.on_service_call(slot, m);
+  }
+
   static Handled disconnect(Shard& s, uint32_t slot, const Envelope& m) {
     wire::Disconnect disconnect;
     if (!wire::decode(m.payload, &disconnect)) return Handled::kInvalid;
@@ -114,6 +118,9 @@ struct ClientMessages {
     return s.presence_.on_subscribe(slot, m);
   }
 
+  static Handled state_change(Shard& s, uint32_t slot, const Envelope& m) {
+    return s.states_.on_change(slot, m);
+  }
   static Handled group_request(Shard& s, uint32_t slot, const Envelope& m) {
     return s.social_.on_group_request(slot, m);
   }
@@ -158,6 +165,7 @@ void Shard::add_routes() {
   add(MessageType::kPlayerSteer, ClientMessages::player_steer);
   add(MessageType::kPlayerState, ClientMessages::player_state);
   add(MessageType::kPlayerStatusChange, ClientMessages::status_change);
+  add(MessageType::kStateChange, ClientMessages::state_change);
   add(MessageType::kPresenceUpdate, ClientMessages::presence_update);
   add(MessageType::kPresenceSubscribe, ClientMessages::presence_subscribe);
   add(MessageType::kSocialUpdate, ClientMessages::social_update);
@@ -171,6 +179,12 @@ void Shard::add_routes() {
   for (uint32_t i = 0; config_.handlers != nullptr && i < config_.handlers->count(); ++i) {
     const bool added = router_.add(config_.handlers->entry(i).type, ClientMessages::registered);
     TG_ASSERT(added);
+  }
+  for (const auto& [first, last] : config_.service_types) {
+    // What the embedder serves itself stays its own; a full table is a matter of configuration.
+    for (uint32_t type = first; type <= last; ++type) {
+      (void)router_.add(type, ClientMessages::service);
+    }
   }
 }
 

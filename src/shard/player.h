@@ -34,6 +34,7 @@ struct Player {
   uint32_t replay_left = 0;  // messages of the session that come before the state
   session::RateLimit rate;
   session::RateLimit reports;  // CELL_REPORTs
+  session::RateLimit changes;  // of groups and lists
   session::ViolationCounter violations;
   world::MoveResult answer{};  // MOVE_ACK due at the next flush when kAnswerDue
 };

@@ -381,6 +381,7 @@ void Presence::turn() {
       }
     });
   }
+  if (!shard_.cluster_.alone()) turn_far();
   uint32_t kept = 0;
   for (uint32_t i = 0; i < dirty_count_; ++i) {
     const uint32_t slot = dirty_[i];

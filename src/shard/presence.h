@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "mailbox/bus_messages.h"
 #include "mailbox/messages.h"
 #include "mem/mapped_array.h"
 #include "session/presence_home.h"
@@ -57,6 +58,10 @@ class Presence {
   // The connection's user has blocked `user`, or not any more.
   void on_blocked(uint32_t slot, std::string_view user);
 
+  // With other gateways (presence_bus.cc).
+  void on_view();
+  void on_bus_mail(const mailbox::BusMail& mail, base::Bytes tail);
+
   void turn();
   bool waiting() const { return home_.changes_waiting() || dirty_count_ != 0; }
   void update_gauges();
@@ -100,6 +105,11 @@ class Presence {
   void on_state(base::Bytes bytes);
   void on_changed(base::Bytes bytes);
   void on_send_to_user(base::Bytes bytes);
+  void deliver_to_user(std::string_view user, uint32_t type, base::Bytes payload, uint64_t source);
+  void watch_far(std::string_view user, bool on);
+  bool post_own(uint64_t gateways, uint32_t user);
+  void turn_far();
+  void ask_far(uint32_t user);
   void tell(EventKind kind, uint32_t user, base::UnixMs unix_ms);
   void post_state(uint32_t to, std::string_view user, const session::PresenceHome::Shown& shown);
 
@@ -113,6 +123,8 @@ class Presence {
   mem::MappedArray<uint32_t> dirty_;  // slots with changes to be sent
   uint32_t dirty_count_ = 0;
   base::Instant looked_{};
+  uint32_t watched_at_ = 0;  // users whose watches other gateways were told of again
+  base::Instant watched_{};  // when that began last
 };
 
 }  // namespace tidegate::shard

@@ -42,6 +42,7 @@ void Presence::on_come(uint32_t from, base::Bytes bytes) {
   if (row == PresenceHome::kNone) {
     shard_.counters_.add(Counter::kPresenceFull, 1);
   } else if (home_.connection_count(row) == 1) {
+    if (!shard_.cluster_.alone()) ask_far(row);
     tell(EventKind::kUserOnline, row, come.unix_ms);
   }
   shard_.social_.tell_connection(from, come.connection, base::as_text(user));
@@ -121,9 +122,17 @@ void Presence::on_watch(uint32_t from, base::Bytes bytes) {
   const std::string_view name = base::as_text(tail);
   if (watch.on == 0) {
     home_.unwatch(name, from);
+    if (const uint32_t known = home_.find(name);
+        known != PresenceHome::kNone && home_.watchers(known) == 0) {
+      watch_far(name, false);
+      home_.forget_far(known, shard_.io_.unix_ms());
+    }
     return;
   }
+  const uint32_t before = home_.find(name);
+  const bool first = before == PresenceHome::kNone || home_.watchers(before) == 0;
   const uint32_t user = home_.watch(name, from);
+  if (user != PresenceHome::kNone && first) watch_far(name, true);
   if (user == PresenceHome::kNone) {
     shard_.counters_.add(Counter::kPresenceFull, 1);
     post_state(from, name, {});
@@ -151,12 +160,28 @@ void Presence::on_send_to_user(base::Bytes bytes) {
   base::Bytes tail;
   const auto send = read_message<mailbox::SendToUser>(bytes, &tail);
   TG_ASSERT(send.user_bytes <= tail.size());
-  const uint32_t user = home_.find(base::as_text(tail.first(send.user_bytes)));
+  const std::string_view user = base::as_text(tail.first(send.user_bytes));
+  const base::Bytes payload = tail.subspan(send.user_bytes);
+  deliver_to_user(user, send.message_type, payload, send.source);
+  if (shard_.cluster_.alone()) return;
+  mailbox::BusMail mail;
+  mail.op = mailbox::BusOp::kSendUser;
+  mail.gateways = mailbox::kAllGateways;
+  mail.b = send.source;
+  mail.d = send.message_type;
+  if (!shard_.cluster_.post(mail, user, {}, payload)) {
+    shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
+  }
+}
+
+void Presence::deliver_to_user(std::string_view name, uint32_t type, base::Bytes payload,
+                               uint64_t source) {
+  const uint32_t user = home_.find(name);
   if (user == PresenceHome::kNone) return;  // not online
   for (uint32_t i = 0; i < home_.place_count(user); ++i) {
     const PresenceHome::Place& place = home_.place(user, i);
-    const mailbox::Deliver deliver{place.connection, send.message_type, 0, send.source};
-    if (!shard_.mailbox_.post(place.shard, deliver, tail.subspan(send.user_bytes))) {
+    const mailbox::Deliver deliver{place.connection, type, 0, source};
+    if (!shard_.mailbox_.post(place.shard, deliver, payload)) {
       shard_.counters_.add(Counter::kHandlerSendsDropped, 1);
     }
   }

@@ -47,7 +47,9 @@ void Shard::count_rungs() {
     held_back_ = 0;
   }
   for (uint32_t slot = part; slot < players_end_; slot += second) {
-    if (players_[slot].session == 0 || !interest_.watching(slot)) continue;
+    if (players_[slot].session == 0) continue;
+    social_.look_again(slot);
+    if (!interest_.watching(slot)) continue;
     const auto rung = static_cast<uint32_t>(interest_.rung(slot));
     if (rung < kRungs) ++on_rung_[rung];
     if (holds_back(slot, kPriorityPlain)) ++held_back_;

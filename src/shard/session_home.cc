@@ -46,6 +46,11 @@ uint32_t SessionHome::find(std::string_view player) const {
   return table_.find(player, world::hash_player_id(player));
 }
 
+uint64_t SessionHome::session_of(std::string_view player) const {
+  const uint32_t row = find(player);
+  return row == session::SessionTable::kNone ? 0 : table_.at(row).id;
+}
+
 void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
   if (config_.shared) {
     base::Bytes tail;

@@ -66,6 +66,8 @@ class SessionHome {
   }
 
   void on_list(base::Bytes bytes);
+  // The player's session, parked or not; 0: it has none.
+  uint64_t session_of(std::string_view player) const;
   // session_share.cc
   void on_claimed(base::Bytes bytes, base::Instant now, uint32_t now_s);
   void on_letter(base::Bytes bytes, base::Instant now);

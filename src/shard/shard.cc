@@ -44,6 +44,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
+      states_(*this, config.states, endpoint_.slots()),
       social_(*this, config.groups, config.users, endpoint_.slots()),
       packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
@@ -89,6 +90,7 @@ void Shard::turn(Wait wait) {
     progress |= advance_tick();
     worked |= progress;
     if (round == 0) {
+      cluster_.turn();
       topics_.turn();
       presence_.turn();
       social_.turn();
@@ -113,7 +115,9 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
+  if (social_.answering()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (presence_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(100));
   if (outbox_.waiting() || sessions_.stalled())
     deadline = std::min(deadline, now_ + base::milliseconds(1));
@@ -225,6 +229,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kEnvironment:
       on_environment(bytes);
       break;
+    case MessageType::kStateSet:
+    case MessageType::kStateAsked:
+    case MessageType::kStateAnswered:
+    case MessageType::kStateShown:
+    case MessageType::kStateTold:
+      states_.on_mail(from, type, bytes);
+      break;
     case MessageType::kSnapshotAt:
       on_snapshot_at(bytes);
       break;
@@ -263,6 +274,7 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kGroupAsk:
     case MessageType::kSocialAnswer:
     case MessageType::kGroupMembership:
+    case MessageType::kUserAsk:
     case MessageType::kUserEntries:
     case MessageType::kSocialSet:
     case MessageType::kDeliverGroup:
@@ -291,7 +303,13 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
       sessions_.on_progress(bytes, now_);
       break;
     case MessageType::kSessionSend:
-      sessions_.on_send(bytes, now_);
+      on_session_send(bytes);
+      break;
+    case MessageType::kBusView:
+      cluster_.on_view(bytes);
+      break;
+    case MessageType::kBusMail:
+      cluster_.on_mail(bytes);
       break;
     case MessageType::kSessionDeliver:
       on_session_deliver(bytes);
@@ -358,6 +376,7 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
   presence_.update_gauges();
+  states_.update_gauges();
   social_.update_gauges();
   count_rungs();
   counters_.set(Gauge::kSessions, sessions_.table().count());
@@ -416,7 +435,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes();
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() + states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

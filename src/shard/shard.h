@@ -16,15 +16,17 @@
 // embedder's handlers; tick.cc simulate, encode, flush; home.cc the directory of players; admin.cc
 // rows; drain.cc drain and kick; settings.cc reload; snapshot.cc cuts for world snapshots;
 // desync.cc clients' checksums; balance.cc cells that change their owner; targets.cc messages of
-// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics and presence are parts of
-// their own.
+// the game to many. json.cc clients of the JSON-RPC subprotocol. Topics, presence and keyed state
+// are parts of their own.
 //
 // Thread: shard. Owner: server. Limits: ShardConfig.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -33,6 +35,7 @@
 #include "metrics/metrics.h"
 #include "net/endpoint.h"
 #include "shard/balance.h"
+#include "shard/cluster.h"
 #include "shard/drain.h"
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
@@ -46,6 +49,7 @@
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
 #include "shard/social.h"
+#include "shard/states.h"
 #include "shard/steer_buffer.h"
 #include "shard/tick_barrier.h"
 #include "shard/topics.h"
@@ -84,12 +88,16 @@ struct ShardConfig {
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
   session::TopicLimits topics;
   session::PresenceLimits presence;
+  state::StateLimits states;
   session::GroupLimits groups;
   session::UserLimits users;
   PackingConfig packing;
   bool keep_lists = false;                // control keeps groups and users' lists
   std::string_view region;                // in PRESENCE_UPDATE; copied
   const EventHandlers* events = nullptr;  // of an embedder; null: none. Outlives the shard
+  // Types that backend services on the bus serve, as first and last; beyond them kRoutesMax. Not
+  // those that an embedder serves. Outlives the shard.
+  std::span<const std::pair<uint32_t, uint32_t>> service_types;
   SessionConfig session;
 };
 
@@ -156,8 +164,10 @@ class Shard final : net::ConnectionHandler,
  private:
   friend struct ClientMessages;  // messages.cc: the built-in routes
   friend class HandlerContext;   // handlers.cc: what a handler may do
+  friend class Cluster;
   friend class Topics;
   friend class Presence;
+  friend class States;
   friend class Social;
   friend class Handover;  // handover.cc
 
@@ -184,6 +194,7 @@ class Shard final : net::ConnectionHandler,
   base::Instant now() override { return io_.now(); }
   base::EntityId make_entity_id() override { return new_entity_id(); }
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
+  States& states() override { return states_; }
 
   // shard.cc
   uint32_t unix_s() { return static_cast<uint32_t>(io_.unix_ms() / 1000); }
@@ -199,6 +210,7 @@ class Shard final : net::ConnectionHandler,
   void on_world_full(base::Bytes bytes);
   void on_replaced(base::Bytes bytes);
   void enter_world(uint32_t slot);
+  int64_t connected_since(uint32_t slot);
   void leave_world(uint32_t slot);
   void set_state(uint32_t slot, session::State state);
   std::string_view player_id(uint32_t slot) {
@@ -266,6 +278,22 @@ class Shard final : net::ConnectionHandler,
   void on_environment(base::Bytes bytes);
   // `source`: hash of the user it comes from, 0: the server (targets.cc)
   SendResult send_to(const Target& target, uint32_t type, Bytes payload, uint64_t source);
+  void deliver_near(const mailbox::DeliverNear& near, base::Bytes payload);
+  // cluster_sends.cc
+  void send_far(mailbox::BusOp op, uint32_t type, std::string_view name, base::Bytes payload,
+                uint64_t a = 0, uint64_t b = 0);
+  bool has_session(std::string_view player);
+  void on_session_send(base::Bytes bytes);
+  // backend.cc
+  static constexpr uint32_t kServicePermissionBytes = 4096;
+  bool service_serves(uint32_t type) const;
+  Handled on_service_call(uint32_t slot, const wire::Envelope& message);
+  void on_service_answer(const mailbox::BusMail& mail, base::Bytes tail);
+  void reply_service(uint32_t slot, uint64_t sequence, uint32_t code, std::string_view text);
+  void refuse_service(uint32_t slot, uint64_t sequence, uint16_t code, std::string_view details);
+  void on_bus_send(const mailbox::BusMail& mail, base::Bytes tail);
+  bool deliver_to_player(std::string_view player, uint32_t type, base::Bytes payload,
+                         uint64_t source);
   bool wants_event(EventKind kind) const {
     return config_.events != nullptr && config_.events->wants(kind);
   }
@@ -407,8 +435,10 @@ class Shard final : net::ConnectionHandler,
   mem::MappedArray<uint8_t> environment_;  // encoded EnvironmentState
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
+  Cluster cluster_{*this};
   Topics topics_;
   Presence presence_;
+  States states_;
   Social social_;
   Packing packing_;
   uint32_t on_rung_[kRungs] = {};  // of the second that is being counted

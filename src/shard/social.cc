@@ -24,6 +24,7 @@ namespace {
 constexpr uint32_t kNone = TopicMembers::kNone;
 constexpr uint32_t kReleasedPerTurn = 16;
 constexpr uint32_t kMovesBytes = 12 << 10;
+constexpr uint32_t kIdsMax = 200;  // of a SOCIAL_UPDATE: each is looked for in the user's lists
 
 session::TopicLimits member_limits(const session::GroupLimits& limits) {
   session::TopicLimits l;
@@ -95,7 +96,7 @@ void Social::on_closed(uint32_t slot) {
   for (uint32_t s = blocks_.first_of_slot(slot); s != kNone; s = blocks_.first_of_slot(slot)) {
     blocks_.remove(s);
   }
-  known_[slot] = 0;
+  known_[slot] = kNew;
 }
 
 void Social::turn() {
@@ -106,6 +107,18 @@ void Social::turn() {
       table->erase_topic(row);
     }
   }
+  answer_question();
+}
+
+void Social::look_again(uint32_t slot) {
+  if (known_[slot] == kKnown || shard_.outbox_.strained()) return;
+  if (known_[slot] == kNew) {  // its home's word may be on the way
+    known_[slot] = kWaited;
+    return;
+  }
+  const std::string_view user = shard_.identities_.view(shard_.players_[slot].identity).user;
+  shard_.outbox_.post(home_of_user(user), mailbox::UserAsk{shard_.endpoint_.ref(slot)},
+                      base::as_bytes(user));
 }
 
 // --- what a client asks ---
@@ -162,6 +175,10 @@ bool Social::check_request(uint32_t slot, uint64_t sequence, const wire::GroupRe
   if (operation == GroupOperation::kCreate && !*moderates &&
       !session::matches_any(limits_.create, name)) {
     return refuse(wire::kErrorNotPermitted, "no permission to create this group");
+  }
+  if (!shard_.players_[slot].changes.take(shard_.endpoint_.now_ms(), limits_.changes_per_second,
+                                          5 * limits_.changes_per_second)) {
+    return refuse(wire::kErrorRateLimited, "change groups less often");
   }
   if ((operation == GroupOperation::kCreate || operation == GroupOperation::kJoin) &&
       members_.count_of_slot(slot) >= limits_.per_user) {
@@ -239,7 +256,12 @@ Handled Social::on_social_update(uint32_t slot, const wire::Envelope& message) {
     return Handled::kInvalid;
   }
   if (!ids || sharing > static_cast<uint32_t>(session::Sharing::kNobody)) return Handled::kInvalid;
-  if (message.payload.size() > mailbox::kTailBytesMax - 1024) {
+  if (!shard_.players_[slot].changes.take(shard_.endpoint_.now_ms(), limits_.changes_per_second,
+                                          5 * limits_.changes_per_second)) {
+    answer(slot, message.sequence, wire::kErrorRateLimited, "change lists less often", true);
+    return Handled::kAnswered;
+  }
+  if (count > kIdsMax) {
     answer(slot, message.sequence, wire::kErrorTooLarge, "more ids than fit one message", true);
     return Handled::kAnswered;
   }
@@ -381,7 +403,7 @@ void Social::on_entries(base::Bytes bytes) {
     }
   }
   if (mail.complete == 0) return;
-  known_[slot] = 1;
+  known_[slot] = kKnown;
   shard_.topics_.check_group_topics(slot);
 }
 
@@ -423,6 +445,12 @@ bool Social::on_mail(uint32_t from, mailbox::MessageType type, base::Bytes bytes
         on_membership(bytes);
       }
       return true;
+    case MessageType::kUserAsk: {
+      base::Bytes user;
+      const auto ask = read_message<mailbox::UserAsk>(bytes, &user);
+      tell_connection(from, ask.connection, base::as_text(user));
+      return true;
+    }
     case MessageType::kUserEntries:
       on_entries(bytes);
       return true;

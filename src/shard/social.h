@@ -17,6 +17,7 @@
 // Thread: shard. Owner: Shard. Limits: session::GroupLimits, session::UserLimits.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -56,7 +57,9 @@ class Social {
   // Whether the topic is one of a group in which the connection's user is.
   bool may_use_topic(uint32_t slot, std::string_view topic) const;
   // Whether the shard knows yet what the connection's user is in.
-  bool knows(uint32_t slot) const { return known_[slot] != 0; }
+  bool knows(uint32_t slot) const { return known_[slot] == kKnown; }
+  // Once a second for each connection: asks again for what its home could not say.
+  void look_again(uint32_t slot);
   // Whether the connection's user has blocked the user with this hash; 0 is nobody.
   bool hides(uint32_t slot, uint64_t source) const {
     return source != 0 && blocks_.subscription_count() != 0 && find_block(slot, source);
@@ -86,8 +89,14 @@ class Social {
   bool restore_member(std::string_view group, std::string_view user, session::GroupRole role) {
     return groups_.restore(group, user, role);
   }
+  void settle_restored() { groups_.settle(); }
   void restore_access(std::string_view group, session::GroupAccess access) {
     groups_.restore_access(group, access);
+  }
+  // Whether turn() has something to do soon that no message causes.
+  bool answering() const {
+    return std::any_of(questions_, questions_ + kQuestionsMax,
+                       [](const Question& q) { return q.request != 0; });
   }
   // Of an export (user_facts.cc).
   void tell_fact(uint32_t request, mailbox::UserFactKind kind, uint8_t value, uint64_t number,
@@ -133,7 +142,10 @@ class Social {
 
   // user_facts.cc
   void on_question(base::Bytes bytes);
-  void forget(std::string_view user);
+  void answer_question();
+  void end_question(uint32_t request);
+  void forget_naming(std::string_view user, uint32_t from, uint32_t to);
+  void forget_own(std::string_view user);
 
   // social_focus.cc
   void post_moves(uint32_t tick);
@@ -150,7 +162,20 @@ class Social {
   mem::MappedArray<uint8_t> known_;  // by slot
   mem::MappedArray<uint8_t> moves_;  // FocusMoves of this tick
   uint32_t moves_bytes_ = 0;
-  bool facts_lost_ = false;
+  enum Known : uint8_t { kNew = 0, kWaited = 1, kKnown = 2 };
+  // Of a question of the admin API that is being answered, a piece in each turn.
+  struct Question {
+    uint32_t request = 0;  // 0: none
+    uint32_t step = 0;     // next topic, or row of users_
+    bool erase = false;
+    bool topics_done = false;
+    bool lost = false;  // a fact did not go out
+    uint64_t named = 0;
+    uint8_t user_bytes = 0;
+    char user[session::kUserIdBytesMax];
+  };
+  static constexpr uint32_t kQuestionsMax = 4;
+  Question questions_[kQuestionsMax];
   uint32_t focus_count_ = 0;  // memberships in focus groups
 };
 

@@ -50,6 +50,8 @@ Answer answer_of(GroupHome::Result result) {
       return {wire::kErrorTopic, "the group is full", true};
     case Result::kNoRoom:
       return {wire::kErrorTopic, "the server has no room for it", false};
+    case Result::kBusy:
+      return {wire::kErrorRateLimited, "the way to other shards is full", false};
     case Result::kInvalid:
       return {wire::kErrorInvalidPayload, "no such operation, role or user", true};
   }
@@ -108,8 +110,8 @@ void Social::on_ask(uint32_t from, base::Bytes bytes) {
   request.access = static_cast<GroupAccess>(ask.access);
   request.moderates = (ask.flags & mailbox::kGroupModerates) != 0;
   GroupHome::Outcome outcome;
-  if (request.operation != GroupOperation::kList && shard_.outbox_.strained()) {
-    outcome.result = GroupHome::Result::kNoRoom;
+  if (shard_.outbox_.strained()) {
+    outcome.result = GroupHome::Result::kBusy;
   } else {
     outcome = groups_.apply(request);
   }
@@ -280,6 +282,7 @@ void Social::keep(Relation relation, std::string_view user, std::string_view nam
 
 void Social::tell_connection(uint32_t shard, base::ConnectionRef connection,
                              std::string_view user) {
+  if (shard_.outbox_.strained()) return;  // it will ask again
   EntryList list;
   const auto send = [&](base::Bytes piece, bool complete) {
     shard_.outbox_.post(shard, mailbox::UserEntries{connection, complete ? 1u : 0u}, piece);
@@ -295,6 +298,12 @@ void Social::on_set(uint32_t from, base::Bytes bytes) {
   base::Bytes tail;
   const auto set = read_message<mailbox::SocialSet>(bytes, &tail);
   const std::string_view user = base::as_text(tail.first(set.user_bytes));
+  if (shard_.outbox_.strained()) {
+    shard_.outbox_.post(
+        from, mailbox::SocialAnswer{set.connection, set.sequence, wire::kErrorRateLimited, 0},
+        base::as_bytes("the way to other shards is full"));
+    return;
+  }
   uint32_t sharing = 0;
   bool full = false, no_room = false, privacy = false;
   EntryList blocks;

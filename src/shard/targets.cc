@@ -92,6 +92,9 @@ SendResult Shard::send_to(const Target& target, uint32_t type, Bytes payload, ui
     for (uint32_t to = 0; to < config_.count; ++to) {
       posted &= mailbox_.post(to, mail.near, bytes);
     }
+    if (mail.near.shape == NearShape::kEveryone) {
+      send_far(mailbox::BusOp::kSendEveryone, type, {}, bytes, 0, source);
+    }
   }
   if (posted) return SendResult::kOk;
   counters_.add(metrics::Counter::kHandlerSendsDropped, 1);
@@ -109,6 +112,10 @@ void Shard::tell_event(ServerEvent& event) {
 void Shard::on_deliver_near(base::Bytes bytes) {
   base::Bytes payload;
   const auto near = read_message<mailbox::DeliverNear>(bytes, &payload);
+  deliver_near(near, payload);
+}
+
+void Shard::deliver_near(const mailbox::DeliverNear& near, base::Bytes payload) {
   const uint32_t except = near.except_shard == config_.index ? near.except.slot : net::kNone;
   const int64_t radius = near.radius;
   const world::WorldScale& scale = slice_.scale();

@@ -67,6 +67,7 @@ void Shard::run_encode() {
   const uint32_t tick = barrier_.tick();
   if (snapshot_.due(tick)) cut_snapshot();
   const base::Instant started = io_.now();
+  states_.run_home(tick);  // before FrameDone: what it posts is there in this tick's flush
   slice_.encode(tick, io_.unix_ms(), *this);
   const uint32_t moved = balance_.order_count == 0 ? 0 : give_cells();
   for (uint32_t to = 0; to < config_.count; ++to) outbox_.post(to, mailbox::FrameDone{tick, moved});
@@ -80,6 +81,7 @@ void Shard::run_flush() {
   const uint32_t tick = barrier_.tick();
   const base::Instant started = io_.now();
   uint64_t keyframe_bytes = 0;
+  states_.run_flush(tick);
   if (publications_ != 0 || answers_due_ || interest_.limited_count() != 0) {
     const base::UnixMs unix_ms = io_.unix_ms();
     // What sockets do not take must find room in the backlogs. How much they take shows when it is

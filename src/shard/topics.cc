@@ -22,6 +22,7 @@ using session::TopicMembers;
 namespace {
 constexpr uint32_t kReleasedPerTurn = 64;
 constexpr uint32_t kExpiredPerTurn = 16;
+constexpr uint32_t kHeldBytes = 512 << 10;
 constexpr uint32_t kNone = TopicMembers::kNone;
 }  // namespace
 
@@ -34,7 +35,8 @@ Topics::Topics(Shard& shard, const session::TopicLimits& limits, uint32_t slots)
       parked_(limits.parked, uint64_t{limits.parked} * 512),
       frames_(kFramesBytes),
       scratch_(kScratchBytes),
-      pulls_(limits.subscriptions + 16) {
+      pulls_(limits.subscriptions + 16),
+      held_(kHeldBytes) {
   limits_.durable = durable_;
 }
 
@@ -338,6 +340,7 @@ void Topics::on_event(base::Bytes bytes) {
   uint64_t sent = 0;
   members_.for_each(topic, [&](uint32_t subscription, Subscription& s) {
     if (s.state != SubscriptionState::kLive) return;  // gets it with its history
+    if (event.offset < s.next) return;                // had it with another gateway's history
     s.next = event.offset + 1;                        // first: the slot may close on the way
     if (hidden(s.slot, source)) return;
     if ((note & mailbox::kTopicAckAsked) == 0 && shard_.holds_back(s.slot, priority)) {
@@ -402,6 +405,7 @@ void Topics::turn() {
     members_.erase_topic(topic);
   }
   home_.expire(shard_.now_, kExpiredPerTurn);
+  if (!shard_.cluster_.alone()) sweep();
   const int64_t parked_before = (shard_.now_ - limits_.parked_age).ns / 1'000'000'000;
   if (parked_before > 0) parked_.expire(static_cast<uint32_t>(parked_before));
 }

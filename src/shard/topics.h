@@ -24,6 +24,7 @@
 #include <string>
 #include <string_view>
 
+#include "mailbox/bus_messages.h"
 #include "mailbox/messages.h"
 #include "mem/arena.h"
 #include "mem/mapped_array.h"
@@ -76,8 +77,9 @@ class Topics {
   // What the connection is in is known now: subscriptions that a session brought back begin or end.
   void check_group_topics(uint32_t slot);
   // Of an export (user_facts.cc): what the user published and histories of this home hold; `erase`:
-  // and hold no longer.
-  void tell_facts(uint32_t request, std::string_view user, bool erase);
+  // and hold no longer. `count` topics from `first` on; true: these were the last.
+  bool tell_facts(uint32_t request, std::string_view user, bool erase, uint32_t first,
+                  uint32_t count);
   // At the topic's home: a GROUP_EVENT into the topic of its group. Its offset; 0: no room.
   uint64_t announce(wire::GroupEvent& event);
 
@@ -91,8 +93,15 @@ class Topics {
   void charge_to(mem::Account* account) { home_.charge_to(account); }
   uint64_t memory_bytes() const {
     return home_.memory_bytes() + members_.memory_bytes() + parked_.memory_bytes() +
-           pulls_.bytes() + kFramesBytes + kScratchBytes;
+           pulls_.bytes() + held_.bytes() + kFramesBytes + kScratchBytes;
   }
+
+  // With other gateways (topics_bus.cc). The members are others now; false from follow_view():
+  // more is to be done for it in the next turn.
+  void on_view();
+  bool follow_view();
+  void on_settled();
+  void on_bus_mail(const mailbox::BusMail& mail, base::Bytes tail);
 
   // Copies shared bytes for this turn's output: they are valid until flushed().
   const uint8_t* keep(base::Bytes bytes);
@@ -114,6 +123,11 @@ class Topics {
   };
   struct Waiting {
     uint32_t subscription, generation;
+  };
+  struct Origin {     // of a PUBLISH
+    uint64_t number;  // of another gateway's request; 0: nobody waits for an answer
+    uint32_t from;    // shard, or index of a gateway
+    uint32_t remote;  // 1: of a gateway; 2: of one, by way of another
   };
 
   // The name as it may be used, or the answer is out.
@@ -141,6 +155,33 @@ class Topics {
   void queue_pull(uint32_t subscription, session::Subscription& s);
   uint32_t home_of(std::string_view topic) const;
 
+  // Messages at their home, or on their way to it.
+  void take_publish(const Origin& origin, const mailbox::TopicPublish& publish, base::Bytes tail);
+  void publish_here(const Origin& origin, const mailbox::TopicPublish& publish, base::Bytes tail);
+  void answer_publish(const Origin& origin, const mailbox::TopicPublish& publish, uint64_t offset,
+                      uint32_t code);
+  uint32_t collect(uint32_t topic, uint64_t* next, uint32_t bytes_max, base::MutableBytes out);
+  // topics_bus.cc
+  bool adapt(uint32_t topic);
+  bool hand_over(uint32_t topic, uint32_t gateway);
+  void join_home(uint32_t topic);
+  void leave_home(uint32_t topic);
+  void repair(uint32_t topic);
+  void answer_waiting(uint32_t topic, uint64_t next_offset, uint32_t code);
+  void sweep();
+  bool hold(const Origin& origin, const mailbox::TopicPublish& publish, base::Bytes tail);
+  bool pull_from_home(uint32_t from, const mailbox::TopicPull& pull, base::Bytes name);
+  void take_records(uint32_t topic, base::Bytes records);
+  void on_bus_join(uint32_t gateway, std::string_view name, const mailbox::BusMail& mail);
+  void on_bus_joined(uint32_t gateway, uint32_t topic, const mailbox::BusMail& mail);
+  void on_bus_publish(uint32_t gateway, const mailbox::BusMail& mail, base::Bytes tail);
+  void on_bus_event(uint32_t gateway, uint32_t topic, const mailbox::BusMail& mail,
+                    base::Bytes frame);
+  void on_bus_pull(uint32_t gateway, uint32_t topic, const mailbox::BusMail& mail,
+                   std::string_view name);
+  void on_bus_piece(const mailbox::BusMail& mail, std::string_view name, base::Bytes records);
+  void on_bus_handover(std::string_view name, const mailbox::BusMail& mail, base::Bytes records);
+
   void on_join(uint32_t from, base::Bytes bytes);
   void on_joined(base::Bytes bytes);
   void on_leave(uint32_t from, base::Bytes bytes);
@@ -166,6 +207,10 @@ class Topics {
   mem::MappedArray<Waiting> pulls_;  // subscriptions whose next piece is to be asked for, a ring
   uint32_t pull_head_ = 0, pull_count_ = 0;
   uint32_t pulls_out_ = 0;
+  mem::MappedArray<uint8_t> held_;  // PUBLISHes while their topic's home moves, oldest first
+  uint32_t held_bytes_ = 0;
+  uint32_t view_at_ = 0;  // topics that follow the view already
+  uint32_t sweep_at_ = 0;
 };
 
 }  // namespace tidegate::shard

@@ -73,8 +73,9 @@ bool Topics::hidden(uint32_t slot, uint64_t source) {
   return true;
 }
 
-void Topics::tell_facts(uint32_t request, std::string_view user, bool erase) {
-  for (uint32_t topic = 0; topic < home_.high_water(); ++topic) {
+bool Topics::tell_facts(uint32_t request, std::string_view user, bool erase, uint32_t first,
+                        uint32_t count) {
+  for (uint32_t topic = first; topic < home_.high_water() && topic - first < count; ++topic) {
     if (!home_.used(topic)) continue;
     const auto mine = [&](uint64_t offset, uint32_t note, base::Bytes frame) {
       wire::Event event;
@@ -88,6 +89,7 @@ void Topics::tell_facts(uint32_t request, std::string_view user, bool erase) {
     };
     home_.empty_if(topic, {scratch_.data(), kScratchBytes}, mine);
   }
+  return first + count >= home_.high_water();
 }
 
 // Who published it, as a hash; 0: the server, or nobody here blocks anybody.

@@ -29,7 +29,15 @@ void Topics::on_join(uint32_t from, base::Bytes bytes) {
   if (topic == TopicHome::kNone) {
     joined.code = wire::kErrorTopic;
   } else {
+    adapt(topic);
     home_.add_shard(topic, from);
+    const TopicHome::Role role = home_.relay(topic).role;
+    if (role == TopicHome::Role::kOutside || role == TopicHome::Role::kAsked ||
+        shard_.cluster_.joining()) {
+      home_.relay(topic).waiting |= uint64_t{1} << from;
+      if (role == TopicHome::Role::kOutside) join_home(topic);
+      return;
+    }
     joined.next_offset = home_.next_offset(topic);
   }
   shard_.outbox_.post(from, joined, name);
@@ -39,7 +47,10 @@ void Topics::on_leave(uint32_t from, base::Bytes bytes) {
   base::Bytes name;
   read_message<mailbox::TopicLeave>(bytes, &name);
   const uint32_t topic = home_.find(base::as_text(name));
-  if (topic != TopicHome::kNone) home_.remove_shard(topic, from);
+  if (topic == TopicHome::kNone) return;
+  home_.remove_shard(topic, from);
+  home_.relay(topic).waiting &= ~(uint64_t{1} << from);
+  if (home_.shards(topic) == 0) leave_home(topic);
 }
 
 template <class Message>
@@ -79,8 +90,8 @@ uint64_t Topics::announce(wire::GroupEvent& event) {
   return event.offset;
 }
 
-// To every shard with subscribers. The name goes in front of the frame, so that the mailbox copies
-// one piece of bytes.
+// To every shard with subscribers; the frame may lie in scratch_. The name goes in front of the
+// frame, so that the mailbox copies one piece of bytes.
 void Topics::fan_out(uint32_t topic, uint64_t offset, const Encoded& encoded) {
   const uint64_t shards = home_.shards(topic);
   if (shards == 0) return;
@@ -99,64 +110,105 @@ void Topics::on_publish_mail(uint32_t from, base::Bytes bytes) {
   base::Bytes tail;
   const auto publish = read_message<mailbox::TopicPublish>(bytes, &tail);
   TG_ASSERT(tail.size() >= size_t{publish.topic_bytes} + publish.user_bytes);
+  take_publish({publish.connection.valid() ? 1u : 0u, from, 0}, publish, tail);
+}
+
+void Topics::answer_publish(const Origin& origin, const mailbox::TopicPublish& publish,
+                            uint64_t offset, uint32_t code) {
+  if (origin.number == 0) return;
+  if (origin.remote != 0) {
+    mailbox::BusMail answer;
+    answer.op = mailbox::BusOp::kTopicPublished;
+    answer.gateways = uint64_t{1} << origin.from;
+    answer.a = origin.number;
+    answer.c = offset;
+    answer.d = code;
+    (void)shard_.cluster_.post(answer, {}, {}, {});  // or it times out over there
+    return;
+  }
+  shard_.outbox_.post(origin.from,
+                      mailbox::TopicPublished{publish.connection, publish.sequence, offset, code});
+}
+
+void Topics::publish_here(const Origin& origin, const mailbox::TopicPublish& publish,
+                          base::Bytes tail) {
   const std::string_view name = base::as_text(tail.first(publish.topic_bytes));
-  mailbox::TopicPublished answer{};
-  answer.connection = publish.connection;
-  answer.sequence = publish.sequence;
   if (shard_.outbox_.strained()) {
     shard_.counters_.add(Counter::kTopicRequestsBusy, 1);
-    answer.code = wire::kErrorRateLimited;
-  } else if (const uint32_t topic = home_.open(name); topic == TopicHome::kNone) {
-    answer.code = wire::kErrorTopic;
-  } else {
-    wire::Event event;
-    event.topic = name;
-    event.offset = answer.offset = home_.next_offset(topic);
-    event.event_type = publish.event_type;
-    event.version = kEventVersion;
-    event.source_user = base::as_text(tail.subspan(publish.topic_bytes, publish.user_bytes));
-    event.data = tail.subspan(size_t{publish.topic_bytes} + publish.user_bytes);
-    event.timestamp = shard_.io_.unix_ms();
-    uint16_t flags = publish.flags;
-    if (flags >> mailbox::kTopicPriorityShift == 0) {  // the server's own, or another gateway's
-      flags |= Shard::kPriorityPlain << mailbox::kTopicPriorityShift;
-    }
-    if (session::matches_any(limits_.durable, name)) flags |= mailbox::kTopicAckAsked;
-    if (shard_.wants_event(EventKind::kTopicMessage)) {
-      ServerEvent told;
-      told.name = name;
-      told.offset = event.offset;
-      told.event_type = event.event_type;
-      told.source_user = event.source_user;
-      told.data = {event.data.data(), event.data.size()};
-      told.timestamp = event.timestamp;
-      shard_.tell_event(told);
-    }
-    const Encoded encoded = encode_event(event, flags);
-    home_.append(topic, encoded.frame, encoded.note, shard_.now_);
-    shard_.counters_.add(Counter::kTopicMessages, 1);
-    fan_out(topic, event.offset, encoded);
+    answer_publish(origin, publish, 0, wire::kErrorRateLimited);
+    return;
   }
-  if (publish.connection.valid()) shard_.outbox_.post(from, answer);
+  const uint32_t topic = home_.open(name);
+  if (topic == TopicHome::kNone) {
+    answer_publish(origin, publish, 0, wire::kErrorTopic);
+    return;
+  }
+  adapt(topic);
+  wire::Event event;
+  event.topic = name;
+  event.offset = home_.next_offset(topic);
+  event.event_type = publish.event_type;
+  event.version = kEventVersion;
+  event.source_user = base::as_text(tail.subspan(publish.topic_bytes, publish.user_bytes));
+  event.data = tail.subspan(size_t{publish.topic_bytes} + publish.user_bytes);
+  event.timestamp = shard_.io_.unix_ms();
+  uint16_t flags = publish.flags;
+  if (flags >> mailbox::kTopicPriorityShift == 0) {  // the server's own
+    flags |= Shard::kPriorityPlain << mailbox::kTopicPriorityShift;
+  }
+  if (session::matches_any(limits_.durable, name)) flags |= mailbox::kTopicAckAsked;
+  if (shard_.wants_event(EventKind::kTopicMessage)) {
+    ServerEvent told;
+    told.name = name;
+    told.offset = event.offset;
+    told.event_type = event.event_type;
+    told.source_user = event.source_user;
+    told.data = {event.data.data(), event.data.size()};
+    told.timestamp = event.timestamp;
+    shard_.tell_event(told);
+  }
+  const Encoded encoded = encode_event(event, flags);
+  home_.append(topic, encoded.frame, encoded.note, shard_.now_);
+  shard_.counters_.add(Counter::kTopicMessages, 1);
+  if (const uint64_t gateways = home_.gateways(topic); gateways != 0) {
+    mailbox::BusMail mail;
+    mail.op = mailbox::BusOp::kTopicEvent;
+    mail.gateways = gateways;
+    mail.a = event.offset;
+    mail.d = encoded.note;
+    // What is lost on the way is asked for by who misses it.
+    (void)shard_.cluster_.post(mail, name, {}, encoded.frame);
+    home_.relay(topic).said_ms = shard_.endpoint_.now_ms();
+    home_.relay(topic).tails = 2;
+  }
+  fan_out(topic, event.offset, encoded);
+  answer_publish(origin, publish, event.offset, 0);
+}
+
+// TopicRecords from *next on; returns their bytes.
+uint32_t Topics::collect(uint32_t topic, uint64_t* next, uint32_t bytes_max,
+                         base::MutableBytes out) {
+  uint32_t used = 0;
+  TopicHome::Piece found;
+  while (used < bytes_max && home_.read(topic, *next, shard_.now_,
+                                        out.subspan(used + sizeof(mailbox::TopicRecord)), &found)) {
+    const mailbox::TopicRecord record{found.offset, found.bytes, found.note};
+    std::memcpy(out.data() + used, &record, sizeof record);
+    used += static_cast<uint32_t>(sizeof record) + found.bytes;
+    *next = found.offset + 1;
+  }
+  return used;
 }
 
 void Topics::on_pull(uint32_t from, base::Bytes bytes) {
   base::Bytes name;
   const auto pull = read_message<mailbox::TopicPull>(bytes, &name);
+  if (pull_from_home(from, pull, name)) return;
   const uint32_t topic = home_.find(base::as_text(name));
   mailbox::TopicPiece piece{pull.subscription, pull.generation, pull.from, 1};
   uint32_t used = 0;
   if (topic != TopicHome::kNone) {
-    const base::MutableBytes out{scratch_.data(), kScratchBytes};
-    TopicHome::Piece found;
-    while (used < kPieceBytes &&
-           home_.read(topic, piece.next, shard_.now_,
-                      out.subspan(used + sizeof(mailbox::TopicRecord)), &found)) {
-      const mailbox::TopicRecord record{found.offset, found.bytes, found.note};
-      std::memcpy(out.data() + used, &record, sizeof record);
-      used += static_cast<uint32_t>(sizeof record) + found.bytes;
-      piece.next = found.offset + 1;
-    }
+    used = collect(topic, &piece.next, kPieceBytes, {scratch_.data(), kScratchBytes});
     // Also done when nothing is held any more from there on.
     TopicHome::Piece more;
     piece.done = !home_.read(topic, piece.next, shard_.now_, {}, &more) && more.bytes == 0;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "shard/states.h"
 #include "wire/pb.h"
 #include "wire/quantise.h"
 
@@ -277,6 +278,15 @@ bool WorldBridge::find(EntityRef entity, EntityView* out) const noexcept {
   if (s == kNoEntity) return false;
   *out = view(s);
   return true;
+}
+
+SendResult WorldBridge::set_state(const StateSpec& spec) noexcept {
+  return host_.states().set(spec);
+}
+
+SendResult WorldBridge::remove_state(StateScope scope, std::string_view key,
+                                     std::string_view player) noexcept {
+  return host_.states().remove(scope, key, player);
 }
 
 // --- state providers ---

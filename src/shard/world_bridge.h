@@ -14,6 +14,8 @@
 
 namespace tidegate::shard {
 
+class States;
+
 // What the bridge needs of its shard.
 class BridgeHost {
  public:
@@ -21,6 +23,7 @@ class BridgeHost {
   virtual base::EntityId make_entity_id() = 0;
   // The connection that holds an entity is to be closed with 1008; `code` says why.
   virtual void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) = 0;
+  virtual States& states() = 0;
 
  protected:
   ~BridgeHost() = default;
@@ -74,6 +77,9 @@ class WorldBridge final : public world::SliceHooks, public tidegate::World {
   WorldResult mark_state(EntityRef entity) noexcept override;
   bool next(uint32_t* cursor, EntityView* out) const noexcept override;
   bool find(EntityRef entity, EntityView* out) const noexcept override;
+  SendResult set_state(const StateSpec& spec) noexcept override;
+  SendResult remove_state(StateScope scope, std::string_view key,
+                          std::string_view player) noexcept override;
 
  private:
   EntityView view(world::EntitySlot s) const;

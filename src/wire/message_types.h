@@ -35,6 +35,9 @@
   X(kInterestUpdate, 203, "INTEREST_UPDATE")             \
   X(kCellFrame, 204, "CELL_FRAME")                       \
   X(kCellReport, 205, "CELL_REPORT")                     \
+  X(kStateUpdate, 206, "STATE_UPDATE")                   \
+  X(kStateChange, 207, "STATE_CHANGE")                   \
+  X(kStateResult, 208, "STATE_RESULT")                   \
   X(kPresenceUpdate, 300, "PRESENCE_UPDATE")             \
   X(kFriendStatus, 301, "FRIEND_STATUS")                 \
   X(kPresenceSubscribe, 302, "PRESENCE_SUBSCRIBE")       \

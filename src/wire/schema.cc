@@ -44,6 +44,20 @@ constexpr EnumValue kPlayerStatusValues[] = {
     {0, "PLAYER_STATUS_UNKNOWN"}, {1, "PLAYER_STATUS_ONLINE"},    {2, "PLAYER_STATUS_AWAY"},
     {3, "PLAYER_STATUS_BUSY"},    {4, "PLAYER_STATUS_INVISIBLE"}, {5, "PLAYER_STATUS_OFFLINE"}};
 constexpr EnumSchema kPlayerStatus{"PlayerStatus", kPlayerStatusValues};
+constexpr EnumValue kStateScopeValues[] = {{0, "STATE_SCOPE_ZONE"},
+                                           {1, "STATE_SCOPE_PLACE"},
+                                           {2, "STATE_SCOPE_SESSION"},
+                                           {3, "STATE_SCOPE_VIEW"}};
+constexpr EnumSchema kStateScope{"StateScope", kStateScopeValues};
+constexpr EnumValue kStateOperationValues[] = {
+    {0, "STATE_OPERATION_SET"}, {1, "STATE_OPERATION_CLAIM"}, {2, "STATE_OPERATION_RELEASE"}};
+constexpr EnumSchema kStateOperation{"StateOperation", kStateOperationValues};
+constexpr EnumValue kStateReasonValues[] = {
+    {0, "STATE_REASON_APPLIED"}, {1, "STATE_REASON_UNKNOWN"}, {2, "STATE_REASON_SERVER_ONLY"},
+    {3, "STATE_REASON_STALE"},   {4, "STATE_REASON_TAKEN"},   {5, "STATE_REASON_NOT_OWNER"},
+    {6, "STATE_REASON_TOO_FAR"}, {7, "STATE_REASON_INVALID"}, {8, "STATE_REASON_REFUSED"},
+    {9, "STATE_REASON_BUSY"}};
+constexpr EnumSchema kStateReason{"StateReason", kStateReasonValues};
 constexpr EnumValue kGroupOperationValues[] = {
     {0, "GROUP_OPERATION_UNSPECIFIED"}, {1, "GROUP_OPERATION_CREATE"},
     {2, "GROUP_OPERATION_JOIN"},        {3, "GROUP_OPERATION_LEAVE"},
@@ -73,7 +87,8 @@ constexpr EnumValue kSharingValues[] = {{0, "SHARING_UNCHANGED"},
 constexpr EnumSchema kSharing{"Sharing", kSharingValues};
 constexpr const EnumSchema* kEnums[] = {&kCompression,    &kStateEncoding, &kPlayerStatus,
                                         &kGroupOperation, &kGroupRole,     &kGroupAccess,
-                                        &kGroupChange,    &kSharing};
+                                        &kGroupChange,    &kSharing,       &kStateScope,
+                                        &kStateOperation, &kStateReason};
 
 // --- session.proto ---
 
@@ -348,6 +363,39 @@ constexpr FieldSchema kCellReportFields[] = {
 };
 constexpr MessageSchema kCellReport{"CellReport", kCellReportFields};
 
+// --- state.proto ---
+
+constexpr FieldSchema kStateEntryFields[] = {
+    field(1, kString, "key"),           field(2, kBytes, "value"),  field(3, kUint64, "version"),
+    field(4, kStateScope, "scope"),     field(5, kString, "owner"), field(6, kVector3, "position"),
+    field(7, kUint32, "expires_in_ms"), field(8, kBool, "removed"),
+};
+constexpr MessageSchema kStateEntry{"StateEntry", kStateEntryFields};
+
+constexpr FieldSchema kStateUpdateFields[] = {
+    field(1, kUint32, "tick"),
+    field(2, kUint32, "complete"),
+    list(3, kStateEntry, "entries"),
+};
+constexpr MessageSchema kStateUpdate{"StateUpdate", kStateUpdateFields};
+
+constexpr FieldSchema kStateChangeFields[] = {
+    field(1, kString, "key"),
+    field(2, kBytes, "value"),
+    field(3, kUint64, "base_version"),
+    field(4, kStateScope, "scope"),
+    field(5, kStateOperation, "operation"),
+    field(6, kUint32, "request"),
+};
+constexpr MessageSchema kStateChange{"StateChange", kStateChangeFields};
+
+constexpr FieldSchema kStateResultFields[] = {
+    field(1, kUint32, "request"),   field(2, kString, "key"),
+    field(3, kStateScope, "scope"), field(4, kStateReason, "reason"),
+    field(5, kUint64, "version"),   field(6, kStateEntry, "current"),
+};
+constexpr MessageSchema kStateResult{"StateResult", kStateResultFields};
+
 constexpr const MessageSchema* kMessages[] = {
     &kConnectionEstablished,
     &kAuthenticationResult,
@@ -388,6 +436,10 @@ constexpr const MessageSchema* kMessages[] = {
     &kZoneUpdate,
     &kInterestUpdate,
     &kCellReport,
+    &kStateEntry,
+    &kStateUpdate,
+    &kStateChange,
+    &kStateResult,
 };
 
 // --- payloads of the message types ---
@@ -426,6 +478,9 @@ constexpr Payload kPayloads[] = {
     {MessageType::kTimeSync, &kTimeSync, answered_by(MessageType::kTimeSync)},
     {MessageType::kInterestUpdate, &kInterestUpdate},
     {MessageType::kCellReport, &kCellReport},
+    {MessageType::kStateUpdate, &kStateUpdate},
+    {MessageType::kStateChange, &kStateChange},
+    {MessageType::kStateResult, &kStateResult},
     {MessageType::kPresenceUpdate, &kPresenceUpdate},
     {MessageType::kFriendStatus, &kFriendStatus},
     {MessageType::kPresenceSubscribe, &kPresenceSubscribe},

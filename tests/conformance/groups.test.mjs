@@ -387,8 +387,13 @@ describe('lists', () => {
     await refused(ann.social({ block: ['a', 'b', 'c', 'd'] }), 4012);
     const { payload } = await ann.client.next(Type.SOCIAL_LIST);
     assert.deepEqual([...payload.blocked].sort(), ['a', 'b', 'c']);
+    await refused(ann.social({ add_friends: Array.from({ length: 201 }, (_, i) => `f${i}`) }), 4007);
     ann.client.send(Type.SOCIAL_UPDATE, { block: [''] });
     await ann.client.error(4003);
+    // Requests beyond the burst are refused until a moment later.
+    const replies = await Promise.all(Array.from({ length: 300 }, () => ann.social({})));
+    assert.ok(replies.some((reply) => reply.code === 4006));
+    await until(async () => (await ann.social({})).code === 0, 'the rate recovers');
     await leave(ann);
   });
 });

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,6 +144,11 @@ int run_upgrade(server::Server* server, std::vector<std::string> arguments) {
     if (!arguments[i].starts_with(kOption)) continue;
     arguments.erase(arguments.begin() + static_cast<ptrdiff_t>(i));
     break;
+  }
+  // For a moment each socket has a number in both processes.
+  if (rlimit files{}; getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
   }
   constexpr int kChannel = 3;
   arguments.push_back(std::string(kOption) + "=" + std::to_string(kChannel));

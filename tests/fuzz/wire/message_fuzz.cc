@@ -11,6 +11,8 @@
 #include "wire/envelope.h"
 #include "wire/event_messages.h"
 #include "wire/messages.h"
+#include "wire/social_messages.h"
+#include "wire/state_messages.h"
 
 namespace {
 
@@ -55,6 +57,18 @@ void check_payload(base::Bytes payload) {
   check<wire::Reply>(payload);
   check<wire::PlayerStatusChange>(payload);
   check<wire::PresenceUpdate>(payload);
+  check<wire::GroupRequest>(payload);
+  check<wire::GroupEvent>(payload);
+  uint32_t sharing = 0;
+  size_t ids = 0;
+  static_cast<void>(
+      wire::decode_social_update(payload, &sharing, [&](uint32_t field, std::string_view id) {
+        if (field < 2 || field > 7) std::abort();
+        ids += id.size();
+      }));
+  if (ids > payload.size()) std::abort();
+  check<wire::StateChange>(payload);
+  check<wire::StateResult>(payload);
   // The encoders of these leave out what changed_fields does not name, and split permissions at
   // spaces, so a second encoding may differ: only their decoders are tried.
   wire::PlayerStateDelta delta;

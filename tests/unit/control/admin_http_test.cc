@@ -49,6 +49,7 @@ struct FakeSource final : AdminSource {
   }
   std::string store_json() override { return R"({"kind":"memory"})"; }
   std::string presence_json() override { return R"({"users":3})"; }
+  std::string cluster_json() override { return "{\"cluster\":1}"; }
   std::string user_json(const std::string& user, bool erase) override {
     return "{\"user\":\"" + user + (erase ? "\",\"erased\":true}" : "\"}");
   }

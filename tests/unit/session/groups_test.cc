@@ -104,6 +104,23 @@ TEST_F(Groups, TheServerActsAsALeaderForAnyUser) {
   EXPECT_EQ(home.find(group), GroupHome::kNone);
 }
 
+TEST(GroupHome, WhatComesBackHasALeader) {
+  GroupHome home(small_limits());
+  EXPECT_TRUE(home.restore("guild.a", "bob", GroupRole::kMember));
+  EXPECT_TRUE(home.restore("guild.a", "cat", GroupRole::kOfficer));
+  EXPECT_TRUE(home.restore("guild.a", "dan", GroupRole::kNone));
+  EXPECT_TRUE(home.restore("guild.b", "dan", GroupRole::kNone));
+  home.restore_access("guild.a", GroupAccess::kOpen);
+  home.settle();
+  const uint32_t group = home.find("guild.a");
+  ASSERT_NE(group, GroupHome::kNone);
+  EXPECT_EQ(home.role(group, "cat"), GroupRole::kLeader);
+  EXPECT_EQ(home.role(group, "bob"), GroupRole::kMember);
+  EXPECT_EQ(home.member_count(group), 2u);
+  EXPECT_EQ(home.access(group), GroupAccess::kOpen);
+  EXPECT_EQ(home.find("guild.b"), GroupHome::kNone);  // nobody is left but who was invited
+}
+
 // Every request of the protocol by random users, against a map.
 TEST(GroupHome, RandomRequestsKeepTheRules) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
@@ -190,6 +207,8 @@ TEST(GroupRules, NamesKindsAndPermissions) {
   EXPECT_TRUE(check_group_kinds(""));
   EXPECT_FALSE(check_group_kinds("party"));
   EXPECT_FALSE(check_group_kinds("party:0"));
+  EXPECT_TRUE(check_group_kinds("party:1000"));
+  EXPECT_FALSE(check_group_kinds("party:1001"));
   EXPECT_FALSE(check_group_kinds("par.ty:3"));
   EXPECT_TRUE(is_focus_group("party squad", "squad.1"));
   EXPECT_FALSE(is_focus_group("party squad", "guild.1"));

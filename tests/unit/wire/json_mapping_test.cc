@@ -13,6 +13,7 @@
 
 #include "random_messages.h"
 #include "tidegate/v1/presence.pb.h"
+#include "tidegate/v1/state.pb.h"
 #include "wire/json_decode.h"
 #include "wire/json_encode.h"
 
@@ -23,6 +24,7 @@ namespace gp = google::protobuf;
 
 std::unique_ptr<gp::Message> make(const MessageSchema& schema) {
   static_cast<void>(pb::PresenceUpdate::descriptor());
+  static_cast<void>(pb::StateEntry::descriptor());
   const auto* const descriptor = gp::DescriptorPool::generated_pool()->FindMessageTypeByName(
       "tidegate.v1." + std::string(schema.name));
   EXPECT_NE(descriptor, nullptr);

@@ -281,6 +281,53 @@ bool equal(const PresenceUpdate& a, const pb::PresenceUpdate& b) {
          a.zone_id == b.zone_id() && a.region == b.region();
 }
 
+void random_message(base::Prng& r, pb::StateEntry* m) {
+  m->set_key(random_text(r, 20));
+  m->set_value(random_text(r, 40));
+  m->set_version(random_u64(r));
+  m->set_scope(static_cast<pb::StateScope>(r.below(4)));
+  m->set_owner(random_text(r, 20));
+  if (r.chance(0.5)) m->mutable_position()->set_x(random_float(r));
+  m->set_expires_in_ms(random_u32(r));
+  m->set_removed(r.chance(0.5));
+}
+bool equal(const StateEntry& a, const pb::StateEntry& b) {
+  return a.key == b.key() && base::as_text(a.value) == b.value() && a.version == b.version() &&
+         a.scope == static_cast<uint32_t>(b.scope()) && a.owner == b.owner() &&
+         a.has_position == b.has_position() &&
+         (!a.has_position || same(a.position.x, b.position().x())) &&
+         a.expires_in_ms == b.expires_in_ms() && a.removed == b.removed();
+}
+
+void random_message(base::Prng& r, pb::StateChange* m) {
+  m->set_key(random_text(r, 20));
+  m->set_value(random_text(r, 40));
+  m->set_base_version(random_u64(r));
+  m->set_scope(static_cast<pb::StateScope>(r.below(4)));
+  m->set_operation(static_cast<pb::StateOperation>(r.below(3)));
+  m->set_request(random_u32(r));
+}
+bool equal(const StateChange& a, const pb::StateChange& b) {
+  return a.key == b.key() && base::as_text(a.value) == b.value() &&
+         a.base_version == b.base_version() && a.scope == static_cast<uint32_t>(b.scope()) &&
+         a.operation == static_cast<uint32_t>(b.operation()) && a.request == b.request();
+}
+
+void random_message(base::Prng& r, pb::StateResult* m) {
+  m->set_request(random_u32(r));
+  m->set_key(random_text(r, 20));
+  m->set_scope(static_cast<pb::StateScope>(r.below(4)));
+  m->set_reason(static_cast<pb::StateReason>(r.below(10)));
+  m->set_version(random_u64(r));
+  if (r.chance(0.5)) random_message(r, m->mutable_current());
+}
+bool equal(const StateResult& a, const pb::StateResult& b) {
+  return a.request == b.request() && a.key == b.key() &&
+         a.scope == static_cast<uint32_t>(b.scope()) &&
+         a.reason == static_cast<uint32_t>(b.reason()) && a.version == b.version() &&
+         a.has_current == b.has_current() && (!a.has_current || equal(a.current, b.current()));
+}
+
 std::string hex(const std::string& bytes) {
   std::string out;
   for (unsigned char c : bytes) {
@@ -308,7 +355,9 @@ using Pairs = ::testing::Types<
     Pair<TokenRefresh, pb::TokenRefresh>, Pair<TokenStatus, pb::TokenStatus>,
     Pair<MoveAck, pb::MoveAck>, Pair<Subscribe, pb::Subscribe>, Pair<Unsubscribe, pb::Unsubscribe>,
     Pair<Publish, pb::Publish>, Pair<Event, pb::Event>, Pair<Reply, pb::Reply>,
-    Pair<PlayerStatusChange, pb::PlayerStatusChange>, Pair<PresenceUpdate, pb::PresenceUpdate>>;
+    Pair<PlayerStatusChange, pb::PlayerStatusChange>, Pair<PresenceUpdate, pb::PresenceUpdate>,
+    Pair<StateEntry, pb::StateEntry>, Pair<StateChange, pb::StateChange>,
+    Pair<StateResult, pb::StateResult>>;
 TYPED_TEST_SUITE(Parity, Pairs);
 
 TYPED_TEST(Parity, DecodesWhatLibprotobufWritesAndWritesTheSameBytes) {

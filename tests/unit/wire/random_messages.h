@@ -11,10 +11,12 @@
 #include "tidegate/v1/envelope.pb.h"
 #include "tidegate/v1/presence.pb.h"
 #include "tidegate/v1/session.pb.h"
+#include "tidegate/v1/state.pb.h"
 #include "tidegate/v1/social.pb.h"
 #include "tidegate/v1/world.pb.h"
 #include "wire/event_messages.h"
 #include "wire/messages.h"
+#include "wire/state_messages.h"
 
 namespace tidegate::wire {
 

@@ -13,6 +13,7 @@
 #include "tidegate/v1/envelope.pb.h"
 #include "tidegate/v1/presence.pb.h"
 #include "tidegate/v1/session.pb.h"
+#include "tidegate/v1/state.pb.h"
 #include "tidegate/v1/social.pb.h"
 #include "tidegate/v1/world.pb.h"
 
@@ -25,6 +26,7 @@ const pb::FileDescriptor* const* files(size_t* count) {
   static const pb::FileDescriptor* const all[] = {
       ::tidegate::v1::NetworkMessage::descriptor()->file(),
       ::tidegate::v1::PresenceUpdate::descriptor()->file(),
+      ::tidegate::v1::StateEntry::descriptor()->file(),
       ::tidegate::v1::ClientHello::descriptor()->file(),
       ::tidegate::v1::GroupRequest::descriptor()->file(),
       ::tidegate::v1::Vector3::descriptor()->file(),

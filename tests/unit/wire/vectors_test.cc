@@ -17,6 +17,7 @@
 #include "tidegate/v1/envelope.pb.h"
 #include "tidegate/v1/presence.pb.h"
 #include "tidegate/v1/session.pb.h"
+#include "tidegate/v1/state.pb.h"
 #include "tidegate/v1/social.pb.h"
 #include "tidegate/v1/world.pb.h"
 #include "wire/cell_codec.h"
@@ -168,7 +169,8 @@ std::string message_vectors() {
        {tidegate::v1::NetworkMessage::descriptor()->file(),
         tidegate::v1::TimeSync::descriptor()->file(), tidegate::v1::MoveAck::descriptor()->file(),
         tidegate::v1::PresenceUpdate::descriptor()->file(),
-        tidegate::v1::GroupRequest::descriptor()->file()}) {
+        tidegate::v1::GroupRequest::descriptor()->file(),
+        tidegate::v1::StateEntry::descriptor()->file()}) {
     for (int i = 0; i < file->message_type_count(); ++i) {
       const Descriptor* type = file->message_type(i);
       const Message* prototype =

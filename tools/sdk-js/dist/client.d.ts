@@ -3,9 +3,10 @@ import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
 import { type Host } from './host.js';
-import { Event, GroupEvent, GroupRequest, GroupState, MoveAck, PlayerStateUpdate, PresenceUpdate, Reply, SocialList, SocialUpdate, type ErrorNotification, type NetworkMessage, type Vector3 } from './messages.js';
+import { Event, GroupEvent, GroupRequest, GroupState, MoveAck, PlayerStateUpdate, PresenceUpdate, Reply, SocialList, SocialUpdate, StateResult, type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3 } from './messages.js';
 import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
 import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
+import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { type SteerLimit } from './steering.js';
 import { WorldPicture, type Entity, type WorldCounters } from './world.js';
@@ -38,6 +39,10 @@ export interface ClientEvents {
     topicEvent: Event;
     reply: Reply;
     presence: PresenceUpdate;
+    stateChanged: StateEntry;
+    stateRemoved: StateEntry;
+    /** What came of a change that this client asked for; `states` has what holds already. */
+    stateResult: StateResult;
     /** A change of a group of the own user's, or an invitation. */
     groupEvent: GroupEvent;
     /** Who is in a group: after joining it, after each login, and when asked for. */
@@ -83,6 +88,8 @@ export interface ClientStats {
 export declare class TidegateClient extends Emitter<ClientEvents> {
     readonly connection: Connection;
     readonly world: WorldPicture;
+    /** Keyed state that this client is shown. */
+    readonly states: KeyedStates;
     readonly clock: ClockSync;
     readonly playout: PlayoutClock;
     readonly prediction: Prediction;
@@ -98,6 +105,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     private stateCame;
     private placed;
     private lastAckTick;
+    private lastRequest;
     private syncTimer;
     private reportTimer;
     constructor(options: ClientOptions);
@@ -133,6 +141,15 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     setStatusText(customStatus: string): boolean;
     /** The list takes the place of the one before: `presence` for each of them now, then for each change. */
     watchPresence(userIds: string[]): boolean;
+    /**
+     * Asks to set a keyed state; `stateResult` with the number returned says what came of it. With `baseVersion` the
+     * change is refused when the state has another version by then. Undefined: there is no connection.
+     */
+    setState(scope: number, key: string, value: Uint8Array, baseVersion?: number): number | undefined;
+    /** Asks to be its owner; the first one in the order of ticks is. */
+    claimState(scope: number, key: string, value?: Uint8Array): number | undefined;
+    releaseState(scope: number, key: string): number | undefined;
+    private changeState;
     /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
     group(operation: number, group: string, more?: Partial<GroupRequest>): number | undefined;
     /** Friends, blocked users, with whom presence is shared; the sequence that `reply` names. */

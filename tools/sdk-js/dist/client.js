@@ -5,9 +5,10 @@ import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
 import { browserHost } from './host.js';
-import { CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, SocialList, SocialUpdate, StateEncoding, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
+import { CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, SocialList, SocialUpdate, StateChange, StateEncoding, StateOperation, StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction, walk } from './prediction.js';
+import { KeyedStates } from './states.js';
 import { Steering, encodeSteerRun, steerSample } from './steering.js';
 import { WorldPicture, quaternionOf } from './world.js';
 const SYNC_FIRST = 5;
@@ -17,6 +18,8 @@ const REPORT_MS = 10_000;
 export class TidegateClient extends Emitter {
     connection;
     world = new WorldPicture();
+    /** Keyed state that this client is shown. */
+    states = new KeyedStates();
     clock = new ClockSync();
     playout;
     prediction;
@@ -32,6 +35,7 @@ export class TidegateClient extends Emitter {
     stateCame = false;
     placed = false; // the prediction begins where the own entity stands
     lastAckTick = 0;
+    lastRequest = 0;
     syncTimer;
     reportTimer;
     constructor(options) {
@@ -72,6 +76,7 @@ export class TidegateClient extends Emitter {
         connection.on('authenticated', (result) => {
             this.playerId = result.characterId || result.userId;
             this.firstState = true;
+            this.states.forget(~0); // what is still there is told again
             connection.send(MessageType.CLIENT_HELLO, ClientHello.encode({
                 clientVersion: 'tidegate-js/1',
                 stateEncoding: options.encoding === 'protobuf' ? StateEncoding.PROTOBUF : StateEncoding.PACKED,
@@ -87,6 +92,8 @@ export class TidegateClient extends Emitter {
         });
         connection.on('message', (message) => this.take(message));
         connection.on('messageEnd', () => this.endMessage());
+        this.states.on('changed', (state) => this.emit('stateChanged', state));
+        this.states.on('removed', (state) => this.emit('stateRemoved', state));
         world.on('report', (report) => connection.send(MessageType.CELL_REPORT, CellReport.encode(report)));
         world.on('added', (entity) => {
             this.onState(entity);
@@ -174,6 +181,25 @@ export class TidegateClient extends Emitter {
     watchPresence(userIds) {
         return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
     }
+    /**
+     * Asks to set a keyed state; `stateResult` with the number returned says what came of it. With `baseVersion` the
+     * change is refused when the state has another version by then. Undefined: there is no connection.
+     */
+    setState(scope, key, value, baseVersion = 0) {
+        return this.changeState(scope, key, StateOperation.SET, value, baseVersion);
+    }
+    /** Asks to be its owner; the first one in the order of ticks is. */
+    claimState(scope, key, value = new Uint8Array()) {
+        return this.changeState(scope, key, StateOperation.CLAIM, value, 0);
+    }
+    releaseState(scope, key) {
+        return this.changeState(scope, key, StateOperation.RELEASE, new Uint8Array(), 0);
+    }
+    changeState(scope, key, operation, value, baseVersion) {
+        const request = ++this.lastRequest;
+        const payload = StateChange.encode({ key, value, baseVersion, scope, operation, request });
+        return this.connection.send(MessageType.STATE_CHANGE, payload) ? request : undefined;
+    }
     /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
     group(operation, group, more = {}) {
         return this.connection.sendReliable(MessageType.GROUP_REQUEST, GroupRequest.encode({ ...more, operation, group }));
@@ -228,6 +254,16 @@ export class TidegateClient extends Emitter {
             case MessageType.TIME_SYNC: {
                 const sync = TimeSync.decode(payload);
                 this.clock.answer(sync.clientTime, sync.serverTime, sync.serverTick, this.host.now());
+                break;
+            }
+            case MessageType.STATE_UPDATE:
+                this.states.apply(StateUpdate.decode(payload));
+                break;
+            case MessageType.STATE_RESULT: {
+                const result = StateResult.decode(payload);
+                if (result.current)
+                    this.states.correct(result.current);
+                this.emit('stateResult', result);
                 break;
             }
             case MessageType.EVENT:

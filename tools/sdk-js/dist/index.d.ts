@@ -15,6 +15,7 @@ export * from './playout.js';
 export * from './polling.js';
 export * from './prediction.js';
 export * from './simulator.js';
+export * from './states.js';
 export * from './statistics.js';
 export * from './steering.js';
 export * from './transport.js';

@@ -29,6 +29,9 @@ export declare const MessageType: {
     readonly INTEREST_UPDATE: 203;
     readonly CELL_FRAME: 204;
     readonly CELL_REPORT: 205;
+    readonly STATE_UPDATE: 206;
+    readonly STATE_CHANGE: 207;
+    readonly STATE_RESULT: 208;
     readonly PRESENCE_UPDATE: 300;
     readonly FRIEND_STATUS: 301;
     readonly PRESENCE_SUBSCRIBE: 302;
@@ -97,6 +100,30 @@ export declare const PlayerStatus: {
     readonly BUSY: 3;
     readonly INVISIBLE: 4;
     readonly OFFLINE: 5;
+};
+export declare const StateScope: {
+    readonly ZONE: 0;
+    readonly PLACE: 1;
+    readonly SESSION: 2;
+    readonly VIEW: 3;
+};
+export declare const StateOperation: {
+    readonly SET: 0;
+    readonly CLAIM: 1;
+    readonly RELEASE: 2;
+};
+/** Why a STATE_CHANGE was refused. */
+export declare const StateReason: {
+    readonly APPLIED: 0;
+    readonly UNKNOWN: 1;
+    readonly SERVER_ONLY: 2;
+    readonly STALE: 3;
+    readonly TAKEN: 4;
+    readonly NOT_OWNER: 5;
+    readonly TOO_FAR: 6;
+    readonly INVALID: 7;
+    readonly REFUSED: 8;
+    readonly BUSY: 9;
 };
 export declare const GroupOperation: {
     readonly CREATE: 1;
@@ -621,6 +648,71 @@ export declare const PresenceSubscribe: Message<{
     userIds: string[];
 }>;
 export type PresenceSubscribe = Of<typeof PresenceSubscribe>;
+export declare const StateEntry: Message<{
+    key: string;
+    value: Uint8Array<ArrayBufferLike>;
+    version: number;
+    scope: number;
+    owner: string;
+    position: {
+        x: number;
+        y: number;
+        z: number;
+    } | undefined;
+    expiresInMs: number;
+    removed: boolean;
+}>;
+export type StateEntry = Of<typeof StateEntry>;
+export declare const StateUpdate: Message<{
+    tick: number;
+    complete: number;
+    entries: {
+        key: string;
+        value: Uint8Array<ArrayBufferLike>;
+        version: number;
+        scope: number;
+        owner: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        expiresInMs: number;
+        removed: boolean;
+    }[];
+}>;
+export type StateUpdate = Of<typeof StateUpdate>;
+export declare const StateChange: Message<{
+    key: string;
+    value: Uint8Array<ArrayBufferLike>;
+    baseVersion: number;
+    scope: number;
+    operation: number;
+    request: number;
+}>;
+export type StateChange = Of<typeof StateChange>;
+export declare const StateResult: Message<{
+    request: number;
+    key: string;
+    scope: number;
+    reason: number;
+    version: number;
+    current: {
+        key: string;
+        value: Uint8Array<ArrayBufferLike>;
+        version: number;
+        scope: number;
+        owner: string;
+        position: {
+            x: number;
+            y: number;
+            z: number;
+        } | undefined;
+        expiresInMs: number;
+        removed: boolean;
+    } | undefined;
+}>;
+export type StateResult = Of<typeof StateResult>;
 export declare const GroupRequest: Message<{
     operation: number;
     group: string;

@@ -9,7 +9,7 @@ export const MessageType = {
     EVENT: 13, REPLY: 14, TOKEN_REFRESH: 15, TOKEN_STATUS: 16,
     PLAYER_MOVE: 100, PLAYER_ACTION: 101, PLAYER_STATE: 102, PLAYER_STATUS_CHANGE: 103, MOVE_ACK: 104, PLAYER_STEER: 105,
     WORLD_STATE: 200, ZONE_UPDATE: 201, TIME_SYNC: 202, INTEREST_UPDATE: 203, CELL_FRAME: 204,
-    CELL_REPORT: 205,
+    CELL_REPORT: 205, STATE_UPDATE: 206, STATE_CHANGE: 207, STATE_RESULT: 208,
     PRESENCE_UPDATE: 300, FRIEND_STATUS: 301, PRESENCE_SUBSCRIBE: 302, SOCIAL_UPDATE: 303, SOCIAL_LIST: 304,
     GROUP_REQUEST: 310, GROUP_EVENT: 311, GROUP_STATE: 312,
     COMBAT_ACTION: 400, INVENTORY_UPDATE: 401, QUEST_PROGRESS: 402, CHAT_MESSAGE: 403,
@@ -32,6 +32,12 @@ export const CloseCode = {
 export const StateEncoding = { PROTOBUF: 0, PACKED: 1 };
 export const Compression = { NONE: 0, ZLIB: 1, LZ4: 2, ZSTD: 3 };
 export const PlayerStatus = { UNKNOWN: 0, ONLINE: 1, AWAY: 2, BUSY: 3, INVISIBLE: 4, OFFLINE: 5 };
+export const StateScope = { ZONE: 0, PLACE: 1, SESSION: 2, VIEW: 3 };
+export const StateOperation = { SET: 0, CLAIM: 1, RELEASE: 2 };
+/** Why a STATE_CHANGE was refused. */
+export const StateReason = {
+    APPLIED: 0, UNKNOWN: 1, SERVER_ONLY: 2, STALE: 3, TAKEN: 4, NOT_OWNER: 5, TOO_FAR: 6, INVALID: 7, REFUSED: 8, BUSY: 9,
+};
 export const GroupOperation = {
     CREATE: 1, JOIN: 2, LEAVE: 3, INVITE: 4, DECLINE: 5, KICK: 6, SET_ROLE: 7, SET_ACCESS: 8, DISBAND: 9, LIST: 10,
 };
@@ -139,6 +145,17 @@ export const PresenceUpdate = define('PresenceUpdate', {
 });
 export const FriendStatus = define('FriendStatus', { friends: list(sub(1, PresenceUpdate)) });
 export const PresenceSubscribe = define('PresenceSubscribe', { userIds: list(text(1)) });
+export const StateEntry = define('StateEntry', {
+    key: text(1), value: bytes(2), version: u64(3), scope: u32(4), owner: text(5), position: sub(6, Vector3),
+    expiresInMs: u32(7), removed: bool(8),
+});
+export const StateUpdate = define('StateUpdate', { tick: u32(1), complete: u32(2), entries: list(sub(3, StateEntry)) });
+export const StateChange = define('StateChange', {
+    key: text(1), value: bytes(2), baseVersion: u64(3), scope: u32(4), operation: u32(5), request: u32(6),
+});
+export const StateResult = define('StateResult', {
+    request: u32(1), key: text(2), scope: u32(3), reason: u32(4), version: u64(5), current: sub(6, StateEntry),
+});
 export const GroupRequest = define('GroupRequest', {
     operation: u32(1), group: text(2), userId: text(3), role: u32(4), access: u32(5),
 });
@@ -164,6 +181,6 @@ export const MESSAGES = [
     ResumeResult, TokenRefresh, TokenStatus, Disconnect, ClientHello, Subscribe, Unsubscribe, Publish, Event, Reply, TimeSync,
     PlayerMovement, PlayerSteer, PlayerAction, PlayerStateUpdate, PlayerStateDelta, PlayerStatusChange, MoveAck,
     EnvironmentState, WorldStateSnapshot, EntitySpawn, EntityUpdate, ZoneUpdate, InterestUpdate,
-    CellReport, PresenceUpdate, FriendStatus, PresenceSubscribe,
+    CellReport, PresenceUpdate, FriendStatus, PresenceSubscribe, StateEntry, StateUpdate, StateChange, StateResult,
     GroupRequest, GroupEvent, GroupMember, GroupState, SocialUpdate, SocialList,
 ];

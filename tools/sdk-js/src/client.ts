@@ -8,11 +8,12 @@ import { browserHost, type Host } from './host.js';
 import {
   CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction,
   PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply,
-  SocialList, SocialUpdate, StateEncoding, Subscribe, TimeSync, Unsubscribe,
-  type ErrorNotification, type NetworkMessage, type Vector3,
+  SocialList, SocialUpdate, StateChange, StateEncoding, StateOperation, StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe,
+  type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3,
 } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } from './playout.js';
 import { Prediction, walk, type MoveInput, type PredictionOptions } from './prediction.js';
+import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { Steering, encodeSteerRun, steerSample, type SteerLimit } from './steering.js';
 import { WorldPicture, quaternionOf, type Entity, type WorldCounters } from './world.js';
@@ -47,6 +48,10 @@ export interface ClientEvents {
   topicEvent: Event;
   reply: Reply;
   presence: PresenceUpdate;
+  stateChanged: StateEntry;
+  stateRemoved: StateEntry;
+  /** What came of a change that this client asked for; `states` has what holds already. */
+  stateResult: StateResult;
   /** A change of a group of the own user's, or an invitation. */
   groupEvent: GroupEvent;
   /** Who is in a group: after joining it, after each login, and when asked for. */
@@ -99,6 +104,8 @@ const REPORT_MS = 10_000;
 export class TidegateClient extends Emitter<ClientEvents> {
   readonly connection: Connection;
   readonly world = new WorldPicture();
+  /** Keyed state that this client is shown. */
+  readonly states = new KeyedStates();
   readonly clock = new ClockSync();
   readonly playout: PlayoutClock;
   readonly prediction: Prediction;
@@ -115,6 +122,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
   private stateCame = false;
   private placed = false;  // the prediction begins where the own entity stands
   private lastAckTick = 0;
+  private lastRequest = 0;
   private syncTimer: unknown;
   private reportTimer: unknown;
 
@@ -154,6 +162,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
     connection.on('authenticated', (result) => {
       this.playerId = result.characterId || result.userId;
       this.firstState = true;
+      this.states.forget(~0);  // what is still there is told again
       connection.send(MessageType.CLIENT_HELLO, ClientHello.encode({
         clientVersion: 'tidegate-js/1',
         stateEncoding: options.encoding === 'protobuf' ? StateEncoding.PROTOBUF : StateEncoding.PACKED,
@@ -168,6 +177,8 @@ export class TidegateClient extends Emitter<ClientEvents> {
     });
     connection.on('message', (message) => this.take(message));
     connection.on('messageEnd', () => this.endMessage());
+    this.states.on('changed', (state) => this.emit('stateChanged', state));
+    this.states.on('removed', (state) => this.emit('stateRemoved', state));
     world.on('report', (report) => connection.send(MessageType.CELL_REPORT, CellReport.encode(report)));
     world.on('added', (entity) => {
       this.onState(entity);
@@ -260,6 +271,25 @@ export class TidegateClient extends Emitter<ClientEvents> {
     return this.connection.send(MessageType.PRESENCE_SUBSCRIBE, PresenceSubscribe.encode({ userIds }));
   }
 
+  /**
+   * Asks to set a keyed state; `stateResult` with the number returned says what came of it. With `baseVersion` the
+   * change is refused when the state has another version by then. Undefined: there is no connection.
+   */
+  setState(scope: number, key: string, value: Uint8Array, baseVersion = 0): number | undefined {
+    return this.changeState(scope, key, StateOperation.SET, value, baseVersion);
+  }
+  /** Asks to be its owner; the first one in the order of ticks is. */
+  claimState(scope: number, key: string, value: Uint8Array = new Uint8Array()): number | undefined {
+    return this.changeState(scope, key, StateOperation.CLAIM, value, 0);
+  }
+  releaseState(scope: number, key: string): number | undefined {
+    return this.changeState(scope, key, StateOperation.RELEASE, new Uint8Array(), 0);
+  }
+  private changeState(scope: number, key: string, operation: number, value: Uint8Array, baseVersion: number): number | undefined {
+    const request = ++this.lastRequest;
+    const payload = StateChange.encode({ key, value, baseVersion, scope, operation, request });
+    return this.connection.send(MessageType.STATE_CHANGE, payload) ? request : undefined;
+  }
   /** A request about a group (GroupOperation), "<kind>.<name>"; the sequence that `reply` names. */
   group(operation: number, group: string, more: Partial<GroupRequest> = {}): number | undefined {
     return this.connection.sendReliable(MessageType.GROUP_REQUEST,
@@ -315,6 +345,13 @@ export class TidegateClient extends Emitter<ClientEvents> {
       case MessageType.TIME_SYNC: {
         const sync = TimeSync.decode(payload);
         this.clock.answer(sync.clientTime, sync.serverTime, sync.serverTick, this.host.now());
+        break;
+      }
+      case MessageType.STATE_UPDATE: this.states.apply(StateUpdate.decode(payload)); break;
+      case MessageType.STATE_RESULT: {
+        const result = StateResult.decode(payload);
+        if (result.current) this.states.correct(result.current);
+        this.emit('stateResult', result);
         break;
       }
       case MessageType.EVENT: this.emit('topicEvent', Event.decode(payload)); break;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages between the shards and the bus (src/bus), which control runs: what is for other
+// gateways, and what comes from them. A gateway has an index below kGatewaysMax here, which stays
+// the same as long as the process lives; a set of gateways is a mask. Thread: any. Owner: values.
+// Limits: kGatewaysMax.
+#pragma once
+
+#include "mailbox/messages.h"
+
+namespace tidegate::mailbox {
+
+inline constexpr uint32_t kGatewaysMax = 64;
+inline constexpr uint64_t kAllGateways = ~uint64_t{0};  // all others
+inline constexpr uint16_t kShardByName = 0xffff;        // the home shard of the name
+
+// The numbers are part of what gateways say to each other (docs/cluster.md): they stay.
+enum class BusOp : uint16_t {
+  kNone = 0,
+  // Topics, between the topic's home shards of two gateways. Name: the topic.
+  kTopicJoin = 1,       // a: the offset that is expected next
+  kTopicJoined = 2,     // a: the home's next offset; d: 0 or an error
+  kTopicLeave = 3,      //
+  kTopicPublish = 4,    // a: connection; b: sequence; c: event type; flags: TopicFlag.
+                        // extra: user; data
+  kTopicPublished = 5,  // to the publisher's shard. a, b as above; c: offset; d: 0 or an error
+  kTopicEvent = 6,      // a: offset; d: note; data: the frame
+  kTopicPull = 7,       // a: from; b: subscription << 32 | generation; d: 1 + shard that asks, or 0
+  kTopicPiece = 8,      // a: next; b, d as above; flags: 1 done; data: TopicRecords
+  kTopicTail = 9,       // a: the home's next offset, said when it has been quiet
+  kTopicHandover = 10,  // to the new home. a: next offset; data: TopicRecords, the newest
+  // Presence, between the user's home shards. Name: the user.
+  kPresenceWatch = 20,  // flags: 1 on, 0 off
+  kPresenceState = 21,  // a: last seen; b: when chosen; d: status << 8 | connected; data: text
+  kPresenceAsk = 22,    // the user came: who knows what it chose says so
+  // Messages of the game. Name: user or player; b: source, as in SendToPlayer; d: type; data:
+  // payload.
+  kSendUser = 30,
+  kSendPlayer = 31,
+  kSendSession = 32,  // a: session or 0; b: origin
+  kSendEveryone = 33,
+  kLoggedIn = 34,  // the player came in at the sender. a: Unix ms
+  // Backend services.
+  kServiceCall = 40,    // a: connection; b: sequence; d: type; extra: user, player, permissions
+  kServiceAnswer = 41,  // a, b as above; d: type of the answer, 0: an error; c: its code
+  // Views, between the bus and its own shards only. a: view; d: phase
+  kMark = 60,
+  kEcho = 61,
+};
+
+// Shard to control: for `gateways`. Control to shard: from the one gateway in `gateways`. Tail:
+// name, extra, data. Drop, apart from kEcho; what needs an answer is asked again.
+struct BusMail {
+  static constexpr MessageType kType = MessageType::kBusMail;
+  uint64_t gateways = 0;
+  uint64_t a = 0, b = 0, c = 0;
+  uint32_t d = 0;
+  BusOp op = BusOp::kNone;
+  uint16_t shard = kShardByName;  // that it is for, on the other gateway
+  uint16_t name_bytes = 0;
+  uint16_t extra_bytes = 0;
+  uint16_t flags = 0;
+  uint16_t unused = 0;
+};
+
+struct BusMember {
+  uint64_t id;     // hash of the gateway's name
+  uint64_t epoch;  // rises when the gateway may have missed something
+  uint32_t index;
+  uint32_t self;  // 1: this gateway
+};
+
+// Who is in the cluster from now on. Control to every shard. Tail: BusMembers. Keep (by control).
+struct BusView {
+  static constexpr MessageType kType = MessageType::kBusView;
+  uint64_t view;
+};
+
+}  // namespace tidegate::mailbox
