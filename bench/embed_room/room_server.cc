@@ -2,12 +2,17 @@
 // The room of bench/room: a server whose tick hook lets so many NPCs walk in a square, one step a
 // tick each, so that what is measured is telling clients of them and nothing else.
 //
-//   room-server --config FILE [--entities 300] [--area 100]
+//   room-server --config FILE [--entities 300] [--area 100] [--every 1] [--set key=value]…
+//
+// Each NPC is moved every so many ticks.
 //
 // Walks are like those of bench/peers/colyseus-room.mjs: steps, speeds and turns, another
 // generator. Thread: main, and the server's own. Owner: the process. Limits: one shard.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "base/prng.h"
@@ -26,8 +31,8 @@ struct Walker {
 
 class Room {
  public:
-  Room(uint32_t entities, double metres)
-      : half_(static_cast<int32_t>(metres * 25)), walkers_(entities) {
+  Room(uint32_t entities, double metres, uint32_t every)
+      : half_(static_cast<int32_t>(metres * 25)), every_(every), walkers_(entities) {
     for (Walker& w : walkers_) {
       w.x = within();
       w.z = within();
@@ -38,6 +43,7 @@ class Room {
   void tick(World& world) {
     for (size_t i = 0; i < walkers_.size(); ++i) {
       Walker& w = walkers_[i];
+      if (w.ref && (world.tick() + i) % every_ != 0) continue;
       if (prng_.below(50) == 0) turn(w);
       if (w.x + w.dx > half_ || w.x + w.dx < -half_) w.dx = -w.dx;
       if (w.z + w.dz > half_ || w.z + w.dz < -half_) w.dz = -w.dz;
@@ -74,6 +80,7 @@ class Room {
   }
 
   int32_t half_;
+  uint32_t every_;
   base::Prng prng_{17};
   uint64_t heading_ = 0;
   std::vector<Walker> walkers_;
@@ -83,8 +90,17 @@ Server* running = nullptr;
 
 int run(int argc, char** argv) {
   Flags flags(argc, argv);
-  Room room(flags.count("--entities", 300), flags.number("--area", 100));
-  Server::Created made = Server::create({.file = flags.text("--config", "")});
+  Room room(flags.count("--entities", 300), flags.number("--area", 100),
+            std::max(1u, flags.count("--every", 1)));
+  ServerConfig config;
+  config.file = flags.text("--config", "");
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::strcmp(argv[i], "--set") != 0) continue;
+    const std::string text = argv[i + 1];
+    const size_t equals = std::min(text.find('='), text.size() - 1);
+    config.settings.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  Server::Created made = Server::create(std::move(config));
   if (!made.server) {
     std::fprintf(stderr, "%s\n", made.status.text().c_str());
     return 2;

@@ -238,7 +238,8 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
     return config;
   }
   Steps3 steps_of(const bench::Place& p) const {
-    return {to_steps(static_cast<float>(p.x), config_.position_step), 0,
+    return {to_steps(static_cast<float>(p.x), config_.position_step),
+            to_steps(static_cast<float>(p.y), config_.position_step),
             to_steps(static_cast<float>(p.z), config_.position_step)};
   }
   void step(uint32_t i) {
@@ -282,7 +283,8 @@ constexpr bench::Scene kScenes[] = {
     {"camp-2500", "targets", 2500, 60, 3},
     {"camp-5000", "targets", 5000, 60, 3},
     {"festival-4000", "turns", 4000, 200, 1.4},
-    {"sumo-300", "trace", 300, 60, 1.4},  // bench/world/sumo_trace
+    {"sumo-300", "trace", 300, 60, 1.4},     // bench/world/sumo_trace
+    {"minecraft-40", "trace", 40, 60, 4.3},  // bench/games/minecraft-trace.mjs
 };
 
 double per(uint64_t bits, uint64_t n) {

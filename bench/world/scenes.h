@@ -16,6 +16,7 @@ namespace tidegate::bench {
 
 struct Place {
   double x = 0, z = 0;  // metres
+  double y = 0;         // up
 };
 
 // A scene is a family of movement, how many, and how large the square is in which they are.
@@ -102,15 +103,19 @@ class Movement {
     w.at.z = std::min(std::max(w.at.z, -half), half);
     w.heading += 2.6;
   }
-  // Lines of "frame walker x z" (bench/world/sumo_trace makes them), 20 frames a second, every
-  // walker in every frame.
+  // Lines of "frame walker x z", or with y behind it (bench/world/sumo_trace and
+  // bench/games/minecraft-trace.mjs make them), 20 frames a second, every walker in every frame.
   void load(const std::string& file) {
     std::ifstream in(file);
     std::vector<Place> track;
     uint32_t frame = 0;
     uint32_t walker = 0;
-    Place p;
-    while (in >> frame >> walker >> p.x >> p.z) {
+    std::string line;
+    while (std::getline(in, line)) {
+      std::istringstream words(line);
+      Place p;
+      if (!(words >> frame >> walker >> p.x >> p.z)) continue;
+      if (!(words >> p.y)) p.y = 0;
       if (walker >= scene_.walkers) continue;
       if (track.size() < (size_t{frame} + 1) * scene_.walkers) {
         track.resize((size_t{frame} + 1) * scene_.walkers);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "protocol/ws.h"
 #include "shard/shard.h"
 #include "wire/envelope.h"
 #include "wire/messages.h"
@@ -180,6 +181,7 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     endpoint_.expect_output(slot, own + shared + kHeadBytesMax * (2 + shared / (12 * 1024)));
   }
   uint32_t total = own + (gathered == world::Gathered::kWorld ? world.bytes : 0);
+  uint32_t framing = 0;  // WebSocket headers
   base::Bytes head{personal_.data(), own};
   const bool packed = chunks.count != 0 && interest_.packed(slot);
   for (uint32_t i = 0; i < chunks.count;) {
@@ -200,14 +202,17 @@ void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {
     }
     if (i == chunks.count) break;
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
+    framing += static_cast<uint32_t>(protocol::header_size(total));
     head = {};
     parts = 0;
     total = 0;
   }
   if (total != 0) {
     endpoint_.send_gathered(slot, protocol::Opcode::kBinary, head, parts_.data(), parts, total);
+    framing += static_cast<uint32_t>(protocol::header_size(total));
   }
   if (chunks.overflowed) interest_.resync(slot);
+  own += framing;
   if (own != 0 && interest_.watching(slot)) interest_.spend(slot, own);
   counters_.add(Counter::kEntityUpdatesSent, chunks.entities + world.entities);
 }

@@ -58,6 +58,34 @@ void Budget::spend(uint32_t bytes) {
   // No deeper than a second: what a client needs to begin with is not charged for ever.
   tokens_ = static_cast<int32_t>(std::max(int64_t{tokens_} - bytes, -int64_t{rate_}));
   room_ -= std::min(room_, bytes);
+  slots_[slot_] = static_cast<uint16_t>(
+      std::min<uint32_t>(slots_[slot_] + (bytes + kUnit - 1) / kUnit, UINT16_MAX));
+}
+
+void Budget::turn_slots() {
+  if (at_ms_ - slot_ms_ >= kSlots * kSlotMs) {
+    std::fill(std::begin(slots_), std::end(slots_), uint16_t{0});
+    slot_ms_ = at_ms_;
+    return;
+  }
+  for (; at_ms_ - slot_ms_ >= kSlotMs; slot_ms_ += kSlotMs) {
+    slot_ = static_cast<uint8_t>((slot_ + 1) % kSlots);
+    slots_[slot_] = 0;
+  }
+}
+
+// A second at least: the oldest slot counts as long as a part of it lies within. By share it would
+// let a burst go before its time.
+uint32_t Budget::last_second() const {
+  uint32_t sum = 0;
+  for (const uint16_t spent : slots_) sum += spent;
+  return sum * kUnit;
+}
+
+int32_t Budget::allowance() const {
+  // What has to be sent, whatever it costs, has the rest.
+  const uint32_t most = rate_ - rate_ / 32;
+  return std::min(tokens_, static_cast<int32_t>(most) - static_cast<int32_t>(last_second()));
 }
 
 void Budget::hold() {
@@ -67,7 +95,7 @@ void Budget::hold() {
 
 bool Budget::may_raise() {
   if (rung_ != Rung::kAll || tokens_ < static_cast<int32_t>(rate_ / 4 * 3) ||
-      at_ms_ - raised_ms_ < kRaiseMs) {
+      last_second() > rate_ / 8 * 7 || at_ms_ - raised_ms_ < kRaiseMs) {
     return false;
   }
   raised_ms_ = at_ms_;
@@ -110,9 +138,11 @@ Rung Budget::update(const BudgetConfig& config, const QueueSample& sample) {
     sent_ = sample.sent;
     at_ms_ = positive_ms_ = raised_ms_ = rung_ms_ = mark_ms_ = measured_ms_ = sample.now_ms;
     measured_from_ = sample.sent;
+    slot_ms_ = sample.now_ms;
   }
   const uint32_t elapsed = std::min(sample.now_ms - at_ms_, kTickMsMax);
   at_ms_ = sample.now_ms;
+  turn_slots();
   tokens_ = static_cast<int32_t>(
       std::min(int64_t{tokens_} + int64_t{rate_} * elapsed / 1000, int64_t{rate_}));
   if (tokens_ > 0) positive_ms_ = at_ms_;

@@ -53,6 +53,9 @@ class Budget {
   int32_t tokens() const { return tokens_; }
   // Bytes that may be put into the queue in this tick at all.
   uint32_t room() const { return room_; }
+  // The same, but never so many that the second that ends now would have more than the rate: what a
+  // full bucket holds goes out over a second, not on top of one.
+  int32_t allowance() const;
   uint32_t rate() const { return rate_; }  // bytes a second, now
   bool idle() const { return !busy_; }     // nothing waits
   // To the last rung but one at once: what had to be sent did not find room.
@@ -63,26 +66,35 @@ class Budget {
   bool overdrawn();
 
  private:
+  static constexpr uint32_t kSlots = 9;  // a second and the slot under way
+  static constexpr uint32_t kSlotMs = 125;
+  static constexpr uint32_t kUnit = 16;  // bytes, of slots_
+
   void measure(const QueueSample& sample);
+  void turn_slots();
+  uint32_t last_second() const;  // bytes spent
 
   uint32_t rate_max_ = 0;  // bytes a second
   uint32_t rate_ = 0;
   int32_t tokens_ = 0;  // at most a second of rate_
   uint32_t room_ = 0;
-  uint32_t at_ms_ = 0;          // last update
-  uint32_t positive_ms_ = 0;    // when tokens were last above 0
-  uint32_t raised_ms_ = 0;      // when may_raise() last said so
-  uint32_t rung_ms_ = 0;        // when the rung was entered, or its cause last seen
-  uint32_t mark_ms_ = 0;        // when the byte at mark_ came into the queue
-  uint32_t mark_ = 0;           // place in the stream of bytes, as QueueSample::sent counts
-  uint32_t moved_ms_ = 0;       // when the queue was last empty, or a byte left it
-  uint32_t sent_ = 0;           // at the last update
-  uint32_t measured_ms_ = 0;    // when the measurement under way began
-  uint32_t measured_from_ = 0;  // sent then
+  uint32_t at_ms_ = 0;           // last update
+  uint32_t positive_ms_ = 0;     // when tokens were last above 0
+  uint32_t raised_ms_ = 0;       // when may_raise() last said so
+  uint32_t rung_ms_ = 0;         // when the rung was entered, or its cause last seen
+  uint32_t mark_ms_ = 0;         // when the byte at mark_ came into the queue
+  uint32_t mark_ = 0;            // place in the stream of bytes, as QueueSample::sent counts
+  uint32_t moved_ms_ = 0;        // when the queue was last empty, or a byte left it
+  uint32_t sent_ = 0;            // at the last update
+  uint32_t measured_ms_ = 0;     // when the measurement under way began
+  uint32_t measured_from_ = 0;   // sent then
+  uint32_t slot_ms_ = 0;         // when the slot under way began
+  uint16_t slots_[kSlots] = {};  // spent in each, a ring
+  uint8_t slot_ = 0;             // under way
   Rung rung_ = Rung::kAll;
   bool started_ = false;  // at_ms_ is set
   bool busy_ = false;     // the queue was not empty at the last update
 };
-static_assert(sizeof(Budget) <= 60, "part of a watcher's row");
+static_assert(sizeof(Budget) <= 84, "part of a watcher's row");
 
 }  // namespace tidegate::world

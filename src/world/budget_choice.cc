@@ -154,7 +154,7 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
 
 // Cells whose frames of this tick are left out, as bits.
 uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
-  int64_t tokens = w.budget.tokens();
+  int64_t tokens = w.budget.allowance();
   const bool queued = !w.budget.idle();
   int64_t room = w.budget.room();
   if (queued) room = std::min(room, queued_room_);

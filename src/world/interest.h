@@ -179,7 +179,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 344;
+  static constexpr size_t kWatcherBytes = 368;
 
  private:
   struct Watcher {

@@ -355,6 +355,9 @@ describe('both subprotocols do the same', () => {
     INTEREST_UPDATE: [{ view_distance: 1 }],
     CELL_FRAME: [Buffer.from('x')],
     CELL_REPORT: [{ cell_x: -1, cell_z: 2, checksum: 1 }],
+    STATE_UPDATE: [{ tick: 1, entries: [{ key: 'door' }] }],
+    STATE_CHANGE: [{ key: 'door', value: Buffer.from('open'), base_version: 7, request: 3 }, { key: '' }, { key: 'a', scope: 9 }],
+    STATE_RESULT: [{ request: 1, reason: 3 }],
     PRESENCE_UPDATE: [{ user_id: 'x', status: 1 }],
     FRIEND_STATUS: [{ friends: [] }],
     PRESENCE_SUBSCRIBE: [{ user_ids: ['a', 'b'] }],
@@ -370,7 +373,7 @@ describe('both subprotocols do the same', () => {
 
   // Everything that came between two marks, less what comes by itself.
   const BY_ITSELF = new Set([Type.ACK, Type.WORLD_STATE, Type.ZONE_UPDATE, Type.INTEREST_UPDATE, Type.EVENT,
-    Type.PRESENCE_UPDATE, Type.FRIEND_STATUS, Type.PLAYER_STATUS_CHANGE, Type.SOCIAL_LIST]);
+    Type.PRESENCE_UPDATE, Type.FRIEND_STATUS, Type.PLAYER_STATUS_CHANGE, Type.SOCIAL_LIST, Type.STATE_RESULT]);
   let marks = 0;
   async function replies(client, type, payload) {
     const from = client.messages.length;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
@@ -96,6 +97,9 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->letters_written += get(s.letters_written);
     out->letters_read += get(s.letters_read);
     out->letters_wrong += get(s.letters_wrong);
+    out->windows += get(s.windows);
+    out->windows_over += get(s.windows_over);
+    out->window_most = std::max(out->window_most, get(s.window_most));
     if (get(s.wall_ns) != 0) {
       const double share = static_cast<double>(get(s.cpu_ns)) / static_cast<double>(get(s.wall_ns));
       if (share > out->worker_cpu_max) out->worker_cpu_max = share;
@@ -178,6 +182,10 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
   append(out, ",\n  \"near_hz\": %.3f, \"far_hz\": %.3f, \"far_unseen\": %.6f",
          share(s.near_updates, s.near_seconds), share(s.far_updates, s.far_seconds),
          share(s.far_unseen, s.far_unseen + s.far_seconds));
+  append(out,
+         ",\n  \"budget\": %u, \"windows\": %" PRIu64 ", \"windows_over\": %" PRIu64
+         ", \"window_most_bytes\": %" PRIu64,
+         o.budget, s.windows, s.windows_over, s.window_most);
   latency_json(out, "echo_ms", s.echo_us);
   latency_json(out, "generator_lag_ms", s.lag_us);
   const std::string verdict = generator_verdict(s);
@@ -243,6 +251,13 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
            "  checksums              %" PRIu64 " checked, %" PRIu64 " wrong; %" PRIu64
            " gaps, %" PRIu64 " malformed, %" PRIu64 " view violations\n",
            s.checksums, s.checksum_mismatches, s.chain_gaps, s.malformed, s.violations);
+  }
+  if (s.windows != 0) {
+    append(out,
+           "  budget                 %" PRIu64 " windows of a second, %" PRIu64
+           " (%.3f %%) more than 2 %% above %u bytes, the fullest %" PRIu64 "\n",
+           s.windows, s.windows_over, 100 * share(s.windows_over, s.windows), o.budget,
+           s.window_most);
   }
   if (!s.problem.empty()) out += "  first problem          " + s.problem + '\n';
   const std::string verdict = generator_verdict(s);

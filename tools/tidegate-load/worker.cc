@@ -202,11 +202,32 @@ bool Bot::on_readable() {
     return false;
   }
   bump(worker_.stats_.bytes_in, static_cast<uint64_t>(n));
+  if (worker_.options_.budget != 0) count_window(monotonic_now(), static_cast<uint32_t>(n));
   // The clock is read for each bot, behind recv(): one reading for all bots of an epoll_wait would
   // lie before the arrival of what came while the first ones were served, and flatter the server.
   const bool alive = take({buffer.data(), static_cast<size_t>(n)});
   collect();
   return alive && flush() && client_->state() != client::ClientState::kClosed;
+}
+
+void Bot::count_window(base::Instant now, uint32_t bytes) {
+  if (!worker_.measuring(now) || limited()) return;
+  const int64_t from = worker_.control_.measure_from_ns.load(std::memory_order_relaxed);
+  const int64_t window = (now.ns - from) / 1'000'000'000;
+  if (window != window_) {
+    Stats& s = worker_.stats_;
+    if (window_ >= 0) {
+      // Seconds in which nothing came are windows too.
+      bump(s.windows, static_cast<uint64_t>(window - window_));
+      const uint64_t budget = worker_.options_.budget;
+      if (window_bytes_ * 100 > budget * 102) bump(s.windows_over);
+      const uint64_t most = s.window_most.load(std::memory_order_relaxed);
+      if (window_bytes_ > most) s.window_most.store(window_bytes_, std::memory_order_relaxed);
+    }
+    window_ = window;
+    window_bytes_ = 0;
+  }
+  window_bytes_ += bytes;
 }
 
 bool Bot::take(base::MutableBytes bytes) {

@@ -59,6 +59,8 @@ class Bot final : public client::ClientEvents {
   void end(bool expected);
   // A slow or stalled bot: not counted in latencies and delivery.
   bool limited() const;
+  // Bytes that came in, for the windows of a bot with a budget.
+  void count_window(base::Instant now, uint32_t bytes);
   void refill(base::Instant now);
   // Bytes of the socket to the client, by way of TLS when it is spoken. False: it is over.
   bool take(base::MutableBytes bytes);
@@ -83,6 +85,8 @@ class Bot final : public client::ClientEvents {
   base::Instant dropped_at_{}, again_at_{}, next_letter_{};
   uint32_t tries_ = 0;  // since the last time it was in
   uint64_t resumes_seen_ = 0, letters_seen_ = 0;
+  int64_t window_ = -1;        // the second under way since measuring began; -1: none
+  uint64_t window_bytes_ = 0;  // in it
   client::PictureCounters collected_;
   uint64_t messages_collected_ = 0;
   base::Instant due_of_[64] = {};  // intended times of the last moves, by tick
