@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "protocol/http_head.h"
 #include "protocol/http_upgrade.h"
+#include "protocol/utf8.h"
 #include "protocol/ws.h"
 #include "wire/limits.h"
 
@@ -183,7 +184,7 @@ bool PollTunnel::wants_link(int lane, Instant now) const {
 
 Bytes PollTunnel::outgoing(int lane) const {
   const Lane& l = lanes_[lane];
-  if (l.ask == Ask::kNone || l.done || l.sent >= l.request.size()) return {};
+  if (l.ask == Ask::kNone || !l.open || l.done || l.sent >= l.request.size()) return {};
   return Bytes(l.request).subspan(l.sent);
 }
 
@@ -304,11 +305,16 @@ void PollTunnel::take_answer(int number, const Head& head, Bytes whole, Bytes bo
     return;
   }
   if (head.status == 410) {
+    // What stands before the close comes first, by the GET.
+    if (asked != Ask::kGet) return;
     uint32_t code = 0;
-    const std::string_view reason = json_value(text, "message");
-    if (!http::parse_number(json_value(text, "code"), 4999, &code)) code = 1000;
-    // What stands before the close has come: the GET asks for it first.
-    if (asked == Ask::kGet) put_close(static_cast<uint16_t>(code), reason);
+    std::string_view reason = json_value(text, "message");
+    if (!protocol::is_valid_utf8(base::as_bytes(reason))) reason = {};
+    if (!http::parse_number(json_value(text, "code"), 4999, &code) ||
+        !protocol::is_close_code_on_wire(static_cast<uint16_t>(code))) {
+      return fail("the server closed the session");
+    }
+    put_close(static_cast<uint16_t>(code), reason);
     return;
   }
   if (asked == Ask::kPost) {

@@ -175,7 +175,7 @@ void PollBridge::move_lane(size_t index, int lane) {
 
 void PollBridge::watch(size_t index, int which, int fd, bool write) {
   uint32_t& watched = links_[index]->watched[which];
-  const uint32_t wanted = write ? uint32_t{EPOLLIN} | uint32_t{EPOLLOUT} : uint32_t{EPOLLIN};
+  const uint32_t wanted = write ? EPOLLIN | EPOLLOUT : EPOLLIN;
   if (watched == wanted) return;
   epoll_event event{wanted, {.u64 = index << 2 | static_cast<uint64_t>(which)}};
   epoll_ctl(epoll_, watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);

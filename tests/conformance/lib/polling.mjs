@@ -20,7 +20,9 @@ export function ask(server, method, path, { body, headers = {}, agent, cut, sign
         let came = 0;
         socket.prependListener('data', (chunk) => {
           came += chunk.length;
-          if (came >= cut) socket.destroy();
+          if (came < cut) return;
+          fail(new Error('the answer is cut'));  // also when the chunk holds all of it
+          socket.destroy();
         });
       });
     }

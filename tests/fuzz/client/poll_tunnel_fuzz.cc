@@ -66,10 +66,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (came.empty()) continue;
     tunnel.taken(came.size());
     stream.feed(came);
-    client::StreamEvent event;
-    while ((event = stream.next()) != client::StreamEvent::kNone) {
-      // A refusal is handed up as it came; all else is right by construction.
-      if (event == client::StreamEvent::kFailed) check(stream.http_status() != 101);
+    for (client::StreamEvent event; (event = stream.next()) != client::StreamEvent::kNone;) {
+      // The close stands behind everything, and nothing follows.
+      if (event == client::StreamEvent::kClosed) check(tunnel.over() && tunnel.arrived().empty());
     }
     stream.settle();
   }

@@ -166,6 +166,18 @@ TEST_F(PollTunnelTest, RefusalsAndClosesAreTheWebSocketsOwn) {
   EXPECT_EQ(stream_.close_code(), 4015);
 }
 
+TEST_F(PollTunnelTest, ACloseWithACodeThatNoneMaySendIsALoss) {
+  for (const char* code : {"0", "1006", "401", "99999", "\"x\""}) {
+    SetUp();
+    open();
+    (void)asked(kGets);
+    answer(kGets, "410", std::string("{\"message\": \"\xff\", \"code\": ") + code + "}");
+    turn();
+    EXPECT_TRUE(tunnel_.over()) << code;
+    EXPECT_FALSE(tunnel_.problem().empty()) << code;
+  }
+}
+
 TEST_F(PollTunnelTest, AGoodbyeFollowsWhatWasSaid) {
   open();
   (void)asked(kGets);
