@@ -70,12 +70,17 @@ void Balancer::even_out(uint32_t from, std::vector<double>& work) {
   if (sum <= 0) return;
   const double unit = view.load.world_ns / sum;
   std::vector<bool> gone(view.cells.size());
+  // A tenth is left for those who cross and come.
+  const auto left = [](uint32_t limit, uint32_t taken) {
+    const uint32_t most = limit - limit / 10;
+    return most > taken ? most - taken : 0;
+  };
   std::vector<uint32_t> room(shards_.size());
+  std::vector<uint32_t> others_room(shards_.size());
   for (size_t s = 0; s < shards_.size(); ++s) {
-    // A tenth is left for those who cross and come.
     const mailbox::ShardLoad& load = shards_[s].load;
-    const uint32_t most = load.entities_limit - load.entities_limit / 10;
-    room[s] = most > load.entities ? most - load.entities : 0;
+    room[s] = left(load.entities_limit, load.entities);
+    others_room[s] = left(load.others_limit, load.others);
   }
   for (uint32_t n = 0; n < settings_.moves; ++n) {
     const auto to =
@@ -88,7 +93,8 @@ void Balancer::even_out(uint32_t from, std::vector<double>& work) {
       const CellLoad& cell = view.cells[i];
       const CellKey key{cell.cell_x, cell.cell_z};
       const double cost = weight(cell) * unit;
-      if (gone[i] || cell.entities > room[to] || owners_.owner(key).value != from) continue;
+      if (gone[i] || owners_.owner(key).value != from) continue;
+      if (cell.entities > room[to] || cell.others > others_room[to]) continue;
       if (!owners_.may_move(key, {static_cast<uint16_t>(to)})) continue;
       const auto moved = moved_.find(key.packed());
       if (moved != moved_.end() && round_ < moved->second.round + settings_.hold) continue;
@@ -103,8 +109,9 @@ void Balancer::even_out(uint32_t from, std::vector<double>& work) {
           neighbours += owners_.owner(beside).value == to;
         }
       }
-      // Of two that bring the same the smaller one goes.
-      const double score = gain * (gain / cost) * (16 + neighbours);
+      // Of two that bring about the same the smaller one goes.
+      const double part = gain / cost;
+      const double score = gain * part * part * (16 + neighbours);
       if (score > best) {
         best = score;
         best_at = i;
@@ -124,6 +131,7 @@ void Balancer::even_out(uint32_t from, std::vector<double>& work) {
     work[from] -= cost;
     work[to] += cost;
     room[to] -= cell.entities;
+    others_room[to] -= cell.others;
   }
 }
 

@@ -279,7 +279,9 @@ void BusService::on_delivery(const Delivery& delivery, ShardPort& port) {
   }
   if (frame.sender == config_.gateway) return;  // what we said to all
   if (frame.kind == FrameKind::kLeave) {
-    membership_.on_leave(hash_text(frame.sender));
+    // Not when a new process of that name is there already, as after an upgrade.
+    const Membership::Member* gone = membership_.find(hash_text(frame.sender));
+    if (gone != nullptr && frame.epoch >= gone->epoch) membership_.on_leave(gone->id);
     return;
   }
   if (!membership_.on_heard(frame.sender, frame.epoch, now_)) {

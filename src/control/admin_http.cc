@@ -143,6 +143,7 @@ constexpr const char* kPaths[] = {"/livez",
                                   "/api/v1/snapshots",
                                   "/api/v1/topics",
                                   "/api/v1/presence",
+                                  "/api/v1/presence/history",
                                   "/api/v1/sessions",
                                   "/api/v1/cluster",
                                   "/api/v1/store"};
@@ -406,6 +407,9 @@ struct AdminHttp::State {
     });
     get("/api/v1/presence", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.presence_json() + '\n', kJson);
+    });
+    get("/api/v1/presence/history", [this](const httplib::Request&, httplib::Response& out) {
+      out.set_content(source.population_json() + '\n', kJson);
     });
     get(R"(/api/v1/users/([^/]{1,192}))",
         [this](const httplib::Request& in, httplib::Response& out) {

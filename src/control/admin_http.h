@@ -98,6 +98,8 @@ class AdminSource {
   virtual std::string config_json() = 0;
   virtual std::string snapshots_json() = 0;
   virtual std::string presence_json() = 0;
+  // Samples of it, oldest first.
+  virtual std::string population_json() = 0;
   virtual std::string cluster_json() = 0;
   virtual std::string store_json() = 0;
   // Topics by name, those whose names begin with `prefix`.

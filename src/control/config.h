@@ -199,6 +199,8 @@ struct Config {
     uint32_t bytes_per_second = 1000;
     base::Duration offline_delay = base::seconds(2);
     std::string region;
+    base::Duration history_interval = base::seconds(60);  // between samples; 0: none
+    base::Duration history_age = base::seconds(24 * 3600);
   } presence;
   struct Bus {
     std::vector<std::string> servers;  // empty: no bus

@@ -326,6 +326,11 @@ const KeySpec kKeys[] = {
      FIELD(presence.offline_delay)},
     {"presence.region", KeyType::kText, 0, 64, "", "region in PRESENCE_UPDATE",
      FIELD(presence.region)},
+    {"presence.history_interval", KeyType::kDuration, 0, 1 * kDay, "",
+     "between two samples of the population for /api/v1/presence/history; 0 for none",
+     FIELD(presence.history_interval)},
+    {"presence.history_age", KeyType::kDuration, 1, 366 * kDay, "",
+     "how far back they go, 100,000 samples at most", FIELD(presence.history_age)},
     {"bus.servers", KeyType::kTexts, 0, 16, "",
      "NATS servers that join gateways, as in [\"nats://10.0.0.5:4222\"]", FIELD(bus.servers)},
     {"bus.user", KeyType::kText, 0, 128, "", "that the servers know", FIELD(bus.user)},
@@ -380,8 +385,7 @@ const KeySpec kKeys[] = {
     {"groups.per_user", KeyType::kCount, 1, 1'000, "",
      "groups and invitations of one user; more are ERROR 4012", FIELD(groups.per_user)},
     {"groups.changes_per_second", KeyType::kCount, 1, 10'000, "",
-     "requests about groups and users' lists of one connection, with a burst of five times as "
-     "many; "
+     "requests about groups and users' lists of one connection, with a burst of five times that; "
      "more are ERROR 4006",
      FIELD(groups.changes_per_second)},
     {"social.path", KeyType::kText, 0, 4096, "",

@@ -12,6 +12,9 @@
 namespace tidegate::control {
 namespace {
 
+constexpr double kMebi = 1024.0 * 1024.0;
+constexpr double kDay = 86400;
+
 template <class T>
 T& at(const KeySpec& key, Config& config) {
   return *static_cast<T*>(key.field(config));

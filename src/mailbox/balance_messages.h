@@ -50,6 +50,7 @@ struct CellLoad {
   int16_t cell_x;
   int16_t cell_z;
   uint32_t entities;
+  uint32_t others;   // of them no players
   uint32_t records;  // image changes encoded since the last report
 };
 inline constexpr uint32_t kCellsReportedMax = 512;
@@ -61,6 +62,8 @@ struct ShardLoad {
   uint32_t tick;
   uint32_t entities;
   uint32_t entities_limit;
+  uint32_t others;  // entities that are no players
+  uint32_t others_limit;
   uint32_t watchers;   // connections that see the world
   uint32_t world_ns;   // of a tick: simulate and encode, which go with the cells
   uint32_t flush_ns;   // ... and the sends, which stay with the connections; shown only

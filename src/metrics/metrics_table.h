@@ -299,6 +299,7 @@
   X(kClusterPlayers, "tidegate_cluster_players", "Sessions connected, of all gateways")     \
   X(kClusterUsers, "tidegate_cluster_users",                                                \
     "Users connected, of all gateways; one at two of them counts twice")                    \
+  X(kStates, "tidegate_states", "Keyed states of this home")                                \
   X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
   X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
   X(kClientsNoLayer3, "tidegate_clients_no_layer3",                                         \

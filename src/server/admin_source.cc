@@ -310,24 +310,22 @@ std::string Server::entity_history_json(const std::string& id) {
 }
 
 std::string Server::presence_json() {
-  using metrics::Gauge;
-  const auto sum = [&](Gauge gauge) {
-    uint64_t n = 0;
-    for (const auto& agent : agents_) n += agent->counters.get(gauge);
-    return n;
-  };
+  const PopulationSample now = population_now();
+  uint64_t watches = 0;
+  for (const auto& agent : agents_)
+    watches += agent->counters.get(metrics::Gauge::kPresenceWatches);
   control::JsonWriter json;
-  json.begin_object().key("users").unsigned_integer(sum(Gauge::kUsersOnline));
-  json.key("online").unsigned_integer(sum(Gauge::kUsersShownOnline));
-  json.key("away").unsigned_integer(sum(Gauge::kUsersShownAway));
-  json.key("busy").unsigned_integer(sum(Gauge::kUsersShownBusy));
-  json.key("invisible").unsigned_integer(sum(Gauge::kUsersInvisible));
-  json.key("watches").unsigned_integer(sum(Gauge::kPresenceWatches));
+  json.begin_object().key("users").unsigned_integer(now.users);
+  json.key("online").unsigned_integer(now.online);
+  json.key("away").unsigned_integer(now.away);
+  json.key("busy").unsigned_integer(now.busy);
+  json.key("invisible").unsigned_integer(now.invisible);
+  json.key("watches").unsigned_integer(watches);
   if (bus_) write_cluster_users(&json);
   json.key("zones").begin_array();
   json.begin_object().key("zone").text(config_.world.zone);
-  json.key("players").unsigned_integer(sum(Gauge::kPlayers));
-  json.key("entities").unsigned_integer(sum(Gauge::kEntities)).end_object();
+  json.key("players").unsigned_integer(now.players);
+  json.key("entities").unsigned_integer(now.entities).end_object();
   json.end_array().end_object();
   return json.take();
 }

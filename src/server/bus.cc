@@ -118,7 +118,8 @@ void Server::start_bus() {
 }
 
 void Server::turn_bus(base::Instant now) {
-  if (!bus_) return;
+  // While it hands over to a new process nothing new begins; that one joins anew.
+  if (!bus_ || upgrade_phase_.load(std::memory_order_acquire) != UpgradePhase::kNone) return;
   using metrics::Counter;
   using metrics::Gauge;
   if (draining_.load(std::memory_order_relaxed) && !bus_left_.load(std::memory_order_relaxed)) {
@@ -190,7 +191,9 @@ void Server::turn_bus(base::Instant now) {
 }
 
 int Server::bus_wait_ms(base::Instant now, int wait_ms) const {
-  if (!bus_) return wait_ms;
+  if (!bus_ || upgrade_phase_.load(std::memory_order_acquire) != UpgradePhase::kNone) {
+    return wait_ms;
+  }
   const int64_t left = (bus_->next_deadline() - now).ns;
   return static_cast<int>(std::clamp<int64_t>((left + 999'999) / 1'000'000, 0, wait_ms));
 }

@@ -220,6 +220,8 @@ bool Server::set_up(std::string* error) {
   control_->set_desync_dumps(desync_dumps_.get());
   if (!set_up_bus(shards, error)) return false;
   if (!open_sessions(shards, error) || !open_list_keeper(error)) return false;
+  population_ = std::make_unique<PopulationHistory>(config_.presence.history_interval,
+                                                    config_.presence.history_age);
   if (config_.balance.on && shards > 1) {
     balance_ = std::make_unique<control::BalanceService>(balance_settings(config_, shards),
                                                          *control_counters_);
@@ -467,6 +469,11 @@ void Server::run_control() {
     control_turn_ns_.store(monotonic_now().ns, std::memory_order_relaxed);
     control_->turn_snapshots(monotonic_now(), unix_now_ms());
     watch_drain();
+    if (population_->due(monotonic_now())) {
+      PopulationSample sample = population_now();
+      sample.unix_ms = unix_now_ms();
+      population_->sample(monotonic_now(), sample);
+    }
     turn_bus(monotonic_now());
     const bool worked = control_->work(unix_now_ms(), wakes);
     if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);

@@ -38,6 +38,7 @@
 #include "mem/budget.h"
 #include "metrics/exposition.h"
 #include "net/admission.h"
+#include "server/population.h"
 #include "shard/shard.h"
 #include "store/session_keeper.h"
 #include "store/session_tokens.h"
@@ -176,6 +177,7 @@ class Server final : control::AdminSource {
   void attach_lists();
   void settle_sessions();
   // social.cc
+  PopulationSample population_now() const;
   bool open_list_keeper(std::string* error);
   bool restore_lists(std::string* error);
   void keep_last_sessions();
@@ -211,6 +213,7 @@ class Server final : control::AdminSource {
   std::string cells_json() override;
   std::string snapshots_json() override;
   std::string presence_json() override;
+  std::string population_json() override;
   std::string cluster_json() override;
   std::string store_json() override;
   std::string user_json(const std::string& user, bool erase) override;
@@ -242,7 +245,8 @@ class Server final : control::AdminSource {
   std::mutex bus_mutex_;  // bus_view_: what control last saw, for the admin API
   BusView bus_view_;
   std::unique_ptr<control::DesyncDumps> desync_dumps_;
-  std::unique_ptr<control::BalanceService> balance_;     // null: cells stay where they are
+  std::unique_ptr<control::BalanceService> balance_;  // null: cells stay where they are
+  std::unique_ptr<PopulationHistory> population_;
   std::unique_ptr<control::ListKeeper> list_keeper_;     // nullptr: so do users' lists
   std::unique_ptr<store::SessionKeeper> keeper_;         // nullptr: sessions end with the process
   std::unique_ptr<control::SnapshotService> snapshots_;  // nullptr: off

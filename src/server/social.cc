@@ -101,6 +101,26 @@ bool Server::restore_lists(std::string* error) {
   return true;
 }
 
+PopulationSample Server::population_now() const {
+  using metrics::Gauge;
+  const auto sum = [&](Gauge gauge) {
+    uint64_t n = 0;
+    for (const auto& agent : agents_) n += agent->counters.get(gauge);
+    return n;
+  };
+  PopulationSample s;
+  s.users = sum(Gauge::kUsersOnline);
+  s.online = sum(Gauge::kUsersShownOnline);
+  s.away = sum(Gauge::kUsersShownAway);
+  s.busy = sum(Gauge::kUsersShownBusy);
+  s.invisible = sum(Gauge::kUsersInvisible);
+  s.players = sum(Gauge::kPlayers);
+  s.entities = sum(Gauge::kEntities);
+  return s;
+}
+
+std::string Server::population_json() { return population_->json_blocking(); }
+
 // Bytes that are text as they are, others by base64.
 std::string Server::user_json(const std::string& user, bool erase) {
   using mailbox::UserFactKind;

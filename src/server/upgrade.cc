@@ -179,6 +179,9 @@ bool Server::hand_over(int channel_descriptor, std::string* error) {
         "sessions are in a store that several gateways share: drain this one, others take "
         "them");
   }
+  if (!config_copy().bus.servers.empty()) {
+    return fail("a gateway of several is known to the others by its process: drain it");
+  }
   std::vector<int> listeners;
   for (const auto& agent : agents_) {
     if (!agent->io->can_hand_over()) return fail("this io backend cannot hand sockets over");
@@ -403,6 +406,7 @@ bool Server::check_inheritance(std::string* error) {
     return differs("listen.tls");
   }
   if (config_.session.store == "redis") return differs("session.store");
+  if (!config_.bus.servers.empty()) return differs("bus.servers");
   if (config_.session.secret.empty() && config_.session.secret_file.empty()) {
     config_.session.secret = std::string(hello.session_secret);
     inheritance_->takes_secret = true;

@@ -85,7 +85,6 @@ class TopicHome {
   // A topic of another process: its history follows by append(), from `first_offset` on.
   // False: no room.
   [[nodiscard]] bool restore(std::string_view name, uint64_t first_offset);
-  uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
   // Calls visit(frame, note, time_s) for each kept message, oldest first; `frame` is valid in it.
   template <class Visit>
   void for_each(uint32_t topic, std::vector<uint8_t>* scratch, Visit&& visit) {

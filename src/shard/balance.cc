@@ -94,15 +94,17 @@ void Shard::report_load() {
   load.tick = tick;
   load.entities = slice_.entities().count();
   load.entities_limit = slice_.entities().limit();
+  load.others = slice_.entities().others();
+  load.others_limit = slice_.others_limit();
   load.watchers = live_players_;
   load.cells_out = balance_.cells_out;
   load.cells_in = balance_.cells_in;
   balance_.meter.take(&load.world_ns, &load.flush_ns);
   uint32_t n = 0;
-  slice_.read_loads([&](world::CellKey key, uint32_t members, uint32_t work) {
+  slice_.read_loads([&](world::CellKey key, uint32_t members, uint32_t others, uint32_t work) {
     load.records += work;
     if (members + work == 0 || n == balance_.loads.size()) return;
-    balance_.loads[n++] = CellLoad{key.x, key.z, members, work};
+    balance_.loads[n++] = CellLoad{key.x, key.z, members, others, work};
   });
   CellLoad* const cells = balance_.loads.data();
   const uint32_t sent = std::min(n, mailbox::kCellsReportedMax);

@@ -60,7 +60,7 @@ class Cluster {
 
  private:
   struct View {
-    mailbox::BusMember members[mailbox::kGatewaysMax];
+    mailbox::BusMember members[mailbox::kGatewaysMax] = {};
     uint32_t count = 0;
     uint64_t self_key = 0;
   };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Name of a grid cell on the x,z plane (y is up) and which shard owns it.
+// Name of a grid cell on the x,z plane (y is up) and which shard owns it by the rule.
 // Thread: any. Owner: values. Limits: 65,536 cells on each axis.
 #pragma once
 
@@ -43,8 +43,9 @@ constexpr uint32_t mix32(uint32_t h) {
   return h ^ (h >> 16);
 }
 
-// Owner of a cell: blocks of 2 x 2 cells are dealt out by hash, so that walking rarely changes the
-// owner and a busy quarter is spread. A pure function, equal on all shards. shard_count > 0.
+// Owner of a cell that was not moved (owner_map.h): blocks of 2 x 2 cells are dealt out by hash, so
+// that walking rarely changes the owner and a busy quarter is spread. A pure function, equal on all
+// shards. shard_count > 0.
 constexpr base::ShardId owner_of(CellKey key, uint32_t shard_count) {
   const CellKey block{static_cast<int16_t>(key.x >> 1), static_cast<int16_t>(key.z >> 1)};
   return {static_cast<uint16_t>(

@@ -117,11 +117,10 @@ void WorldSlice::restore_control(EntityId id, const Control& from) {
   end_linger(s);
   Control& control = entities_.control(s);
   control = from;
-  if (from.linger_deadline == 0) return;
-  if (lingering_ == 0 || static_cast<int32_t>(from.linger_deadline - linger_check_) < 0) {
-    linger_check_ = from.linger_deadline;
-  }
-  ++lingering_;
+  // What its last owner knew of its home may have been on the way.
+  entities_.membership(s).state |= kCameWithCell;
+  activate(s);
+  if (from.linger_deadline != 0) count_linger(from.linger_deadline);
 }
 
 Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) {

@@ -206,15 +206,23 @@ class WorldSlice {
     const uint32_t c = entities_.membership(s).cell;
     return c != kNone && cells_.cell(c).taken_tick == tick;
   }
-  // Calls visit(key, members, work) for each cell of this slice; work: records committed since the
-  // last call.
+  // Calls visit(key, members, others, work) for each cell of this slice; others: members that are
+  // no players, work: records committed since the last call.
   template <class Visit>
   void read_loads(Visit&& visit) {
     cells_.for_each_cell([&](Cell& cell) {
-      visit(cell.key, cell.members, cell.work);
+      uint32_t others = 0;
+      if (entities_.others() != 0) {
+        cells_.for_each_member(cell, [&](uint16_t, EntitySlot s) {
+          others += entities_.image(s).kind != EntityKind::kPlayer;
+        });
+      }
+      visit(cell.key, cell.members, others, cell.work);
       cell.work = 0;
     });
   }
+  // Room for what is no player.
+  uint32_t others_limit() const { return npcs_; }
 
   // Holds a client's checksum against the cell's. `expected`: what stood in the client's frame, 0
   // when nothing did; it decides when the frame is not known any more. cell_reports.cc.

@@ -13,7 +13,7 @@ const Status = { ONLINE: 1, AWAY: 2, BUSY: 3, INVISIBLE: 4, OFFLINE: 5 };
 let server;
 before(async () => {
   server = await startServer({
-    world: { zone: 'harbour' }, presence: { region: 'eu-1', watched: 20 }, limits: { violations_per_minute: 1000 },
+    world: { zone: 'harbour' }, presence: { region: 'eu-1', watched: 20, history_interval: '1s', history_age: '5s' }, limits: { violations_per_minute: 1000 },
   });
 });
 after(() => server.stop());
@@ -45,6 +45,26 @@ const shows = (client, user, accept) => until(() => {
 }, `what is wanted of ${user}`);
 const setStatus = (client, status) => client.send(Type.PLAYER_STATUS_CHANGE, { new_status: status });
 const setText = (client, text, status = 0) => client.send(Type.PRESENCE_UPDATE, { custom_status: text, status });
+
+describe('history', () => {
+  test('the admin API has samples of the population', async () => {
+    const user = await open();
+    const shown = async () => JSON.parse((await adminGet(server, '/api/v1/presence/history')).text);
+    const last = await until(async () => {
+      const sample = (await shown()).samples.at(-1);
+      return sample?.users > 0 && sample;
+    }, 'a sample with a user');
+    assert.ok(last.online >= 1);
+    assert.ok(Math.abs(last.time - Date.now()) < 60_000);
+    const { interval_ms: interval, samples } = await until(async () => {
+      const all = await shown();
+      return all.samples.length === 5 && all.samples[0].users > 0 && all;
+    }, 'as many as are kept');
+    assert.equal(interval, 1000);
+    assert.ok(samples.every((s, i) => i === 0 || s.time > samples[i - 1].time));
+    await leave(user);
+  });
+});
 
 describe('watching', () => {
   test('FRIEND_STATUS says how everybody is, online or not', async () => {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // node tests/integration/thread_load.mjs: a server of 4 shards built with ThreadSanitizer (TIDEGATE_BIN,
 // build/tsan), with sessions on disk, snapshots, topics, presence and a world, under bots and
-// churning clients for TIDEGATE_THREAD_SECONDS (60) on io_uring and half of that on epoll. Any report
-// of the sanitizer, lost bot or wrong checksum fails it. Run by `tools/test thread`.
+// churning clients, while cells change their shard all the time, for TIDEGATE_THREAD_SECONDS (60) on
+// io_uring and half of that on epoll. Any report of the sanitizer, lost bot or wrong checksum fails
+// it. Run by `tools/test thread`.
 import { join } from 'node:path';
 import { runLoad } from '../conformance/lib/attack.mjs';
 import { lives, newTally, operate } from '../conformance/lib/churn.mjs';
-import { startServer, temporaryFolder } from '../conformance/lib/server.mjs';
+import { metrics, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
 import { seeded } from '../conformance/lib/wait.mjs';
 
 const seconds = Number(process.env.TIDEGATE_THREAD_SECONDS ?? 60);
@@ -20,6 +21,7 @@ for (const [backend, length] of [['auto', seconds], ['epoll', Math.max(5, Math.f
       shards: { count: 4 }, io: { backend }, session: { path: join(folder, `sessions-${backend}.db`) },
       snapshots: { directory: join(folder, `snapshots-${backend}`), interval: '2s' }, limits: { connections: 2000 },
       desync: { directory: join(folder, `desync-${backend}`) },
+      balance: { interval: '100ms', patience: 1, imbalance: 0.05, min_work: '0s', hold: '0s' },
     }, { folder });
     let on = true;
     const running = () => on;
@@ -32,8 +34,9 @@ for (const [backend, length] of [['auto', seconds], ['epoll', Math.max(5, Math.f
     if (load.in_world !== 60) problems.push(`${load.in_world} of 60 bots in the world`);
     if (tally.logins === 0) problems.push('no churning client came in');
     if (tally.breaches.length) problems.push(`breaches: ${tally.breaches.slice(0, 3)}`);
+    const moved = (await metrics(server)).sum('tidegate_cells_moved_total');
     await server.stop();
-    console.log(`${backend}: ${length} s, ${load.moves_acked} moves, ${tally.logins} logins, ${tally.resumes} of them resumes, ${tally.looks} looks of the operator; clients' errors ${tally.errors.length} ${tally.errors.slice(0, 2)}`);
+    console.log(`${backend}: ${length} s, ${load.moves_acked} moves, ${moved} cells to other shards, ${tally.logins} logins, ${tally.resumes} of them resumes, ${tally.looks} looks of the operator; clients' errors ${tally.errors.length} ${tally.errors.slice(0, 2)}`);
   } catch (error) {
     problems.push(error.message);
   }

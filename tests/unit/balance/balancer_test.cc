@@ -37,11 +37,13 @@ class World {
       std::vector<CellLoad> cells;
       mailbox::ShardLoad load{};
       load.tick = tick_;
-      load.entities_limit = 10'000;
+      load.entities_limit = limit;
+      load.others_limit = others_limit;
       load.flush_ns = flush_ns;
       for (const auto& [key, n] : cells_) {
         if (owners_.owner(key).value != s || n == 0) continue;
-        cells.push_back({key.x, key.z, n, n * 60});
+        cells.push_back({key.x, key.z, n, n / 2, n * 60});
+        load.others += n / 2;
         load.entities += n;
         load.records += n * 60;
         load.world_ns += n * 1000;
@@ -65,7 +67,8 @@ class World {
   const world::OwnerMap& owners() const { return owners_; }
   uint32_t flush_ns = 200'000;
   uint32_t noise = 0;
-  bool lost = false;  // orders come to nothing
+  uint32_t limit = 10'000, others_limit = 10'000;  // of each shard
+  bool lost = false;                               // orders come to nothing
 
  private:
   Settings settings_;
@@ -190,6 +193,20 @@ TEST(Balancer, SendsDoNotCount) {
   world.flush_ns = 50'000'000;
   for (int i = 0; i < 60; ++i) world.round();
   EXPECT_GE(world.entities()[1], 400u);
+}
+
+// A tenth of a shard's room is left for those who come by themselves.
+TEST(Balancer, FillsNoShardBeyondItsRoom) {
+  World full(settings_for(2));
+  crowd(full);
+  full.limit = 300;
+  for (int i = 0; i < 60; ++i) full.round();
+  EXPECT_EQ(full.entities()[1], 200u);
+  World npcs(settings_for(2));
+  crowd(npcs);
+  npcs.others_limit = 200;
+  for (int i = 0; i < 60; ++i) npcs.round();
+  EXPECT_EQ(npcs.entities()[1], 300u) << "half of them are no players";
 }
 
 TEST(Balancer, KeepsToItsLimitOfCells) {

@@ -20,8 +20,7 @@ struct FakeSource final : AdminSource {
   ConnectionsQuery last;
 
   Health livez() override {
-    return alive ? Health{true, {}, {}}
-                 : Health{false, "shard \"0\" has not turned", {}};
+    return alive ? Health{true, {}, {}} : Health{false, "shard \"0\" has not turned", {}};
   }
   Health readyz() override { return {false, "draining"}; }
   std::string metrics_text() override { return "tidegate_up 1\n"; }
@@ -48,6 +47,7 @@ struct FakeSource final : AdminSource {
     return {true, "1 certificate in use", {"old.pem: expired"}};
   }
   std::string store_json() override { return R"({"kind":"memory"})"; }
+  std::string population_json() override { return R"({"samples":[]})"; }
   std::string presence_json() override { return R"({"users":3})"; }
   std::string cluster_json() override { return "{\"cluster\":1}"; }
   std::string user_json(const std::string& user, bool erase) override {

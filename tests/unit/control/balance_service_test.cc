@@ -46,7 +46,8 @@ class BalanceServiceTest : public ::testing::Test {
 };
 
 TEST_F(BalanceServiceTest, OrdersGoToTheOwnerAndAreShown) {
-  const std::vector<mailbox::CellLoad> cells = {{0, 0, 50, 900}, {1, 0, 50, 900}, {5, -3, 50, 900}};
+  const std::vector<mailbox::CellLoad> cells = {
+      {0, 0, 50, 0, 900}, {1, 0, 50, 0, 900}, {5, -3, 50, 0, 900}};
   report(0, 3'000'000, cells);
   EXPECT_EQ(counters.get(metrics::Counter::kCellsOrdered), 0u) << "the other one is not heard yet";
   report(1, 0, {});

@@ -26,6 +26,8 @@ struct Events : SliceEvents {
     ++gones;
     return true;
   }
+  void taken(EntityId, std::string_view, bool) override { ++homes_told; }
+  uint32_t homes_told = 0;
   std::vector<MoveResult> results;
   int gones = 0;
 };
@@ -91,6 +93,7 @@ TEST(Handover, WhatInputNeedsIsAsItWas) {
   slice.simulate(kTick, events);
   EXPECT_EQ(slice.counters().inputs_stale, 1u);
   EXPECT_EQ(slice.counters().inputs_refused_speed, 1u);
+  EXPECT_EQ(events.homes_told, 1u) << "the home may know an owner before this one";
   EXPECT_EQ(slice.entities().image(slice.entities().find({77})).position, Steps3{});
 }
 
