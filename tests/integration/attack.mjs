@@ -11,7 +11,7 @@ import { Float, metrics, startServer, temporaryFolder } from '../conformance/lib
 
 const { values } = parseArgs({ options: {
   bots: { type: 'string', default: '1000' }, hostile: { type: 'string', default: '2000' }, seconds: { type: 'string', default: '20' },
-  rounds: { type: 'string', default: '3' }, json: { type: 'string' }, kinds: { type: 'string' }, rate: { type: 'string', default: '10' }, pause: { type: 'string', default: '3' },
+  rounds: { type: 'string', default: '3' }, json: { type: 'string' }, kinds: { type: 'string' }, rate: { type: 'string', default: '5' }, pause: { type: 'string', default: '3' },
 } });
 const [bots, hostile, seconds, rounds, rate, pause] = ['bots', 'hostile', 'seconds', 'rounds', 'rate', 'pause'].map((name) => Number(values[name]));
 const kinds = values.kinds?.split(',') ?? Object.keys(expected);
@@ -30,7 +30,7 @@ let charged = 0;
 const ends = {};
 for (let round = 0; round < rounds; round += 1) {
   const before = resources(server.child.pid);
-  const alone = await runLoad(server, folder, { bots, seconds, cpu, rate });
+  const alone = await runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 });
   const between = resources(server.child.pid);
   const attack = startAttack(server, { connections: hostile, seconds: seconds + 8, cpu, kinds, pause });
   await new Promise((done) => { setTimeout(done, 3000); });
@@ -43,7 +43,7 @@ for (let round = 0; round < rounds; round += 1) {
     }
   })();
   const start = resources(server.child.pid);
-  const beside = await runLoad(server, folder, { bots, seconds, cpu, rate });
+  const beside = await runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 });
   const stop = resources(server.child.pid);
   watching = false;
   await watch;

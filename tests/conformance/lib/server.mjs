@@ -60,6 +60,7 @@ export class Process {
     this.running = true;
     this.exited.then(() => {
       this.running = false;
+      process.removeListener('exit', this.reap);
       for (const watcher of this.watchers) watcher();
     });
     this.reap = () => { if (this.running) this.child.kill('SIGKILL'); };
