@@ -20,7 +20,7 @@ void Social::tell_fact(uint32_t request, UserFactKind kind, uint8_t value, uint6
                        std::string_view name, base::Bytes data) {
   constexpr uint32_t kDataMax = mailbox::kTailBytesMax - 512;
   uint8_t tail[mailbox::kTailBytesMax];
-  std::memcpy(tail, name.data(), name.size());
+  if (!name.empty()) std::memcpy(tail, name.data(), name.size());
   data = data.first(std::min<size_t>(data.size(), kDataMax));
   if (!data.empty()) std::memcpy(tail + name.size(), data.data(), data.size());
   mailbox::UserFact fact{};

@@ -349,12 +349,15 @@ describe('both subprotocols do the same', () => {
     PLAYER_STATE: [{ position: { x: 0, y: NaN, z: 0 } }],
     PLAYER_STATUS_CHANGE: [{ new_status: 2, reason: 'tea' }],
     MOVE_ACK: [{ client_tick: 1 }],
+    PLAYER_STEER: [{ client_tick: 1, samples: Buffer.from([0]) }],
     WORLD_STATE: [{ tick: 1 }],
     ZONE_UPDATE: [{ zone_id: 'x' }],
     TIME_SYNC: [{ client_time: 77 }, undefined],
     INTEREST_UPDATE: [{ view_distance: 1 }],
     CELL_FRAME: [Buffer.from('x')],
     CELL_REPORT: [{ cell_x: -1, cell_z: 2, checksum: 1 }],
+    TOKEN_REFRESH: [{ token: 'none' }],
+    TOKEN_STATUS: [{ accepted: true }],
     STATE_UPDATE: [{ tick: 1, entries: [{ key: 'door' }] }],
     STATE_CHANGE: [{ key: 'door', value: Buffer.from('open'), base_version: 7, request: 3 }, { key: '' }, { key: 'a', scope: 9 }],
     STATE_RESULT: [{ request: 1, reason: 3 }],
@@ -373,7 +376,7 @@ describe('both subprotocols do the same', () => {
 
   // Everything that came between two marks, less what comes by itself.
   const BY_ITSELF = new Set([Type.ACK, Type.WORLD_STATE, Type.ZONE_UPDATE, Type.INTEREST_UPDATE, Type.EVENT,
-    Type.PRESENCE_UPDATE, Type.FRIEND_STATUS, Type.PLAYER_STATUS_CHANGE, Type.SOCIAL_LIST, Type.STATE_RESULT]);
+    Type.PRESENCE_UPDATE, Type.FRIEND_STATUS, Type.PLAYER_STATUS_CHANGE, Type.SOCIAL_LIST, Type.STATE_RESULT, Type.TOKEN_STATUS]);
   let marks = 0;
   async function replies(client, type, payload) {
     const from = client.messages.length;
