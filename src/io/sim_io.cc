@@ -240,6 +240,7 @@ void SimIo::send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32
 
 void SimIo::send(uint32_t slot, uint32_t generation, const iovec* parts, uint32_t count,
                  uint32_t total) {
+  TG_ASSERT(count <= 1024);  // UIO_MAXIOV
   claim(slot, generation);
   size_t sum = 0;
   for (uint32_t i = 0; i < count; ++i) sum += parts[i].iov_len;

@@ -320,6 +320,7 @@ class Endpoint {
   void commit(uint32_t slot, uint32_t size);
   void append_segment(uint32_t slot, const uint8_t* data, uint32_t size);
   void send_output(uint32_t slot);
+  void send_rest();
   void on_short_send(const io::ShortSend& shortage);
   bool push_backlog(uint32_t slot, const uint8_t* data, uint32_t size);
   void keep_output(uint32_t slot, uint32_t already_sent);
@@ -374,6 +375,13 @@ class Endpoint {
   mem::MappedArray<uint32_t> dirty_;
   uint32_t dirty_count_ = 0;
   mem::MappedArray<iovec> vectors_;
+  // Outputs of more segments than one send takes (IOV_MAX), whose rest follows.
+  static constexpr uint32_t kVectorsOfSend = 1024;
+  struct LongOutput {
+    uint32_t slot, next, sent;
+  };
+  mem::MappedArray<LongOutput> long_outputs_;
+  uint32_t long_count_ = 0;
   uint32_t vector_count_ = 0;
   mem::MappedArray<uint16_t> held_buffers_;
   uint32_t held_count_ = 0;

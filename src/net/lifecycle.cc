@@ -87,6 +87,7 @@ Endpoint::Endpoint(const EndpointConfig& config, io::Io& io, ConnectionHandler& 
       segments_(kSegmentsPerTurn),
       dirty_(rows_of(config)),
       vectors_(kSegmentsPerTurn),
+      long_outputs_(kSegmentsPerTurn / kVectorsOfSend + 1),
       held_buffers_(config.receive_buffers),
       compressed_limit_(config.deflate.enabled ? wire_bytes(config) : 0),
       parked_(config.deflate.enabled ? config.receive_buffers + 2 * rows_.size() : 0) {

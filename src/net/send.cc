@@ -3,6 +3,7 @@
 // turn's arena or shared; flush() makes one send of each chain.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "net/endpoint.h"
 
@@ -192,6 +193,8 @@ void Endpoint::send_dirty(uint32_t begin, uint32_t end) {
   for (uint32_t i = begin; i < end; ++i) send_output(dirty_[i]);
   if (begin != end) {
     for (const io::ShortSend& shortage : io_.finish_sends()) on_short_send(shortage);
+    while (long_count_ != 0) [[unlikely]]
+      send_rest();
     // A connection's chain is needed until its short send is dealt with; now all are.
     for (uint32_t i = begin; i < end; ++i) {
       const uint32_t slot = dirty_[i];
@@ -243,10 +246,32 @@ void Endpoint::send_output(uint32_t slot) {
     return;
   }
   const uint32_t begin = vector_count_;
-  for (uint32_t s = row.first_segment; s != kNone; s = segments_[s].next) {
+  uint32_t bytes = 0;
+  uint32_t s = row.first_segment;
+  for (; s != kNone && vector_count_ - begin < kVectorsOfSend; s = segments_[s].next) {
     vectors_[vector_count_++] = {const_cast<uint8_t*>(segments_[s].data), segments_[s].size};
+    bytes += segments_[s].size;
   }
-  io_.send(slot, row.generation, &vectors_[begin], vector_count_ - begin, row.output_bytes);
+  if (s != kNone) [[unlikely]]
+    long_outputs_[long_count_++] = {slot, s, bytes};
+  io_.send(slot, row.generation, &vectors_[begin], vector_count_ - begin, bytes);
+}
+
+// The next part of each output that one send could not take: those whose last part left whole.
+// What a short send left over was kept with all that comes behind it.
+void Endpoint::send_rest() {
+  const uint32_t count = std::exchange(long_count_, 0);
+  for (uint32_t i = 0; i < count; ++i) {
+    const LongOutput rest = long_outputs_[i];
+    Hot& row = rows_[rest.slot];
+    if (row.phase == Phase::kClosed || row.phase == Phase::kFree || row.backlog_bytes != 0) continue;
+    row.first_segment = rest.next;
+    row.output_bytes -= rest.sent;
+    cold_[rest.slot].bytes_out -= row.output_bytes;  // counted with the first part
+    counters_.subtract(metrics::Counter::kBytesSent, row.output_bytes);
+    send_output(rest.slot);
+  }
+  for (const io::ShortSend& shortage : io_.finish_sends()) on_short_send(shortage);
 }
 
 void Endpoint::on_short_send(const io::ShortSend& shortage) {

@@ -41,7 +41,7 @@ const MESSAGES = {
   ErrorNotification: { code: ['uint32', 1], message: ['string', 2], details: ['string', 3], fatal: ['bool', 4],
     request_id: ['string', 5] },
   TokenRefresh: { token: ['string', 1] },
-  TokenStatus: { accepted: ['bool', 1], expires_at: ['int64', 2], reason: ['string', 3], permissions: ['string', 4] },
+  TokenStatus: { accepted: ['bool', 1], expires_at: ['int64', 2], reason: ['string', 3], permissions: ['[]string', 4] },
   ResumeResult: { resumed: ['bool', 1], reason: ['string', 2], replayed: ['uint32', 3], last_client_sequence: ['uint64', 4] },
   PlayerMovement: { position: ['Vector3', 1], rotation: ['Quaternion', 2], velocity: ['Vector3', 3],
     movement_flags: ['uint32', 4], client_tick: ['uint32', 5], client_time: ['int64', 6] },

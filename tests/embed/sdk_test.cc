@@ -161,6 +161,8 @@ TEST_F(Sdk, FallsBackToLongPollingWhereWebSocketIsBlocked) {
     return stats.rtt_ms > 0 && stats.pending_inputs == 0;
   }));
   EXPECT_EQ(cutter.opened, opened) << "connections are kept between requests";
+  tidegate_client_destroy(client);  // before the transport that it uses
+  client = nullptr;
 }
 
 }  // namespace

@@ -145,7 +145,6 @@ describe('Redis in trouble', { skip: noRedis ?? false }, () => {
     const proxy = await Proxy.start(redis.port);
     proxy.cut();
     const servers = [await startLetters(settings(proxy)), await startLetters(settings(proxy))];
-    assert.match(servers[0].output, /sessions cannot be written/);
     const ready = JSON.parse((await adminGet(servers[0], '/readyz')).text);
     assert.equal(ready.ok, true);
     assert.match(ready.degraded, /session store/);

@@ -3,7 +3,7 @@
 // not what they should be.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { constants, deflateSync } from 'node:zlib';
+import { constants, deflateSync, inflateSync } from 'node:zlib';
 import * as sdk from '../../../tools/sdk-js/dist/index.js';
 import { seeded } from '../lib/wait.mjs';
 
@@ -40,10 +40,21 @@ describe('inflate', () => {
     for (let i = 0; i < 2000; i += 1) {
       const bytes = Buffer.from(packed);
       bytes[random.below(bytes.length)] ^= 1 << random.below(8);
-      refused(bytes, 4000);
-      damaged += 1;
+      // A flip may mean nothing, or deceive the checksum: then zlib says the same.
+      let expected;
+      try {
+        expected = inflateSync(bytes);
+      } catch {
+        // refused
+      }
+      if (expected?.length === 4000) {
+        assert.ok(Buffer.from(sdk.inflate(bytes, 4000)).equals(expected), 'as zlib has it');
+      } else {
+        refused(bytes, 4000);
+        damaged += 1;
+      }
     }
-    assert.equal(damaged, 2000);
+    assert.ok(damaged > 1950, `${damaged}`);
     for (let i = 0; i < 2000; i += 1) {  // ends, whatever the bytes say
       const noise = sample(2 + random.below(60), 256);
       noise[0] = 0x78;

@@ -127,8 +127,8 @@ TEST(Records, LengthsAreHeldAgainstWhatIsLeft) {
   }
   std::vector<uint8_t> cells;
   Writer(cells).add(sample());
-  // The count of cells is the fifth word from behind: 4 cells of 2 bytes, presence.
-  base::store_le(cells.data() + cells.size() - 1 - 8 - 4, 0xffffffffu);
+  // The count of cells, before 4 numbers of 2 bytes, presence, packing and its dictionary.
+  base::store_le(cells.data() + cells.size() - 4 - 1 - 1 - 8 - 4, 0xffffffffu);
   Reader in(cells);
   ASSERT_TRUE(in.next());
   Player p;

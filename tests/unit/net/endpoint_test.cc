@@ -537,6 +537,28 @@ TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
   EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
 }
 
+// A turn in which two connections are told something in turns: neither's bytes lie together, and one
+// send takes 1,024 parts.
+TEST_F(EndpointTest, AnOutputOfMorePartsThanASendTakes) {
+  io::SimClientSocket* clients[2] = {open(), open()};
+  constexpr uint32_t kMessages = 2500;
+  std::string expected[2];
+  for (uint32_t i = 0; i < kMessages; ++i) {
+    for (uint32_t slot = 0; slot < 2; ++slot) {
+      const uint8_t byte[1] = {static_cast<uint8_t>(i * 2 + slot)};
+      endpoint_.send_message(slot, protocol::Opcode::kBinary, byte);
+      expected[slot] += std::string("\x82\x01", 2) + static_cast<char>(byte[0]);
+    }
+  }
+  endpoint_.flush();
+  std::string got[2];
+  for (int i = 0; i < 50; ++i) {
+    run(1);
+    for (uint32_t slot = 0; slot < 2; ++slot) got[slot] += read(clients[slot]);
+  }
+  for (uint32_t slot = 0; slot < 2; ++slot) EXPECT_TRUE(got[slot] == expected[slot]) << slot;
+}
+
 // --- hand-over to another process (handover.cc) ---
 
 std::vector<uint8_t> bytes_of(const handover::Connection& c) {

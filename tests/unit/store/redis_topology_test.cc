@@ -132,16 +132,22 @@ TEST(RedisCluster, SessionsAreFoundOnAllNodesAndWhereSlotsMove) {
   const std::string slot = std::to_string(redis_slot(low));
   ASSERT_EQ(two.server.ask({"CLUSTER", "SETSLOT", slot, "IMPORTING", one.id()}).text, "OK");
   ASSERT_EQ(one.server.ask({"CLUSTER", "SETSLOT", slot, "MIGRATING", two.id()}).text, "OK");
-  ASSERT_EQ(one.server
-                .ask({"MIGRATE", "127.0.0.1", std::to_string(two.server.port()),
-                      "tidegate:{" + low + "}:s", "0", "5000"})
-                .text,
-            "OK");
-  ASSERT_TRUE(a.claim(low)) << a.error;
-  EXPECT_EQ(a.news.at(0).status, SessionClaim::kState);
+  // All of the slot's keys.
+  std::vector<std::string> migrate = {"MIGRATE", "127.0.0.1", std::to_string(two.server.port()),
+                                      "",        "0",         "5000", "KEYS"};
+  for (const RedisReply& key : one.server.ask({"CLUSTER", "GETKEYSINSLOT", slot, "100"}).list) {
+    migrate.push_back(key.text);
+  }
+  ASSERT_EQ(one.server.ask(migrate).text, "OK");
+  // Redis does not run scripts of several keys in a slot that is on its way; it is asked again.
+  EXPECT_FALSE(a.claim(low));
+  EXPECT_NE(a.error.find("TRYAGAIN"), std::string::npos) << a.error;
   for (const ClusterNode* node : {&two, &one}) {
     ASSERT_EQ(node->server.ask({"CLUSTER", "SETSLOT", slot, "NODE", two.id()}).text, "OK");
   }
+  ASSERT_TRUE(a.up()) << a.store.why_not();  // the answer ended its connection
+  ASSERT_TRUE(a.claim(low)) << a.error;
+  ASSERT_EQ(a.news.at(0).status, SessionClaim::kState);
   const uint64_t session = a.news[0].state->id;
   ASSERT_TRUE(a.append(session, 1, "one", 5)) << a.error;
   ASSERT_TRUE(a.append(session, 2, "two", 6)) << a.error;
