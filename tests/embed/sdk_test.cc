@@ -140,6 +140,8 @@ TEST_P(SdkNumbers, BreakAtRandomBytesAndAreNeitherLostNorDoubled) {
   const std::lock_guard lock(mutex);
   ASSERT_EQ(got.size(), 500u);
   for (int i = 0; i < 500; ++i) EXPECT_EQ(got[static_cast<size_t>(i)], i);
+  tidegate_client_destroy(client);  // before the transport that it uses
+  client = nullptr;
 }
 
 TEST_F(Sdk, FallsBackToLongPollingWhereWebSocketIsBlocked) {
