@@ -64,8 +64,7 @@ after(async () => {
 describe('the installed tree', () => {
   test('holds the headers and the libraries, and nothing else', () => {
     const headers = readdirSync(join(prefix, 'include/tidegate')).sort();
-    assert.deepEqual(headers, ['c_types.h', 'client.h', 'client.hpp', 'events.h', 'export.h', 'groups.h', 'handlers.h', 'server.h',
-      'status.h', 'tidegate.h', 'world_hooks.h']);
+    assert.deepEqual(headers, readdirSync(join(root, 'include/tidegate')).sort());
     assert.ok(existsSync(join(libraries, 'libtidegate-client.so.1')));
     assert.ok(existsSync(join(libraries, 'libtidegate.so.0')));
   });
