@@ -305,12 +305,14 @@ void SessionKeeper::write(const std::vector<uint8_t>& batch) {
   // What others left for players who are here comes before who was with those others until now;
   // what was left for players who come here, behind themselves; all of it before "safe up to here",
   // from which on messages need not go this way.
-  const auto coming = std::stable_partition(heard.begin(), heard.end(), [&](const StoreNews& n) {
-    return n.kind == StoreNews::Kind::kLetter && !claimed.contains(n.player);
-  });
-  take_news({heard.begin(), coming}, {});
+  std::vector<StoreNews> before, behind;
+  for (StoreNews& n : heard) {
+    const bool first = n.kind == StoreNews::Kind::kLetter && !claimed.contains(n.player);
+    (first ? before : behind).push_back(std::move(n));
+  }
+  take_news(before, {});
   take_news(news, asked_at);
-  take_news({coming, heard.end()}, {});
+  take_news(behind, {});
   {
     const std::lock_guard lock(mutex_);
     for (size_t i = 0; i < parts_.size(); ++i) {
