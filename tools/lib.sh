@@ -127,7 +127,7 @@ configure() {
       # libstdc++ 12 calls in stable_sort what it marks as deprecated.
       options+=(-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
                 -Dfuzz=true -Dbench=false
-                '-Dcpp_args=-fsanitize=fuzzer-no-link,-Wno-deprecated-declarations')
+                "-Dcpp_args=['-fsanitize=fuzzer-no-link', '-Wno-deprecated-declarations']")
       compiler=clang++-19 linker=lld-19
       ;;
     *) die "unknown build '$name'; there are release, debug, asan, tsan, fuzz" ;;
