@@ -4,7 +4,7 @@
 //
 //   sdk-bench --url ws://127.0.0.1:7400/ws --secret S [--clients 10] [--seconds 20] [--rate 10]
 //             [--latency 40 --jitter 20 --loss 0.02] [--wander] [--still] [--no-interpolation]
-//             [--settle 5] [--thread]
+//             [--settle 5] [--thread] [--view metres]
 //
 // Every client walks by steer, `rate` pictures a second, each picture a walk over all entities when
 // there are at most 100 clients. Conditions (one way latency and up to `jitter` more in
@@ -147,6 +147,7 @@ int main(int argc, char** argv) {
   bad.jitter_ms = flags.number("--jitter", 0);
   bad.loss = flags.number("--loss", 0);
   tidegate_client_config config{};
+  config.view_distance = static_cast<float>(flags.number("--view", 0));
   config.network_thread = flags.has("--thread") ? 1 : 0;
   config.no_interpolation = flags.has("--no-interpolation") ? 1 : 0;
   flags.refuse_unknown();

@@ -333,7 +333,7 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
       return true;
     }
     if (abandoned_ || attempt != attempt_) return true;
-    if (now() >= until) break;
+    if (until != base::Instant::never() && now() >= until) break;
   }
   link_.settle();
   return link_.more();
