@@ -73,7 +73,8 @@ struct Config {
     std::string backend = "auto";  // or io_uring, epoll
   } io;
   struct Security {
-    std::string seccomp = "off";  // or refuse, kill
+    std::string seccomp = "off";   // or refuse, kill
+    std::string revocations_file;  // empty: none
   } security;
   struct Auth {
     std::string hs256_secret;
