@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client: a connection, the picture of the world, the time shown, the predicted self. It holds
 // the parts together; each can be used alone.
+import { browserHost } from './browser_host.js';
 import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
-import { browserHost, type Host } from './host.js';
+import type { Host } from './host.js';
+import type { MoveInput } from './input.js';
 import {
   CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction,
   PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply,
@@ -12,7 +14,7 @@ import {
   type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3,
 } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } from './playout.js';
-import { Prediction, walk, type MoveInput, type PredictionOptions } from './prediction.js';
+import { Prediction, walk, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { Steering, encodeSteerRun, steerSample, type SteerLimit } from './steering.js';
@@ -86,6 +88,8 @@ export interface ClientStats {
   delayMs: number;
   delayTargetMs: number;
   starved: number;
+  /** The server's tick in the last picture: when a shot was aimed; NaN before the first state. */
+  shownTick: number;
   pendingInputs: number;
   corrections: number;
   refusedMoves: number;
@@ -237,10 +241,11 @@ export class TidegateClient extends Emitter<ClientEvents> {
   /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
   eachRemote(now: number, each: (entity: Entity, pose: Readonly<Pose>) => void): void {
     const tick = this.playout.shownTick(now);
+    const horizon = this.playout.horizon;
     for (const entity of this.world.entities.values()) {
       if (entity.id === this.playerId) continue;
       const track = this.tracks.get(entity.id);
-      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
+      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, horizon));
     }
   }
 
@@ -311,7 +316,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
       received: connection.received.figures(now), sent: connection.sent.figures(now),
       receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
       entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
-      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved, shownTick: playout.tickOfPicture,
       pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
       predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
       reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,
