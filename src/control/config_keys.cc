@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one table of configuration keys: the file, flags, --explain and docs/configuration.md are made
-// from it. config_table.cc reads and writes the values.
+// The one table of configuration keys: the file, flags, --explain and docs/configuration.md are
+// made from it. config_table.cc reads and writes the values.
 #include "control/config_table.h"
 
 namespace tidegate::control {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // wss:// for the built-in transport: TLS between the WebSocket and TCP, for the links that ask for
 // it; the others pass through. The certificates to trust are read when the first one is asked for.
-// Thread: one user. Owner: Client; its links must be closed before it goes. Limits: kPlainMost bytes
-// that were decrypted and not taken.
+// Thread: one user. Owner: Client; its links must be closed before it goes. Limits: kPlainMost
+// bytes that were decrypted and not taken.
 #pragma once
 
 #include <memory>

@@ -186,8 +186,7 @@ void TopicHome::drop_oldest(Topic& t) {
 void TopicHome::drop_old(Topic& t, base::Instant now) {
   const auto age_s = static_cast<int32_t>(limits_.history_age.ns / 1'000'000'000);
   // A message that was taken over may be of a time just ahead.
-  while (t.count != 0 &&
-         static_cast<int32_t>(seconds_of(now) - block(t.first).time_s) > age_s) {
+  while (t.count != 0 && static_cast<int32_t>(seconds_of(now) - block(t.first).time_s) > age_s) {
     drop_oldest(t);
   }
 }

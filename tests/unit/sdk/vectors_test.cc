@@ -371,8 +371,8 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
        << ",\n  \"prediction\": " << prediction() << ",\n  \"steering\": " << steering()
        << ",\n  \"delivery\": " << delivery() << ",\n  \"codes\": " << codes()
-       << ",\n  \"transitions\": " << transitions()
-       << ",\n  \"transport\": " << transport() << "\n}\n";
+       << ",\n  \"transitions\": " << transitions() << ",\n  \"transport\": " << transport()
+       << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;
