@@ -2,47 +2,10 @@
 #include "wire/event_messages.h"
 
 #include "wire/envelope.h"
+#include "wire/pb_fields.h"
 
 namespace tidegate::wire {
-namespace {
-
-bool to(const PbReader& in, uint32_t* v) {
-  *v = static_cast<uint32_t>(in.varint());
-  return in.is(WireType::kVarint);
-}
-bool to(const PbReader& in, uint64_t* v) {
-  *v = in.varint();
-  return in.is(WireType::kVarint);
-}
-bool to(const PbReader& in, int64_t* v) {
-  *v = static_cast<int64_t>(in.varint());
-  return in.is(WireType::kVarint);
-}
-bool to(const PbReader& in, std::string_view* v) {
-  if (!in.is(WireType::kBytes)) return false;
-  *v = in.text();
-  return is_utf8(*v);
-}
-bool to(const PbReader& in, base::Bytes* v) {
-  if (!in.is(WireType::kBytes)) return false;
-  *v = in.bytes();
-  return true;
-}
-
-// The n-th target takes field n; other fields are passed over.
-template <class... Targets>
-bool read_fields(base::Bytes bytes, Targets*... targets) {
-  PbReader in(bytes);
-  while (in.next()) {
-    uint32_t number = 0;
-    bool good = true;
-    ((++number == in.field() ? void(good = to(in, targets)) : void()), ...);
-    if (!good) return false;
-  }
-  return !in.failed();
-}
-
-}  // namespace
+using pb::read_fields;
 
 bool decode(base::Bytes bytes, Subscribe* m) {
   *m = {};

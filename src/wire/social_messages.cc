@@ -1,90 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/social_messages.h"
 
+#include "wire/pb_fields.h"
+
 namespace tidegate::wire {
-namespace {
-
-bool number(const PbReader& in, uint32_t* v) {
-  *v = static_cast<uint32_t>(in.varint());
-  return in.is(WireType::kVarint);
-}
-bool number(const PbReader& in, uint64_t* v) {
-  *v = in.varint();
-  return in.is(WireType::kVarint);
-}
-bool text(const PbReader& in, std::string_view* v) {
-  if (!in.is(WireType::kBytes)) return false;
-  *v = in.text();
-  return is_utf8(*v);
-}
-
-}  // namespace
-
 bool decode(base::Bytes bytes, GroupRequest* m) {
   *m = {};
-  PbReader in(bytes);
-  while (in.next()) {
-    bool good = true;
-    switch (in.field()) {
-      case 1:
-        good = number(in, &m->operation);
-        break;
-      case 2:
-        good = text(in, &m->group);
-        break;
-      case 3:
-        good = text(in, &m->user_id);
-        break;
-      case 4:
-        good = number(in, &m->role);
-        break;
-      case 5:
-        good = number(in, &m->access);
-        break;
-      default:
-        break;
-    }
-    if (!good) return false;
-  }
-  return !in.failed();
+  return pb::read_fields(bytes, &m->operation, &m->group, &m->user_id, &m->role, &m->access);
 }
 
 bool decode(base::Bytes bytes, GroupEvent* m) {
   *m = {};
-  PbReader in(bytes);
-  while (in.next()) {
-    bool good = true;
-    switch (in.field()) {
-      case 1:
-        good = text(in, &m->group);
-        break;
-      case 2:
-        good = number(in, &m->change);
-        break;
-      case 3:
-        good = text(in, &m->user_id);
-        break;
-      case 4:
-        good = text(in, &m->by_user);
-        break;
-      case 5:
-        good = number(in, &m->role);
-        break;
-      case 6:
-        good = number(in, &m->access);
-        break;
-      case 7:
-        good = number(in, &m->version);
-        break;
-      case 8:
-        good = number(in, &m->offset);
-        break;
-      default:
-        break;
-    }
-    if (!good) return false;
-  }
-  return !in.failed();
+  return pb::read_fields(bytes, &m->group, &m->change, &m->user_id, &m->by_user, &m->role,
+                         &m->access, &m->version, &m->offset);
 }
 
 void encode(PbWriter& out, const GroupRequest& m) {

@@ -124,7 +124,7 @@ describe('pkg-config', () => {
       return m.sum('tidegate_tls_failures_total') > before.sum('tidegate_tls_failures_total') && m;
     }, 'a handshake that the client ends');
     child.child.kill('SIGKILL');
-    await child.exited;
+    await within(child.exited, 'the end of the example', 60_000);
     assert.equal(after.sum('tidegate_tls_handshakes_total'), before.sum('tidegate_tls_handshakes_total'), 'it trusted a stranger');
   });
   test('the prediction example: refused, corrected, broken and back', async () => {

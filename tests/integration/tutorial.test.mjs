@@ -2,12 +2,11 @@
 // docs/tutorial.md as it is written: its files are made, its commands run in order in one shell. Only the
 // place of the build is another here: the programs under test instead of a build of its own.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { programs, root, temporaryFolder } from '../conformance/lib/server.mjs';
+import { Process, programs, root, temporaryFolder } from '../conformance/lib/server.mjs';
 import { within } from '../conformance/lib/wait.mjs';
 
 // [{ sh }, { file, text }, { output }] in the page's order.
@@ -59,11 +58,9 @@ test('the tutorial does what it says', async () => {
     }
   }
   writeFileSync(join(folder, 'tutorial.sh'), script);
-  const shell = spawn('bash', ['tutorial.sh'], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  shell.stdout.on('data', (text) => { output += text; });
-  shell.stderr.on('data', (text) => { output += text; });
-  const code = await within(new Promise((resolve) => shell.once('exit', resolve)), 'the end of the tutorial', 300_000);
+  const shell = new Process('timeout', ['--kill-after=5', '240', 'bash', 'tutorial.sh'], { cwd: folder });
+  const { code } = await within(shell.exited, 'the end of the tutorial', 250_000);
+  const { output } = shell;
   assert.equal(code, 0, output);
   for (const line of page.find((part) => part.output).output.trim().split('\n')) {
     assert.ok(output.split('\n').includes(line), `${line}\nis missing in\n${output}`);

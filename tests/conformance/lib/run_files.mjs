@@ -38,9 +38,11 @@ function runFile(file) {
     const log = join(folder, `${name}.log`);
     const output = openSync(log, 'w');
     const began = Date.now();
+    const env = { ...process.env, TIDEGATE_RESULTS: results };
+    delete env.NODE_TEST_CONTEXT;  // set when this runs below node --test
     const child = spawn(process.execPath,
       ['--test-reporter', reporter, '--test-reporter-destination', 'stdout', file],
-      { detached: true, stdio: ['ignore', output, output], env: { ...process.env, TIDEGATE_RESULTS: results } });
+      { detached: true, stdio: ['ignore', output, output], env });
     closeSync(output);
     running.add(child.pid);
     let late = '';

@@ -57,6 +57,9 @@ export class Process {
     };
     this.child.stdout.on('data', take);
     this.child.stderr.on('data', take);
+    // A test that failed before its stop() must not keep the file alive; every wait has a timer.
+    this.child.unref();
+    for (const stream of this.child.stdio) stream?.unref?.();
     this.running = true;
     this.exited.then(() => {
       this.running = false;

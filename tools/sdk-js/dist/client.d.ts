@@ -2,10 +2,11 @@
 import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
-import { type Host } from './host.js';
+import type { Host } from './host.js';
+import type { MoveInput } from './input.js';
 import { Event, GroupEvent, GroupRequest, GroupState, MoveAck, PlayerStateUpdate, PresenceUpdate, Reply, SocialList, SocialUpdate, StateResult, type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3 } from './messages.js';
 import { PlayoutClock, type PlayoutOptions, type Pose } from './playout.js';
-import { Prediction, type MoveInput, type PredictionOptions } from './prediction.js';
+import { Prediction, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { type SteerLimit } from './steering.js';

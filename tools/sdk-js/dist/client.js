@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client: a connection, the picture of the world, the time shown, the predicted self. It holds
 // the parts together; each can be used alone.
+import { browserHost } from './browser_host.js';
 import { ClockSync } from './clock.js';
 import { Connection } from './connection.js';
 import { Emitter } from './emitter.js';
-import { browserHost } from './host.js';
 import { CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction, PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply, SocialList, SocialUpdate, StateChange, StateEncoding, StateOperation, StateResult, StateUpdate, Subscribe, TimeSync, Unsubscribe, } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction, walk } from './prediction.js';

@@ -30,4 +30,3 @@ export interface Host {
     /** The same by HTTP long polling, for where WebSocket is blocked; undefined: there is none. */
     openPolling?: SocketFactory;
 }
-export declare const browserHost: () => Host;

@@ -1,16 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the client needs of its surroundings: a clock, timers, chance, sockets. A browser has them
-// all; tests hand in their own.
-import { PollSocket, fetchRequest } from './polling.js';
-const browser = {
-    now: () => performance.now(),
-    setTimer: (run, ms) => setTimeout(run, ms),
-    clearTimer: (timer) => clearTimeout(timer),
-};
-export const browserHost = () => ({
-    ...browser,
-    wallClock: () => Date.now(),
-    random: () => Math.random(),
-    openSocket: (url, protocols) => new WebSocket(url, protocols),
-    openPolling: (url, protocols) => new PollSocket({ ...browser, request: fetchRequest }, url, protocols),
-});
+// What the client needs of its surroundings: a clock, timers, chance, sockets. browser_host.ts has a
+// browser's; tests hand in their own.
+export {};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 export * from './backoff.js';
+export * from './browser_host.js';
 export * from './cell.js';
 export * from './client.js';
 export * from './clock.js';
@@ -9,6 +10,7 @@ export * from './emitter.js';
 export * from './frame.js';
 export * from './host.js';
 export * from './inflate.js';
+export * from './input.js';
 export * from './messages.js';
 export { Message, WireError, type Field, type Of } from './pb.js';
 export * from './playout.js';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Browser client of tidegate. `TidegateClient` is the whole; the parts can be used alone.
 export * from './backoff.js';
+export * from './browser_host.js';
 export * from './cell.js';
 export * from './client.js';
 export * from './clock.js';
@@ -10,6 +11,7 @@ export * from './emitter.js';
 export * from './frame.js';
 export * from './host.js';
 export * from './inflate.js';
+export * from './input.js';
 export * from './messages.js';
 export { Message, WireError } from './pb.js';
 export * from './playout.js';

@@ -1,19 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { MoveInput } from './input.js';
 import type { MoveAck, Vector3 } from './messages.js';
-import type { SteerSample } from './steering.js';
-export interface MoveInput {
-    /** Metres a second. */
-    velocity: Vector3;
-    /** Radians about y. */
-    yaw: number;
-    flags: number;
-    /** Seconds. */
-    dt: number;
-    /** Holds instead of the others when the player is steered (steering.ts). */
-    sample?: SteerSample;
-    /** Client tick, set by Prediction. */
-    tick?: number;
-}
 /** The place after an input. It must give the same for the same arguments. */
 export type StepFunction = (at: Vector3, input: MoveInput) => Vector3;
 export declare const walk: StepFunction;

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { MoveInput, SteerSample } from './input.js';
 import type { Vector3 } from './messages.js';
-import type { MoveInput, Prediction } from './prediction.js';
-/** What the player wants during one step. */
-export interface SteerSample {
-    /** In 1/127 of the full speed. */
-    direction: [number, number, number];
-    /** In 1/256 of a turn. */
-    yaw: number;
-    flags: number;
-}
+import type { Prediction } from './prediction.js';
 /** The place instead of `to`, for walls and the like; the game's server must do the same. */
 export type SteerLimit = (from: Vector3, to: Vector3) => Vector3;
 /** A direction of length up to 1 and a yaw in radians. */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The client: a connection, the picture of the world, the time shown, the predicted self. It holds
 // the parts together; each can be used alone.
+import { browserHost } from './browser_host.js';
 import { ClockSync } from './clock.js';
 import { Connection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type Loss } from './connection.js';
 import { Emitter } from './emitter.js';
-import { browserHost, type Host } from './host.js';
+import type { Host } from './host.js';
+import type { MoveInput } from './input.js';
 import {
   CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, GroupRequest, GroupState, MessageType, MoveAck, PlayerAction,
   PlayerMovement, PlayerStateUpdate, PlayerStatusChange, PlayerSteer, PresenceSubscribe, PresenceUpdate, Publish, Reply,
@@ -12,7 +14,7 @@ import {
   type ErrorNotification, type NetworkMessage, type StateEntry, type Vector3,
 } from './messages.js';
 import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } from './playout.js';
-import { Prediction, walk, type MoveInput, type PredictionOptions } from './prediction.js';
+import { Prediction, walk, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
 import { Steering, encodeSteerRun, steerSample, type SteerLimit } from './steering.js';

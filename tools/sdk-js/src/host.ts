@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the client needs of its surroundings: a clock, timers, chance, sockets. A browser has them
-// all; tests hand in their own.
-import { PollSocket, fetchRequest } from './polling.js';
+// What the client needs of its surroundings: a clock, timers, chance, sockets. browser_host.ts has a
+// browser's; tests hand in their own.
 
 /** The part of a browser's WebSocket that is used. */
 export interface Socket {
@@ -29,16 +28,3 @@ export interface Host {
   /** The same by HTTP long polling, for where WebSocket is blocked; undefined: there is none. */
   openPolling?: SocketFactory;
 }
-
-const browser = {
-  now: (): number => performance.now(),
-  setTimer: (run: () => void, ms: number): unknown => setTimeout(run, ms),
-  clearTimer: (timer: unknown): void => clearTimeout(timer as ReturnType<typeof setTimeout>),
-};
-export const browserHost = (): Host => ({
-  ...browser,
-  wallClock: () => Date.now(),
-  random: () => Math.random(),
-  openSocket: (url, protocols) => new WebSocket(url, protocols) as unknown as Socket,
-  openPolling: (url, protocols) => new PollSocket({ ...browser, request: fetchRequest }, url, protocols),
-});

@@ -3,22 +3,9 @@
 // kept until MOVE_ACK names it; then what the server holds is taken as the start and the inputs
 // behind it are applied again. A difference is not shown as a jump: the shown self walks it off.
 
+import type { MoveInput } from './input.js';
 import type { MoveAck, Vector3 } from './messages.js';
-import type { SteerSample } from './steering.js';
 
-export interface MoveInput {
-  /** Metres a second. */
-  velocity: Vector3;
-  /** Radians about y. */
-  yaw: number;
-  flags: number;
-  /** Seconds. */
-  dt: number;
-  /** Holds instead of the others when the player is steered (steering.ts). */
-  sample?: SteerSample;
-  /** Client tick, set by Prediction. */
-  tick?: number;
-}
 /** The place after an input. It must give the same for the same arguments. */
 export type StepFunction = (at: Vector3, input: MoveInput) => Vector3;
 

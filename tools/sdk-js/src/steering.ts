@@ -3,17 +3,10 @@
 // to the predicted self by the rule the server uses and sent, so that both come to the same place.
 // docs/sdk-spec.md, "Steering", is the contract; src/sdk/steering.h the same in C++.
 
+import type { MoveInput, SteerSample } from './input.js';
 import type { Vector3 } from './messages.js';
-import type { MoveInput, Prediction } from './prediction.js';
+import type { Prediction } from './prediction.js';
 
-/** What the player wants during one step. */
-export interface SteerSample {
-  /** In 1/127 of the full speed. */
-  direction: [number, number, number];
-  /** In 1/256 of a turn. */
-  yaw: number;
-  flags: number;
-}
 /** The place instead of `to`, for walls and the like; the game's server must do the same. */
 export type SteerLimit = (from: Vector3, to: Vector3) => Vector3;
 
