@@ -20,8 +20,9 @@ const folder = temporaryFolder();
 const noNats = spawnSync('nats-server', ['--version']).status === 0 ? null : 'no nats-server here';
 
 // Walk and ask until `stop()`; each heartbeat is answered once and in order, whatever process answers.
-function keepBusy(clients) {
+function keepBusy(t, clients) {
   let stopped = false;
+  t.after(() => { stopped = true; });
   let beats = 0;
   const done = (async () => {
     for (let x = 0; !stopped; x += 0.05) {
@@ -67,7 +68,7 @@ async function clientHello(authority) {
 }
 
 describe('upgrade', () => {
-  test('TLS 1.2 and 1.3 connections stay, three times in a row, with every suite', async () => {
+  test('TLS 1.2 and 1.3 connections stay, three times in a row, with every suite', async (t) => {
     const authority = new Authority(folder);
     const own = authority.issue(['127.0.0.1', 'localhost']);
     const server = await startServer({ listen: { websocket: '127.0.0.1:0', tls: '127.0.0.1:0', deflate: true }, tls: { certificates: [own.pair] } }, { folder });
@@ -89,7 +90,7 @@ describe('upgrade', () => {
     const halved = connectTcp(server.tlsPort, '127.0.0.1');
     await within(new Promise((done) => halved.once('connect', done)), 'a socket');
     halved.write(hello.subarray(0, 40));
-    const stop = keepBusy(clients);
+    const stop = keepBusy(t, clients);
     for (let round = 0; round < 3; round += 1) {
       await sleep(100);
       pid = await upgrade(server, pid);
@@ -111,12 +112,12 @@ describe('upgrade', () => {
     await finish(server, pid);
   });
 
-  test('on epoll', async () => {
+  test('on epoll', async (t) => {
     const server = await startServer({ io: { backend: 'epoll' } }, { folder });
     let pid = server.child.pid;
     const clients = [];
     for (let i = 0; i < 8; i += 1) clients.push(await Client.enter(server, `polled-${i}`, { hello: { state_encoding: 1 } }));
-    const stop = keepBusy(clients);
+    const stop = keepBusy(t, clients);
     for (let round = 0; round < 3; round += 1) {
       await sleep(100);
       pid = await upgrade(server, pid);
@@ -156,32 +157,32 @@ describe('upgrade', () => {
     await finish(server, pid);
   });
 
-  test('a store that gateways share: refused with the reason, nothing changes', { skip: noRedis ?? false }, async () => {
+  test('a store that gateways share: refused with the reason, nothing changes', { skip: noRedis ?? false }, async (t) => {
     const redis = await Redis.start();
+    t.after(() => redis.stop());
     const server = await startServer({
       session: { store: 'redis', secret: 'a secret of more than thirty-two bytes for tokens' },
       redis: { addresses: [redis.address], timeout: '5s' },
     }, { folder });
     const client = await Client.enter(server, 'shared', { hello: { state_encoding: 1 } });
-    const stop = keepBusy([client]);
+    const stop = keepBusy(t, [client]);
     assert.match(await refusedUpgrade(server, server.child.pid), /several gateways share: drain this one/);
     await stateFlows([client]);
     await stop();
     await client.leave();
     await server.stop();
-    await redis.stop();
   });
 
-  test('a bus: refused with the reason, nothing changes', { skip: noNats ?? false }, async () => {
+  test('a bus: refused with the reason, nothing changes', { skip: noNats ?? false }, async (t) => {
     const nats = await startNats();
+    t.after(() => nats.stop());
     const server = await startServer({ bus: { servers: [nats.url], gateway: 'one' } }, { folder });
     const client = await Client.enter(server, 'local', { hello: { state_encoding: 1 } });
-    const stop = keepBusy([client]);
+    const stop = keepBusy(t, [client]);
     assert.match(await refusedUpgrade(server, server.child.pid), /a gateway of several is known to the others/);
     await stateFlows([client]);
     await stop();
     await client.leave();
     await server.stop();
-    await nats.stop();
   });
 });
