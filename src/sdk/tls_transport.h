@@ -22,6 +22,8 @@ class TlsTransport {
   TlsTransport& operator=(const TlsTransport&) = delete;
 
   tidegate_client_transport table();
+  // As tcp_descriptor(), of one of its links.
+  static int descriptor(void* user, void* link, bool* wants_write);
 
   struct Impl;
 

@@ -239,10 +239,11 @@ export class TidegateClient extends Emitter<ClientEvents> {
   /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
   eachRemote(now: number, each: (entity: Entity, pose: Readonly<Pose>) => void): void {
     const tick = this.playout.shownTick(now);
+    const horizon = this.playout.horizon;
     for (const entity of this.world.entities.values()) {
       if (entity.id === this.playerId) continue;
       const track = this.tracks.get(entity.id);
-      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
+      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, horizon));
     }
   }
 
