@@ -435,8 +435,7 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() +
-         states_.memory_bytes();
+         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() + states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard
