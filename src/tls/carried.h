@@ -3,7 +3,7 @@
 // 8446 section 5.2 and RFC 5246 section 6.2.3.3 over the library's ciphers, alerts and key updates.
 // It makes no handshake; a peer that asks for one is refused as the library would refuse it.
 //
-// Thread: the session's. Owner: Session. Limits: records as in records.h; about 2 KB.
+// Thread: the session's. Owner: Session. Limits: records as in records.h; 2.5 KB.
 #pragma once
 
 #include <memory>
