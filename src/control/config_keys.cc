@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one table of configuration keys: the file, flags, --explain and docs/configuration.md are made
-// from it. config_table.cc reads and writes the values.
+// The one table of configuration keys: the file, flags, --explain and docs/configuration.md are
+// made from it. config_table.cc reads and writes the values.
 #include "control/config_table.h"
 
 namespace tidegate::control {
@@ -242,6 +242,15 @@ const KeySpec kKeys[] = {
      "how long an entity stays without its connection", FIELD(world.linger)},
     {"world.npcs", KeyType::kCount, 0, 1'000'000, "",
      "room for NPCs and objects on each shard, when a tick hook makes them", FIELD(world.npcs)},
+    {"world.shared", KeyType::kFlag, 0, 1, "",
+     "one world with the other gateways of bus.servers that have the same world.zone, bounds and "
+     "cells",
+     FIELD(world.shared)},
+    {"world.gateway_number", KeyType::kCount, 0, 63, "",
+     "of this gateway in the shared world, different for each; part of entity ids; 0 for none",
+     FIELD(world.gateway_number)},
+    {"world.shared_entities", KeyType::kCount, 64, 1'000'000, "",
+     "room for entities of other gateways, with world.shared", FIELD(world.shared_entities)},
     {"interest.full_rate_distance", KeyType::kNumber, 0, 1000, "m",
      "cells as near as that are sent in every tick with a change",
      FIELD(interest.full_rate_distance)},
@@ -350,6 +359,8 @@ const KeySpec kKeys[] = {
      "for another gateway's answer to a PUBLISH; then ERROR 4008", FIELD(bus.request_timeout)},
     {"bus.services", KeyType::kTexts, 0, 64, "",
      "types that services serve, as in [\"1000-1099\", \"json:1200\"]", FIELD(bus.services)},
+    {"bus.world_rate", KeyType::kCount, 1, 60, "Hz",
+     "how often gateways with world.shared say where their entities are", FIELD(bus.world_rate)},
     {"bus.service_timeout", KeyType::kDuration, 0.01, 9, "",
      "for the answer of a service; then ERROR 4008", FIELD(bus.service_timeout)},
     {"state.entries", KeyType::kCount, 1, 16'384, "",
