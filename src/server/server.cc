@@ -321,6 +321,7 @@ bool Server::set_up(std::string* error) {
   shard.realm.on = config_.world.shared;
   shard.realm.number = config_.world.gateway_number;
   shard.realm.rate = config_.bus.world_rate;
+  shard.realm.claim_wait = {config_.bus.member_timeout.ns / 4};
   shard.topics = topic_limits(config_, shards);
   shard.presence.users = config_.presence.users;
   shard.presence.watched = config_.presence.watched;
