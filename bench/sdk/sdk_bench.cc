@@ -3,12 +3,17 @@
 // sees over a bad network.
 //
 //   sdk-bench --url ws://127.0.0.1:7400/ws --secret S [--clients 10] [--seconds 20] [--rate 10]
-//             [--latency 40 --jitter 20 --loss 0.02] [--still] [--no-interpolation] [--settle 5]
+//             [--latency 40 --jitter 20 --loss 0.02] [--wander] [--still] [--no-interpolation]
+//             [--settle 5] [--thread] [--view metres]
 //
 // Every client walks by steer, `rate` pictures a second, each picture a walk over all entities when
 // there are at most 100 clients. Conditions (one way latency and up to `jitter` more in
-// milliseconds, share of stalls) hold for all. Figures begin `settle` seconds after all are in.
-// Says CPU a client, corrections, and how often a moving entity stood still in a picture.
+// milliseconds, share of lost packets) hold for all. They walk in circles; with --wander in
+// straight lines, with a new direction every second or so. Figures begin `settle` seconds after all
+// are in.
+// --thread: each client has its network on a thread of its own.
+// Says CPU a client, corrections, and of what was shown of others, judged when the true path is
+// known: how often one stood still that moved, and how far off its place was.
 #include <sys/resource.h>
 #include <time.h>
 
@@ -16,11 +21,13 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/prng.h"
 #include "common/flags.h"
 #include "crypto/jwt_sign.h"
 #include "tidegate/client.hpp"
@@ -32,11 +39,16 @@ double now_s() {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
-double cpu_s() {
+struct Cpu {
+  double user = 0, kernel = 0;
+};
+Cpu cpu() {
   rusage u;
-  getrusage(RUSAGE_THREAD, &u);
-  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-         static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+  getrusage(RUSAGE_SELF, &u);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return {seconds(u.ru_utime), seconds(u.ru_stime)};
 }
 double percentile(std::vector<double>& v, double share) {
   if (v.empty()) return 0;
@@ -45,40 +57,74 @@ double percentile(std::vector<double>& v, double share) {
   return v[at];
 }
 
+// A place at a tick of the server.
+struct At {
+  double tick;
+  tidegate_vector place;
+};
 // One remote entity in the pictures of one client.
 struct Seen {
-  tidegate_vector shown{};
-  double moving_until = 0;  // its newest state moved lately
-  tidegate_vector position{};
-  bool known = false;
+  std::deque<At> truth;  // states, oldest first
+  std::deque<At> shown;  // pictures that the truth has not come up with yet
+  At judged{};           // the last picture that was
+  bool has_judged = false;
 };
 struct Player {
   tidegate::Client client;
   float angle = 0;
+  double turn_at = 0;
   std::unordered_map<std::string, Seen> seen;
 };
 struct Figures {
   uint64_t pictures = 0, moving = 0, frozen = 0;
-  std::vector<double> error, delay;
+  std::vector<double> error, delay, off;
 };
 
 double apart(const tidegate_vector& a, const tidegate_vector& b) {
   return std::hypot(static_cast<double>(a.x - b.x), static_cast<double>(a.z - b.z));
 }
 
-// A picture: who of those that moved in the last quarter of a second stands where it stood.
-void look(Player& p, double now, Figures* figures) {
+// Where it was at that tick; states are there on both sides of it.
+tidegate_vector place_at(const std::deque<At>& truth, double tick) {
+  const auto b = std::lower_bound(truth.begin(), truth.end(), tick,
+                                  [](const At& at, double t) { return at.tick < t; });
+  if (b == truth.begin()) return b->place;
+  const auto a = b - 1;
+  const auto part = static_cast<float>((tick - a->tick) / (b->tick - a->tick));
+  return {a->place.x + (b->place.x - a->place.x) * part, 0,
+          a->place.z + (b->place.z - a->place.z) * part};
+}
+
+// A picture. What it showed is judged when the true path is known.
+void look(Player& p, Figures* figures) {
+  double tick = NAN;
   for (const auto& e : p.client.entities()) {
-    if (e.is_self) continue;
+    if (std::isnan(tick)) tick = p.client.stats().shown_tick;
+    if (e.is_self || std::isnan(tick)) continue;
     Seen& s = p.seen[std::string(e.id.data, e.id.size)];
-    if (s.known && figures != nullptr && now < s.moving_until) {
-      ++figures->moving;
-      figures->frozen += apart(s.shown, e.shown) < 1e-4;
+    if (s.truth.empty() || e.tick > s.truth.back().tick) {
+      // Out of view for a while: what was shown of it then is not judged.
+      if (!s.truth.empty() && e.tick > s.truth.back().tick + 60) s = {};
+      s.truth.push_back({static_cast<double>(e.tick), e.position});
     }
-    if (s.known && apart(s.position, e.position) > 0.01) s.moving_until = now + 0.25;
-    s.known = true;
-    s.position = e.position;
-    s.shown = e.shown;
+    s.shown.push_back({tick, e.shown});
+    while (!s.shown.empty() && s.shown.front().tick <= s.truth.back().tick) {
+      const At now = s.shown.front();
+      s.shown.pop_front();
+      if (now.tick < s.truth.front().tick) continue;
+      const tidegate_vector place = place_at(s.truth, now.tick);
+      if (s.has_judged && figures != nullptr &&
+          apart(place, place_at(s.truth, s.judged.tick)) > 0.01) {
+        ++figures->moving;
+        figures->frozen += apart(s.judged.place, now.place) < 1e-4;
+        figures->off.push_back(apart(place, now.place));
+      }
+      s.judged = now;
+      s.has_judged = true;
+    }
+    while (s.truth.size() > 2 && s.has_judged && s.truth[1].tick < s.judged.tick) {
+      s.truth.pop_front();
+    }
   }
 }
 
@@ -93,12 +139,16 @@ int main(int argc, char** argv) {
   const double settle = flags.number("--settle", 5);
   const double rate = flags.number("--rate", 10);
   const bool still = flags.has("--still");
+  const bool wander = flags.has("--wander");
+  tidegate::base::Prng random(7);
   tidegate_client_conditions bad{};
   bad.struct_size = sizeof bad;
   bad.latency_ms = flags.number("--latency", 0);
   bad.jitter_ms = flags.number("--jitter", 0);
   bad.loss = flags.number("--loss", 0);
   tidegate_client_config config{};
+  config.view_distance = static_cast<float>(flags.number("--view", 0));
+  config.network_thread = flags.has("--thread") ? 1 : 0;
   config.no_interpolation = flags.has("--no-interpolation") ? 1 : 0;
   flags.refuse_unknown();
 
@@ -122,7 +172,8 @@ int main(int argc, char** argv) {
   const double frame = 1 / rate;
   Figures figures;
   unsigned connected = 0;
-  double all_in = 0, begun = 0, cpu = 0, last_report = now_s();
+  double all_in = 0, begun = 0, last_report = now_s();
+  Cpu before;
   for (double next = now_s();; next += frame) {
     const double now = now_s();
     if (connected < clients && now - last_report > 30) {
@@ -131,13 +182,13 @@ int main(int argc, char** argv) {
     if (all_in == 0 && connected == clients) all_in = now;
     if (all_in != 0 && begun == 0 && now > all_in + settle) {
       begun = now;
-      cpu = cpu_s();
+      before = cpu();
     }
     if (begun != 0 && now > begun + seconds) break;
     connected = 0;
     unsigned started = 0;
     for (auto& p : players) {
-      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50) {
+      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50 + clients / 50) {
         p->client.connect();
         ++started;
         last_report = now;
@@ -146,11 +197,16 @@ int main(int argc, char** argv) {
       if (p->client.state() != TIDEGATE_CLIENT_IN_WORLD) continue;
       ++connected;
       if (!still) {
-        p->angle += static_cast<float>(frame) * 0.7F;
+        if (!wander) {
+          p->angle += static_cast<float>(frame) * 0.7F;
+        } else if (now > p->turn_at) {
+          p->turn_at = now + random.unit() * 2;
+          p->angle = static_cast<float>(random.unit() * 6.28);
+        }
         p->client.steer({std::cos(p->angle), 0, std::sin(p->angle)}, static_cast<float>(frame),
                         p->angle);
       }
-      if (clients <= 100) look(*p, now, begun != 0 ? &figures : nullptr);
+      if (clients <= 100) look(*p, begun != 0 ? &figures : nullptr);
     }
     if (begun != 0) {
       ++figures.pictures;
@@ -172,7 +228,9 @@ int main(int argc, char** argv) {
     }
   }
   const double took = now_s() - begun;
-  const double used = cpu_s() - cpu;
+  const Cpu after = cpu();
+  const double user = after.user - before.user;
+  const double used = user + after.kernel - before.kernel;
   uint64_t corrections = 0, mismatches = 0, bytes = 0, lost = 0, starved = 0;
   for (auto& p : players) {
     const auto stats = p->client.stats();
@@ -183,9 +241,12 @@ int main(int argc, char** argv) {
     starved += stats.starved;
   }
   std::printf(
-      "%u clients, %.1f of %.1f pictures a second, %.3f cores, %.2f us a client and picture\n",
+      "%u clients, %.1f of %.1f pictures a second, %.3f cores (%.3f in the kernel), %.2f us a "
+      "client "
+      "and picture, %.2f of it not in the kernel\n",
       clients, static_cast<double>(figures.pictures) / took, rate, used / took,
-      used / static_cast<double>(figures.pictures) / clients * 1e6);
+      (used - user) / took, used / static_cast<double>(figures.pictures) / clients * 1e6,
+      user / static_cast<double>(figures.pictures) / clients * 1e6);
   std::printf(
       "%llu corrections, %llu checksum mismatches, %llu connections lost, %.0f bytes in all\n",
       static_cast<unsigned long long>(corrections), static_cast<unsigned long long>(mismatches),
@@ -200,6 +261,9 @@ int main(int argc, char** argv) {
             ? 0.0
             : 100.0 * static_cast<double>(figures.frozen) / static_cast<double>(figures.moving),
         static_cast<unsigned long long>(figures.moving), static_cast<unsigned long long>(starved));
+    std::printf("shown off the true path: p50 %.3f, p99 %.3f, most %.3f m\n",
+                percentile(figures.off, 0.5), percentile(figures.off, 0.99),
+                percentile(figures.off, 1));
   }
   return mismatches != 0 ? 1 : 0;
 }

@@ -4,8 +4,9 @@
  * it does on the wire.
  *
  * Everything happens in tidegate_client_poll: it sends, receives, keeps time, reconnects and calls
- * your functions; no thread is started and nothing of yours is called outside of it. Call it once a
- * frame. Other calls only note what is wanted, and send at once what can be sent at once.
+ * your functions; no thread is started, unless `network_thread` asks for one, and nothing of yours
+ * is called outside of poll. Call it once a frame. Other calls only note what is wanted, and send
+ * at once what can be sent at once.
  *
  * Rules: every struct that crosses the border begins with `struct_size`, which whoever fills it
  * sets to sizeof of its own version; fields that a smaller one lacks are zero, a larger one is
@@ -93,7 +94,7 @@ typedef struct tidegate_client_config {
   int32_t protobuf;              /* 1: state in protobuf instead of packed cells */
   float view_distance;           /* metres; 0: the server's */
   uint32_t max_bytes_per_second; /* asked of the server; 0: its own choice */
-  int32_t no_interpolation;      /* 1: no poses of others are kept; saves 1 KB for each */
+  int32_t no_interpolation;      /* 1: no poses of others are kept; saves 2 KB for each */
 
   /* Times in milliseconds; 0: what stands behind. */
   uint32_t backoff_first_ms; /* 1,000 */
@@ -125,6 +126,9 @@ typedef struct tidegate_client_config {
   void (*limit)(void* user, const double from[3], const double to[3], double out[3]);
   void* limit_user;
   int32_t polling; /* 0: HTTP long polling when WebSocket is blocked; 1: always; 2: never */
+  /* 1: names, sockets and TLS on a thread of the library's; without `transport`. Wide, because
+   * older callers have padding here. */
+  int64_t network_thread;
 } tidegate_client_config;
 
 /* `problem`: gets one sentence on failure, ended by a zero; may be null. */
@@ -363,6 +367,7 @@ typedef struct tidegate_client_stats {
   uint64_t expired;
   uint64_t duplicates; /* acknowledged messages of the server that came again */
   uint64_t frames, keyframes, checksums, checksum_mismatches, missing_references, malformed;
+  double shown_tick; /* the server's tick in the last picture: when a shot was aimed; NaN: none */
 } tidegate_client_stats;
 /* 0: a struct_size that is none. */
 TIDEGATE_API int32_t tidegate_client_get_stats(tidegate_client* client, tidegate_client_stats* out);

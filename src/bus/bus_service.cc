@@ -148,12 +148,14 @@ void BusService::send_heartbeat() {
   if (!transport_.connected()) return;
   std::vector<uint8_t> frame = head(FrameKind::kHeartbeat);
   append_population(population_, &frame);
+  append_era(membership_.era(), &frame);
   transport_.publish(all_subject_, frame, {});
 }
 
 void BusService::send_mark(Mark mark) {
   std::vector<uint8_t> frame = head(FrameKind::kMark);
-  append_mark(mark, membership_.view(), &frame);
+  append_mark(mark, membership_.view(),
+              mark == Mark::kFlush ? membership_.flush_era() : membership_.era(), &frame);
   for (const Membership::Member& m : membership_.members()) {
     if (!m.self) transport_.publish(inbox_prefix_ + m.name, frame, {});
   }
@@ -254,6 +256,7 @@ void BusService::follow_view(ShardPort& port) {
     BusMail settled;
     settled.op = BusOp::kMark;
     settled.a = membership_.view();
+    settled.b = membership_.view_era();
     settled.d = 3;
     for (uint32_t i = 0; i < config_.shards; ++i) post_mail(i, settled, {}, port, Must::kYes);
   }
@@ -295,12 +298,14 @@ void BusService::on_delivery(const Delivery& delivery, ShardPort& port) {
   switch (frame.kind) {
     case FrameKind::kHeartbeat:
       if (!read_population(frame.body, &populations_[from->id])) ++figures_.refused;
+      membership_.on_era(read_era(frame.body));
       break;
     case FrameKind::kMark: {
       Mark mark;
       uint64_t view = 0;
-      if (read_mark(frame.body, &mark, &view)) {
-        membership_.on_mark(from->id, mark, view);
+      uint64_t era = 0;
+      if (read_mark(frame.body, &mark, &view, &era)) {
+        membership_.on_mark(from->id, mark, view, era);
         follow_view(port);
       } else {
         ++figures_.refused;

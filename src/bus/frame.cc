@@ -62,15 +62,24 @@ bool read_population(base::Bytes body, Population* out) {
   return body.size() % 8 == 0;
 }
 
-void append_mark(Mark mark, uint64_t view, std::vector<uint8_t>* out) {
-  put<uint8_t>(static_cast<uint8_t>(mark), out);
-  put<uint64_t>(view, out);
+void append_era(uint64_t era, std::vector<uint8_t>* out) { put<uint64_t>(era, out); }
+
+uint64_t read_era(base::Bytes heartbeat) {
+  if (heartbeat.size() < sizeof(Population) + sizeof(uint64_t)) return 0;
+  return base::load_le<uint64_t>(heartbeat.data() + sizeof(Population));
 }
 
-bool read_mark(base::Bytes body, Mark* mark, uint64_t* view) {
-  if (body.size() != 9 || body[0] < 1 || body[0] > 2) return false;
+void append_mark(Mark mark, uint64_t view, uint64_t era, std::vector<uint8_t>* out) {
+  put<uint8_t>(static_cast<uint8_t>(mark), out);
+  put<uint64_t>(view, out);
+  put<uint64_t>(era, out);
+}
+
+bool read_mark(base::Bytes body, Mark* mark, uint64_t* view, uint64_t* era) {
+  if (body.size() != 17 || body[0] < 1 || body[0] > 2) return false;
   *mark = static_cast<Mark>(body[0]);
   *view = base::load_le<uint64_t>(body.data() + 1);
+  *era = base::load_le<uint64_t>(body.data() + 9);
   return true;
 }
 

@@ -45,8 +45,11 @@ bool read_frame(base::Bytes bytes, Frame* out);
 
 void append_population(const Population& p, std::vector<uint8_t>* out);
 bool read_population(base::Bytes body, Population* out);  // of newer gateways: what is known here
-void append_mark(Mark mark, uint64_t view, std::vector<uint8_t>* out);
-bool read_mark(base::Bytes body, Mark* mark, uint64_t* view);
+// A heartbeat's last value: the sender's era (membership.h); 0 when it has none to say.
+void append_era(uint64_t era, std::vector<uint8_t>* out);
+uint64_t read_era(base::Bytes heartbeat);
+void append_mark(Mark mark, uint64_t view, uint64_t era, std::vector<uint8_t>* out);
+bool read_mark(base::Bytes body, Mark* mark, uint64_t* view, uint64_t* era);
 // Everything but `gateways`; the tail goes behind it.
 void append_mail(const mailbox::BusMail& mail, std::vector<uint8_t>* out);
 bool read_mail(base::Bytes body, mailbox::BusMail* mail, base::Bytes* tail);

@@ -62,7 +62,7 @@ bool Membership::on_heard(std::string_view name, uint64_t epoch, base::Instant n
     m->heard = now;
     if (epoch > m->epoch) {
       m->epoch = epoch;
-      changed_ = true;
+      changed_ = loss_ = true;
     }
     return true;
   }
@@ -90,11 +90,21 @@ void Membership::heard_by(base::Instant time) {
 
 void Membership::on_leave(uint64_t id) {
   if (id == self_) return;
-  changed_ |= std::erase_if(members_, [id](const Member& m) { return m.id == id; }) != 0;
+  if (std::erase_if(members_, [id](const Member& m) { return m.id == id; }) != 0) {
+    changed_ = loss_ = true;
+  }
 }
 
-void Membership::on_mark(uint64_t id, Mark mark, uint64_t view) {
-  if (Member* m = member(id)) m->marked[static_cast<int>(mark) - 1] = view;
+void Membership::on_mark(uint64_t id, Mark mark, uint64_t view, uint64_t era) {
+  on_era(era);
+  if (Member* m = member(id)) {
+    m->marked[static_cast<int>(mark) - 1] = view;
+    if (mark == Mark::kFlush) m->flush_era = era;
+  }
+}
+
+void Membership::on_era(uint64_t era) {
+  if (era <= kEraMax) era_ = std::max(era_, era);
 }
 
 void Membership::raise_epoch() {
@@ -114,6 +124,7 @@ bool Membership::all_marked(Mark mark) const {
 
 void Membership::change(base::Instant now) {
   changed_ = false;
+  if (std::exchange(loss_, false)) ++era_;
   uint64_t view = 0x7469646567617465u;
   for (const Member& m : members_) view = mix(view ^ mix(m.id + mix(m.epoch)));
   if (view == view_) return;
@@ -127,21 +138,36 @@ void Membership::change(base::Instant now) {
   view_due_ = true;
 }
 
+// What everyone says with its kFlush, everyone knows before it says kSynced.
+void Membership::agree_on_era() {
+  view_era_ = std::max(view_era_, flush_era_);
+  for (const Member& m : members_) {
+    if (!m.self) view_era_ = std::max(view_era_, std::min(m.flush_era, kEraMax));
+  }
+}
+
 void Membership::turn(base::Instant now) {
   // We were stopped ourselves: others may have gone on without us.
   if (join_until_.ns == 0) join_until_ = now + config_.join;
   if (last_turn_.ns != 0 && now - last_turn_ > config_.timeout / 2) raise_epoch();
   last_turn_ = now;
-  changed_ |= std::erase_if(members_, [&](const Member& m) {
-                if (m.self || now - m.heard <= config_.timeout) return false;
-                if (lost_.size() >= mailbox::kGatewaysMax) lost_.erase(lost_.begin());
-                lost_.push_back({m.id, m.epoch});
-                return true;
-              }) != 0;
+  const size_t silent = std::erase_if(members_, [&](const Member& m) {
+    if (m.self || now - m.heard <= config_.timeout) return false;
+    if (lost_.size() >= mailbox::kGatewaysMax) lost_.erase(lost_.begin());
+    lost_.push_back({m.id, m.epoch});
+    return true;
+  });
+  if (silent != 0) changed_ = loss_ = true;
   if (changed_) change(now);
   if (stage_ == Stage::kFlushing) {
-    if (shards_done_ >= 1 && !flush_sent_) flush_sent_ = flush_due_ = true;
-    if (flush_sent_ && !phase2_ && all_marked(Mark::kFlush)) phase2_ = phase2_due_ = true;
+    if (shards_done_ >= 1 && !flush_sent_) {
+      flush_sent_ = flush_due_ = true;
+      flush_era_ = era_;
+    }
+    if (flush_sent_ && !phase2_ && all_marked(Mark::kFlush)) {
+      phase2_ = phase2_due_ = true;
+      agree_on_era();
+    }
     if (phase2_ && shards_done_ >= 2 && !synced_sent_) {
       synced_sent_ = synced_due_ = true;
       stage_ = Stage::kSyncing;
@@ -153,6 +179,7 @@ void Membership::turn(base::Instant now) {
   if (stage_ != Stage::kSettled &&
       (late || (stage_ == Stage::kSyncing && all_marked(Mark::kSynced)))) {
     unsettled_ += late ? 1 : 0;
+    if (late) view_era_ = era_;
     stage_ = Stage::kSettled;
     settled_due_ = true;
   }

@@ -15,6 +15,10 @@
 // time (it may see other members than we) is not waited for any longer: play goes on. An epoch
 // rises when its gateway may have missed something: all that depends on it is then said anew.
 //
+// The era counts losses: it rises when a member goes, or comes back as another process. Whoever has
+// settled a view uses an era that every member of it has heard of, so those that remain after the
+// next loss are above whatever the lost one used.
+//
 // Thread: control. Owner: BusService. Limits: mailbox::kGatewaysMax members.
 #pragma once
 
@@ -37,6 +41,8 @@ enum class Mark : uint8_t { kFlush = 1, kSynced = 2 };
 
 class Membership {
  public:
+  static constexpr uint64_t kEraMax = UINT32_MAX / 2;  // beyond: not from a gateway
+
   struct Member {
     uint64_t id = 0;
     uint64_t epoch = 0;
@@ -45,6 +51,7 @@ class Membership {
     std::string name;
     base::Instant heard{};
     uint64_t marked[2] = {};  // views of its last kFlush and kSynced
+    uint64_t flush_era = 0;   // said with that kFlush
   };
   enum class Stage : uint8_t { kFlushing, kSyncing, kSettled };
 
@@ -56,7 +63,8 @@ class Membership {
   bool on_heard(std::string_view name, uint64_t epoch, base::Instant now);
   // It says that it leaves.
   void on_leave(uint64_t id);
-  void on_mark(uint64_t id, Mark mark, uint64_t view);
+  void on_mark(uint64_t id, Mark mark, uint64_t view, uint64_t era);
+  void on_era(uint64_t era);  // another one's
   // This gateway may have missed something: others are to say all anew.
   void raise_epoch();
   // Shards have handled everything up to the mark of this phase (1 or 2) of the view.
@@ -73,6 +81,10 @@ class Membership {
   bool take_settled();
 
   uint64_t view() const { return view_; }
+  // The highest heard of, to be said with heartbeats and marks; and the settled view's.
+  uint64_t era() const { return era_; }
+  uint64_t flush_era() const { return flush_era_; }  // as it goes with this view's kFlush
+  uint64_t view_era() const { return view_era_; }
   Stage stage() const { return stage_; }
   const std::vector<Member>& members() const { return members_; }
   const Member* find(uint64_t id) const;
@@ -87,6 +99,7 @@ class Membership {
     uint64_t id, epoch;
   };
   void change(base::Instant now);
+  void agree_on_era();
   bool all_marked(Mark mark) const;
   Member* member(uint64_t id);
   uint32_t give_index(uint64_t id);
@@ -97,12 +110,13 @@ class Membership {
   std::vector<Lost> lost_;
   uint64_t self_ = 0;
   uint64_t view_ = 0, views_ = 0, unsettled_ = 0;
+  uint64_t era_ = 0, flush_era_ = 0, view_era_ = 0;
   Stage stage_ = Stage::kFlushing;
   base::Instant stage_until_{};
   base::Instant last_turn_{};
   base::Instant join_until_{};
   uint32_t shards_done_ = 0;  // phase
-  bool changed_ = true, flush_sent_ = false, synced_sent_ = false, phase2_ = false;
+  bool changed_ = true, loss_ = false, flush_sent_ = false, synced_sent_ = false, phase2_ = false;
   bool view_due_ = false, flush_due_ = false, synced_due_ = false, phase2_due_ = false;
   bool settled_due_ = false;
 };

@@ -297,7 +297,8 @@ void PollTunnel::take_answer(int number, const Head& head, Bytes whole, Bytes bo
     return;
   }
   if (asked == Ask::kDelete) return fail({});
-  if (head.status == 503) {
+  // Busy, or more connections than this address may have just now.
+  if (head.status == 503 || head.status == 429) {
     lane.ask = asked;
     lane.sent = 0;
     lane.losses = 2;

@@ -73,7 +73,8 @@ struct Config {
     std::string backend = "auto";  // or io_uring, epoll
   } io;
   struct Security {
-    std::string seccomp = "off";  // or refuse, kill
+    std::string seccomp = "off";   // or refuse, kill
+    std::string revocations_file;  // empty: none
   } security;
   struct Auth {
     std::string hs256_secret;
@@ -140,7 +141,7 @@ struct Config {
     float view_distance = 100.0F;  // metres
     float max_speed = 12.0F;       // metres a second
     float steer_speed = 5.0F;      // metres a second
-    base::Duration steer_delay = base::milliseconds(250);
+    base::Duration steer_delay = base::milliseconds(350);
     bool claims = true;
     Vector3 bounds_min{-2048.0F, -512.0F, -2048.0F};
     Vector3 bounds_max{2048.0F, 512.0F, 2048.0F};

@@ -64,6 +64,9 @@ const KeySpec kKeys[] = {
      "fail "
      "with EPERM; kill: end the process",
      FIELD(security.seccomp)},
+    {"security.revocations_file", KeyType::kPath, 0, 0, "",
+     "keeps who is revoked over a restart; \"\": that ends with the process",
+     FIELD(security.revocations_file)},
     {"auth.hs256_secret", KeyType::kSecret, 0, 0, "", "HS256 secret of at least 32 bytes",
      FIELD(auth.hs256_secret)},
     {"auth.hs256_secret_file", KeyType::kPath, 0, 0, "", "file with the HS256 secret",

@@ -48,7 +48,7 @@ enum class BusOp : uint16_t {
   // Backend services.
   kServiceCall = 40,    // a: connection; b: sequence; d: type; extra: user, player, permissions
   kServiceAnswer = 41,  // a, b as above; d: type of the answer, 0: an error; c: its code
-  // Views, between the bus and its own shards only. a: view; d: phase
+  // Views, between the bus and its own shards only. a: view; d: phase; b: with 3, the view's era
   kMark = 60,
   kEcho = 61,
 };

@@ -71,6 +71,10 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
     transport = tcp_transport();
 #endif
   }
+  if (c.network_thread != 0 && (c.network_thread != 1 || c.transport != nullptr)) {
+    *problem = "network_thread is 0 or 1, and 1 only without a transport of yours";
+    return nullptr;
+  }
   if (!whole(transport)) {
     *problem = "the transport lacks functions; only wait may be null";
     return nullptr;
@@ -105,18 +109,32 @@ Client* Client::create(const tidegate_client_config& c, std::string* problem) {
     return nullptr;
   }
   options.polling = static_cast<TransportPolicy>(c.polling);
+  options.short_is_all = c.transport == nullptr;
   if (options.send_buffer_bytes < 1024 || options.message_bytes < 64 * 1024) {
     *problem = "send_buffer_bytes below 1,024 or message_bytes below 65,536";
     return nullptr;
   }
-  Client* const made = new (std::nothrow) Client(std::move(options), c, transport, std::move(tls));
+  std::unique_ptr<NetworkThread> thread;
+  if (c.network_thread != 0) {
+#ifdef TIDEGATE_CLIENT_TLS
+    thread = NetworkThread::make(transport, TlsTransport::descriptor, problem);
+#else
+    thread = NetworkThread::make(transport, tcp_descriptor, problem);
+#endif
+    if (thread == nullptr) return nullptr;
+    transport = thread->table();
+  }
+  Client* const made = new (std::nothrow)
+      Client(std::move(options), c, transport, std::move(tls), std::move(thread));
   if (made == nullptr) *problem = "no memory";
   return made;
 }
 
 Client::Client(ConnectionOptions options, const tidegate_client_config& c,
-               const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls)
+               const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls,
+               std::unique_ptr<NetworkThread> thread)
     : tls_(std::move(tls)),
+      thread_(std::move(thread)),
       polling_(transport),
       transport_(polling_.table()),
       connection_(std::move(options), transport_, *this, &polling_),
@@ -304,7 +322,10 @@ tidegate_client_entity Client::view(uint32_t row) const {
 }
 
 bool Client::next_entity(uint32_t* cursor, tidegate_client_entity* out) {
-  if (*cursor == 0) shown_tick_ = playout_.shown_tick(to_ms(now()));
+  if (*cursor == 0) {
+    shown_tick_ = playout_.shown_tick(to_ms(now()));
+    horizon_ = playout_.horizon();
+  }
   while (*cursor < world_.rows()) {
     const uint32_t row = (*cursor)++;
     Entity& e = world_.entity(row);
@@ -314,7 +335,7 @@ bool Client::next_entity(uint32_t* cursor, tidegate_client_entity* out) {
       const Vec shown = own_shown();
       e.shown = {shown.x, shown.y, shown.z, e.yaw};
     } else if (track != nullptr && !std::isnan(shown_tick_)) {
-      e.shown = track->sample(shown_tick_, playout_.gap_ticks());
+      e.shown = track->sample(shown_tick_, horizon_);
     } else {
       e.shown = {e.x, e.y, e.z, e.yaw};
     }
@@ -740,47 +761,6 @@ void Client::on_entity_state(uint32_t row) {
     return;
   }
   if (Track* const track = world_.track(row)) track->push(e.tick, {e.x, e.y, e.z, e.yaw});
-}
-
-// ---- statistics
-
-void Client::stats(tidegate_client_stats* out) {
-  const double at = to_ms(now());
-  const Outbox& outbox = connection_.outbox();
-  const WorldCounters& w = world_.counters();
-  const PredictionStats& p = prediction_.stats();
-  out->rtt_ms = clock_.rtt_ms();
-  out->rtt_last_ms = clock_.last_rtt_ms();
-  out->jitter_ms = clock_.jitter_ms();
-  out->bytes_in_per_second = bytes_in_.per_second(at);
-  out->bytes_out_per_second = bytes_out_.per_second(at);
-  out->messages_in_per_second = messages_in_.per_second(at);
-  out->bytes_in = connection_.link().bytes_in();
-  out->bytes_out = connection_.link().bytes_out();
-  out->messages_in = connection_.received().all().messages;
-  out->messages_out = connection_.sent().all().messages;
-  out->delay_ms = playout_.delay_ms();
-  out->delay_target_ms = playout_.target_ms();
-  out->starved = playout_.starved();
-  out->corrections = p.corrections;
-  out->refused_moves = p.refused;
-  out->prediction_error_m = p.last_error;
-  out->smoothing_m = prediction_.smoothing(at);
-  out->pending_inputs = prediction_.pending();
-  out->entities = world_.entity_count();
-  out->cells = world_.cell_count();
-  out->server_tick = world_.tick();
-  out->reconnects = connection_.reconnects();
-  out->unacknowledged = outbox.unacknowledged();
-  out->queued_messages = outbox.count();
-  out->expired = outbox.expired();
-  out->duplicates = outbox.duplicates();
-  out->frames = w.frames;
-  out->keyframes = w.keyframes;
-  out->checksums = w.checksums;
-  out->checksum_mismatches = w.checksum_mismatches;
-  out->missing_references = w.missing_references;
-  out->malformed = w.malformed;
 }
 
 }  // namespace tidegate::sdk

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "sdk/clock.h"
 #include "sdk/connection.h"
 #include "sdk/keyed_states.h"
+#include "sdk/network_thread.h"
 #include "sdk/playout.h"
 #include "sdk/poll_transport.h"
 #include "sdk/prediction.h"
@@ -77,7 +79,8 @@ class Client final : ConnectionSink {
   };
 
   Client(ConnectionOptions options, const tidegate_client_config& config,
-         const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls);
+         const tidegate_client_transport& transport, std::unique_ptr<TlsTransport> tls,
+         std::unique_ptr<NetworkThread> thread);
   ~Client() = default;
 
   base::Instant now() const { return {transport_.now_ns(transport_.user)}; }
@@ -113,6 +116,7 @@ class Client final : ConnectionSink {
 
   // All before the connection, whose links they carry.
   std::unique_ptr<TlsTransport> tls_;
+  std::unique_ptr<NetworkThread> thread_;
   PollTransport polling_;
   tidegate_client_transport transport_;
   struct Settings {
@@ -140,7 +144,8 @@ class Client final : ConnectionSink {
   bool state_came_ = false;
   bool placed_ = false;  // the prediction begins where the own entity stands
   uint32_t last_ack_tick_ = 0;
-  double shown_tick_ = 0;
+  double shown_tick_ = std::numeric_limits<double>::quiet_NaN();
+  Horizon horizon_;  // of the picture under way
   base::Instant sync_at_ = base::Instant::never();
   base::Instant report_at_ = base::Instant::never();
   uint32_t syncs_ = 0;

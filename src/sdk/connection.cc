@@ -57,7 +57,7 @@ Connection::Connection(ConnectionOptions options, const tidegate_client_transpor
       backoff_(options_.backoff),
       outbox_(options_.queue_messages, options_.queue_bytes),
       link_(transport, transport.random(transport.user), options_.message_bytes,
-            options_.send_buffer_bytes),
+            options_.send_buffer_bytes, options_.short_is_all),
       scratch_(std::min<size_t>(options_.send_buffer_bytes, wire::kMessageBytesIn)) {
   changes_.reserve(16);
   if (options_.spread_endpoints) {
@@ -319,9 +319,7 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
                               : "the connection was lost");
     return true;
   }
-  bool any = false;
   for (StreamEvent event; (event = link_.next()) != StreamEvent::kNone;) {
-    any = true;
     last_received_ = at;
     if (event == StreamEvent::kMessage) {
       take_message(at, link_.message());
@@ -335,10 +333,10 @@ bool Connection::run_link(base::Instant at, base::Instant until) {
       return true;
     }
     if (abandoned_ || attempt != attempt_) return true;
-    if (now() >= until) break;
+    if (until != base::Instant::never() && now() >= until) break;
   }
   link_.settle();
-  return any || link_.more();
+  return link_.more();
 }
 
 // Methods that CLIENT_HELLO offered; the sizes are checked.

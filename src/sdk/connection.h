@@ -44,6 +44,8 @@ struct ConnectionOptions {
   uint32_t send_buffer_bytes = 64 * 1024;
   uint32_t message_bytes = 1024 * 1024;
   TransportPolicy polling = TransportPolicy::kFallBack;
+  // A receive that gives less than was asked for has given all: so do the built-in transports.
+  bool short_is_all = false;
 };
 
 bool is_transition(State from, State to);

@@ -45,11 +45,12 @@ bool parse_endpoint(std::string_view url, Endpoint* out) {
 }
 
 Link::Link(const tidegate_client_transport& transport, uint64_t seed, uint32_t message_bytes,
-           uint32_t send_buffer_bytes)
+           uint32_t send_buffer_bytes, bool short_is_all)
     : transport_(transport),
       stream_(seed, message_bytes),
       simulator_(seed + 1),
       send_buffer_bytes_(send_buffer_bytes),
+      short_is_all_(short_is_all),
       buffer_(kReceiveBytes) {
   stream_.reserve(kReceiveBytes, send_buffer_bytes);
 }
@@ -96,6 +97,7 @@ Link::Status Link::turn(base::Instant now) {
   flush(now);
   // What came before is taken first, so that its buffer does not grow.
   if (!all_taken_) {
+    more_ = true;
     stream_.feed({});
     return Status::kFine;
   }
@@ -123,7 +125,7 @@ Link::Status Link::turn(base::Instant now) {
   // A send that failed is no loss yet: the server's last words may wait to be read.
   if (came < 0 || (came == 0 && lost_)) return Status::kLost;
   bytes_in_ += static_cast<uint64_t>(came);
-  more_ = came != 0;
+  more_ = came != 0 && (!short_is_all_ || static_cast<size_t>(came) == buffer_.size());
   stream_.feed({buffer_.data(), static_cast<size_t>(came)});
   return Status::kFine;
 }

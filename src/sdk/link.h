@@ -30,7 +30,7 @@ bool parse_endpoint(std::string_view url, Endpoint* out);
 class Link {
  public:
   Link(const tidegate_client_transport& transport, uint64_t seed, uint32_t message_bytes,
-       uint32_t send_buffer_bytes);
+       uint32_t send_buffer_bytes, bool short_is_all);
   ~Link() { close(); }
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -82,6 +82,7 @@ class Link {
   client::WsStream stream_;
   Simulator simulator_;
   uint32_t send_buffer_bytes_;
+  bool short_is_all_;
   void* handle_ = nullptr;
   bool connected_ = false;
   bool lost_ = false;

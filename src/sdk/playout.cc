@@ -13,11 +13,28 @@ constexpr double kMeasureMs = 100;
 constexpr double kJumpMs = 1000;   // further off the shown time is set, not steered
 constexpr double kLagRate = 0.25;  // how much slower or faster one entity may be shown
 constexpr double kPi = 3.14159265358979323846;
+constexpr double kSnapMetres = 8;  // further off it is shown at its place at once
+constexpr double kSettled = 0.001;
+constexpr double kAheadMs = 250;  // nobody is shown further ahead of its newest state
+constexpr double kSettleMs = 100;
+constexpr double kGoalMs = 150;  // of a delay above it, up to the next is left to extrapolation
+constexpr double kLeftToPaceMs = 100;
+constexpr uint32_t kPaceStates = 3;
+
+double short_way(double turn) {
+  if (turn > kPi) return turn - 2 * kPi;
+  if (turn < -kPi) return turn + 2 * kPi;
+  return turn;
+}
 
 }  // namespace
 
 double PlayoutClock::delay_ms() const {
   return std::isnan(shown_) ? wanted_ : last_now_ - base_ - shown_ * tick_ms;
+}
+
+Horizon PlayoutClock::horizon() const {
+  return {gap_, static_cast<double>(last_tick_), kAheadMs / tick_ms, kSettleMs / tick_ms};
 }
 
 void PlayoutClock::reset() {
@@ -60,8 +77,10 @@ void PlayoutClock::measure() {
       std::min(late_count_ - 1,
                static_cast<uint32_t>(static_cast<double>(late_count_) * options_.percentile));
   std::nth_element(sorted, sorted + rank, sorted + late_count_);
-  wanted_ = std::min(options_.most_ms,
-                     std::max(options_.least_ms, sorted[rank] + (gap_ + 0.5) * tick_ms));
+  double wanted = sorted[rank] + (gap_ + 0.5) * tick_ms;
+  // Between more delay and a little extrapolation, players prefer the latter.
+  if (wanted > kGoalMs) wanted = std::max(kGoalMs, wanted - kLeftToPaceMs);
+  wanted_ = std::min(options_.most_ms, std::max(options_.least_ms, wanted));
 }
 
 double PlayoutClock::shown_tick(double now_ms) {
@@ -108,12 +127,9 @@ void Track::put(double tick, const Pose& pose) {
   poses_[head_] = copy;
 }
 
-Pose Track::sample(double shown, double world_gap) {
-  const double aim = std::max(0.0, gap_ - world_gap);
-  const double most = std::max(0.0, shown - last_shown_) * kLagRate;
-  lag_ = std::isnan(lag_) ? aim : lag_ + std::max(-most, std::min(most, aim - lag_));
-  last_shown_ = shown;
-  const double tick = shown - lag_;
+// By state alone. An entity stands behind its newest state when the world has been heard of since
+// and would have named it.
+Pose Track::at(double tick, double ahead_most, double newest) {
   uint32_t newer = head_;
   uint32_t older = head_;
   for (uint32_t i = 0; i < count_; ++i) {
@@ -121,21 +137,48 @@ Pose Track::sample(double shown, double world_gap) {
     if (ticks_[older] <= tick) break;
     newer = older;
   }
-  const Pose& a = poses_[older];
   const Pose& b = poses_[newer];
+  ahead_ = 0;
+  if (older == head_ && count_ > 1 && tick > ticks_[head_] &&
+      newest - ticks_[head_] < gap_ - 0.25) {
+    // Its pace over several states: places on the wire are steps.
+    older = (head_ + kSamples - std::min(count_ - 1, kPaceStates)) % kSamples;
+    const Pose& a = poses_[older];
+    ahead_ = std::min(tick - ticks_[head_], ahead_most);
+    const double part = ahead_ / (ticks_[head_] - ticks_[older]);
+    return {b.x + (b.x - a.x) * part, b.y + (b.y - a.y) * part, b.z + (b.z - a.z) * part, b.yaw};
+  }
+  const Pose& a = poses_[older];
   const double span = ticks_[newer] - ticks_[older];
   const double part = span > 0 ? std::max(0.0, std::min(1.0, (tick - ticks_[older]) / span)) : 1.0;
-  Pose out;
-  out.x = a.x + (b.x - a.x) * part;
-  out.y = a.y + (b.y - a.y) * part;
-  out.z = a.z + (b.z - a.z) * part;
-  double turn = b.yaw - a.yaw;
-  if (turn > kPi) {
-    turn -= 2 * kPi;
-  } else if (turn < -kPi) {
-    turn += 2 * kPi;
+  return {a.x + (b.x - a.x) * part, a.y + (b.y - a.y) * part, a.z + (b.z - a.z) * part,
+          a.yaw + short_way(b.yaw - a.yaw) * part};
+}
+
+Pose Track::sample(double shown, const Horizon& horizon) {
+  const double aim = std::max(0.0, gap_ - horizon.gap);
+  const double passed = std::max(0.0, shown - last_shown_);
+  const double most = passed * kLagRate;
+  const double before = last_shown_ - lag_;
+  const bool was_ahead = ahead_ > 0;
+  lag_ = std::isnan(lag_) ? aim : lag_ + std::max(-most, std::min(most, aim - lag_));
+  last_shown_ = shown;
+  if (was_ahead) {
+    // If more is known now, what was shown is off by so much.
+    const Pose known = at(before, horizon.ahead_most, horizon.newest);
+    off_ = {last_.x - known.x, last_.y - known.y, last_.z - known.z,
+            short_way(last_.yaw - known.yaw)};
+    settling_ = std::fabs(off_.x) + std::fabs(off_.y) + std::fabs(off_.z) < kSnapMetres;
   }
-  out.yaw = a.yaw + turn * part;
+  Pose out = at(shown - lag_, horizon.ahead_most, horizon.newest);
+  if (settling_) {
+    const double left = horizon.settle / (horizon.settle + passed);
+    off_ = {off_.x * left, off_.y * left, off_.z * left, off_.yaw * left};
+    out = {out.x + off_.x, out.y + off_.y, out.z + off_.z, out.yaw + off_.yaw};
+    settling_ =
+        std::fabs(off_.x) + std::fabs(off_.y) + std::fabs(off_.z) + std::fabs(off_.yaw) > kSettled;
+  }
+  last_ = out;
   return out;
 }
 

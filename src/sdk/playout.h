@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Interpolation of remote entities. The picture shown lies a little in the past, by a delay that
 // covers how unevenly state arrives: the late end of the arrivals of the last seconds, plus one
-// update. The delay follows slowly, by running the shown time a little faster or slower. Nothing is
-// shown beyond what is known: behind the newest state an entity stands.
+// update. The delay follows slowly, by running the shown time a little faster or slower. When state
+// does not come in time, an entity that moved goes on as it went, for a while; what that was off
+// is walked off when state comes again.
 //
 // The same arithmetic in the same order as in the browser SDK: docs/sdk-spec.md, "Interpolation".
-// Thread: one. Owner: values. Limits: 256 arrivals, 24 states for each entity.
+// Thread: one. Owner: values. Limits: 256 arrivals, 40 states for each entity.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,21 @@ namespace tidegate::sdk {
 struct PlayoutOptions {
   double least_ms = 20;  // bounds of the delay
   double most_ms = 600;
-  double percentile = 0.97;  // share of arrivals that must be in time
+  double percentile = 0.95;  // share of arrivals that must be in time
   double rate = 0.08;        // how much faster or slower the shown time may run
+};
+
+// What a track has to know of the world to tell an entity that stands from one that is not told of.
+struct Horizon {
+  // Ticks between two states of the world: one that is told of less often is shown so much later,
+  // or it would stand and jump.
+  double gap = std::numeric_limits<double>::infinity();
+  // The newest state of the world. Infinite: there is always one, so nothing is extrapolated.
+  double newest = std::numeric_limits<double>::infinity();
+  // Ticks that an entity may be shown ahead of its newest state.
+  double ahead_most = 15;
+  // What was shown wrongly shrinks by settle / (settle + 1) in a tick.
+  double settle = 6;
 };
 
 // Which tick is shown at a time.
@@ -33,6 +47,8 @@ class PlayoutClock {
   double gap_ticks() const { return gap_; }
   double target_ms() const { return wanted_; }
   double delay_ms() const;
+  // For the tracks of this world.
+  Horizon horizon() const;
   uint64_t starved() const { return starved_; }
 
   void reset();
@@ -67,18 +83,20 @@ struct Pose {
 // The last states of one entity.
 class Track {
  public:
-  static constexpr uint32_t kSamples = 24;
+  static constexpr uint32_t kSamples = 40;
 
   void clear() { *this = {}; }
   // A state; one of the newest tick takes its place.
   void push(uint32_t tick, const Pose& pose);
-  // Where it is at `shown`; before the first state and behind the last it stands. One that is told
-  // of less often than the world, each `world_gap` ticks, is shown so much later, or it would stand
-  // and jump.
-  Pose sample(double shown, double world_gap = std::numeric_limits<double>::infinity());
+  // Where it is at `shown`; before the first state it stands, behind the last one it goes on when
+  // the world's state is missing too. Once a picture.
+  Pose sample(double shown, const Horizon& horizon);
+  // Ticks that the last sample was ahead of the newest state.
+  double ahead() const { return ahead_; }
 
  private:
   void put(double tick, const Pose& pose);
+  Pose at(double tick, double ahead_most, double newest);
 
   double ticks_[kSamples] = {};
   Pose poses_[kSamples];
@@ -87,6 +105,10 @@ class Track {
   double gap_ = 3;
   double lag_ = std::numeric_limits<double>::quiet_NaN();
   double last_shown_ = 0;
+  double ahead_ = 0;
+  bool settling_ = false;  // off_ is not zero
+  Pose last_;              // sampled, off_ included
+  Pose off_;               // what is shown less what is known, on its way to zero
 };
 
 }  // namespace tidegate::sdk

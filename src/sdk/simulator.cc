@@ -32,8 +32,9 @@ const Conditions* conditions_named(std::string_view name) {
 #ifdef TIDEGATE_SIMULATOR
 
 namespace {
-// A retransmission waits for the sender's timer: the round trip, and no less than this.
-constexpr double kRetransmitLeastMs = 200;
+// Without packets behind it a lost one waits for the sender's timer: two round trips, and no less
+// than this.
+constexpr double kTimerLeastMs = 200;
 constexpr double kLossMost = 0.9;
 }  // namespace
 
@@ -45,7 +46,15 @@ double Lane::arrival(const Conditions& c, size_t bytes, double now_ms, base::Prn
   }
   at += c.latency_ms + random.unit() * c.jitter_ms;
   const double lost = std::min(c.loss, kLossMost);
-  while (lost > 0 && random.unit() < lost) at += std::max(kRetransmitLeastMs, 2 * c.latency_ms);
+  if (lost > 0) {
+    // The next one (as far behind as this one is behind the last) tells the sender a round trip
+    // later; it gives late ones a quarter of that more.
+    const double round_trip = 2 * c.latency_ms + c.jitter_ms;
+    const double stall =
+        std::min(std::max(kTimerLeastMs, 2 * round_trip), now_ms - sent_at_ + 1.25 * round_trip);
+    sent_at_ = now_ms;
+    while (random.unit() < lost) at += stall;
+  }
   // In order: what comes behind a late one is as late.
   last_at_ = std::max(last_at_, at);
   return last_at_;
@@ -69,7 +78,7 @@ void Lane::pop(size_t bytes) {
 
 void Lane::clear() {
   chunks_.clear();
-  free_at_ = last_at_ = 0;
+  free_at_ = last_at_ = sent_at_ = 0;
 }
 
 base::Instant Simulator::next_due() const {

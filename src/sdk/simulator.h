@@ -51,6 +51,7 @@ class Lane {
   };
   double free_at_ = 0;
   double last_at_ = 0;
+  double sent_at_ = 0;  // the last chunk
   std::deque<Chunk> chunks_;
 };
 

@@ -133,6 +133,12 @@ uint64_t random_bits(void* /*user*/) {
 
 }  // namespace
 
+int tcp_descriptor(void* /*user*/, void* handle, bool* wants_write) {
+  const auto& link = *static_cast<const TcpLink*>(handle);
+  *wants_write = !link.connected;
+  return link.fd;
+}
+
 tidegate_client_transport tcp_transport() {
   tidegate_client_transport t{};
   t.struct_size = sizeof t;

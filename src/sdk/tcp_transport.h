@@ -12,5 +12,7 @@ namespace tidegate::sdk {
 
 inline constexpr int kAddressesMax = 8;
 tidegate_client_transport tcp_transport();
+// What a link waits for; `wants_write`: it is still connecting. -1: it has failed.
+int tcp_descriptor(void* user, void* link, bool* wants_write);
 
 }  // namespace tidegate::sdk

@@ -136,15 +136,23 @@ int64_t receive_bytes(void* user, void* handle, void* data, size_t room) {
   SecureLink& link = link_of(handle);
   if (!link.secure) return impl.tcp.receive(nullptr, link.tcp, data, room);
   flush(impl, link);
-  while (link.taken == link.plain.size()) {
-    link.plain.clear();
-    link.taken = 0;
-    if (!fill(impl, link)) return link.ended ? -1 : 0;
+  // To the end of what is there: one record is rarely all of it.
+  auto* const out = static_cast<uint8_t*>(data);
+  size_t done = 0;
+  while (done < room) {
+    if (link.taken == link.plain.size()) {
+      link.plain.clear();
+      link.taken = 0;
+      if (!fill(impl, link)) break;
+      continue;
+    }
+    const size_t size = std::min(room - done, link.plain.size() - link.taken);
+    std::memcpy(out + done, link.plain.data() + link.taken, size);
+    link.taken += size;
+    done += size;
   }
-  const size_t size = std::min(room, link.plain.size() - link.taken);
-  std::memcpy(data, link.plain.data() + link.taken, size);
-  link.taken += size;
-  return static_cast<int64_t>(size);
+  if (done == 0 && link.ended) return -1;
+  return static_cast<int64_t>(done);
 }
 
 void close_link(void* user, void* handle) {
@@ -184,6 +192,13 @@ TlsTransport::TlsTransport(std::string authorities, bool insecure)
   impl_->insecure = insecure;
 }
 TlsTransport::~TlsTransport() = default;
+
+int TlsTransport::descriptor(void* /*user*/, void* handle, bool* wants_write) {
+  const SecureLink& link = link_of(handle);
+  const int fd = tcp_descriptor(nullptr, link.tcp, wants_write);
+  *wants_write = *wants_write || !link.stream.outgoing().empty();
+  return fd;
+}
 
 tidegate_client_transport TlsTransport::table() {
   tidegate_client_transport t = impl_->tcp;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // wss:// for the built-in transport: TLS between the WebSocket and TCP, for the links that ask for
 // it; the others pass through. The certificates to trust are read when the first one is asked for.
-// Thread: one user. Owner: Client; its links must be closed before it goes. Limits: kPlainMost bytes
-// that were decrypted and not taken.
+// Thread: one user. Owner: Client; its links must be closed before it goes. Limits: kPlainMost
+// bytes that were decrypted and not taken.
 #pragma once
 
 #include <memory>
@@ -22,6 +22,8 @@ class TlsTransport {
   TlsTransport& operator=(const TlsTransport&) = delete;
 
   tidegate_client_transport table();
+  // As tcp_descriptor(), of one of its links.
+  static int descriptor(void* user, void* link, bool* wants_write);
 
   struct Impl;
 

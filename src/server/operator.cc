@@ -263,6 +263,7 @@ control::AdminReply Server::kick(const control::AdminParameters& in, bool revoke
   }
   order.code = revoke ? wire::kErrorSessionExpired : wire::kErrorNotPermitted;
   const auto wake = [this] { control_waker_->wake(); };
+  bool kept = false;
   if (revoke) {
     double seconds = 24 * 3600;
     if (!in.get("for").empty() && !control::parse_duration_text(in.get("for"), &seconds)) {
@@ -272,9 +273,14 @@ control::AdminReply Server::kick(const control::AdminParameters& in, bool revoke
       return refused(400, "bad_parameter", "for must be from 1s to 366d");
     }
     const int64_t now = unix_seconds();
+    const int64_t until = now + static_cast<int64_t>(seconds);
+    if (std::string error; revocations_.is_open() &&
+                           !(kept = revocations_.add_blocking(order.user, now, until, &error))) {
+      log(base::LogLevel::kError, "revoke: " + error + "; a restart forgets this one");
+    }
     // Before the kick, so that no login slips in between.
     control_->run(
-        [this, user = order.user, now, until = now + static_cast<int64_t>(seconds)] {
+        [this, user = order.user, now, until] {
           if (!auth_->revoke(user, now, until)) {
             log(base::LogLevel::kError,
                 "revoke: too many users are revoked; this one is only kicked");
@@ -288,8 +294,27 @@ control::AdminReply Server::kick(const control::AdminParameters& in, bool revoke
                                  " connections closed, reason: " + order.reason);
   control::JsonWriter json;
   json.begin_object().key("closed").unsigned_integer(result.closed);
-  json.key("complete").boolean(result.complete).end_object();
+  json.key("complete").boolean(result.complete);
+  if (revoke) json.key("kept").boolean(kept);
+  json.end_object();
   return {200, json.take()};
+}
+
+// Before control runs, or by its order.
+bool Server::open_revocations(std::string* error) {
+  const std::string& path = config_.security.revocations_file;
+  if (path.empty()) return true;
+  const auto wake = [this] { control_waker_->wake(); };
+  return revocations_.open_blocking(
+      path, unix_seconds(),
+      [&](const std::string& user, int64_t at, int64_t until) {
+        if (inheritance_ == nullptr) {
+          auth_->restore_revoked(user, at, until);
+        } else {
+          control_->run([this, user, at, until] { auth_->restore_revoked(user, at, until); }, wake);
+        }
+      },
+      error);
 }
 
 control::AdminReply Server::command(std::string_view name, const control::AdminParameters& in) {

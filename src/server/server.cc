@@ -188,6 +188,8 @@ bool Server::set_up(std::string* error) {
   }
   auth_ = control::AuthService::make(config_.auth, error);
   if (!auth_) return false;
+  // In an upgrade the process before this one still has the file: attach_lists().
+  if (inheritance_ == nullptr && !open_revocations(error)) return false;
   const world::WorldConfig world = world_config(config_, shards, extensions_.hooks);
   if (const world::ConfigStatus status = world.check(); status != world::ConfigStatus::kOk) {
     *error = std::string("world: ") + world::describe(status);

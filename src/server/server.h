@@ -30,6 +30,7 @@
 #include "control/control_agent.h"
 #include "control/json_writer.h"
 #include "control/jwks_service.h"
+#include "control/revocations.h"
 #include "control/snapshot_service.h"
 #include "handover/channel.h"
 #include "io/backend.h"
@@ -222,6 +223,7 @@ class Server final : control::AdminSource {
   control::AdminReply command(std::string_view name, const control::AdminParameters& in) override;
 
   control::AdminReply kick(const control::AdminParameters& in, bool revoke);
+  [[nodiscard]] bool open_revocations(std::string* error);
   void watch_drain();
   void start_jwks(const control::Config::Auth& auth);
   control::Config config_copy();
@@ -262,6 +264,7 @@ class Server final : control::AdminSource {
   std::unique_ptr<net::AdmissionTables> admission_;
   std::function<control::LoadedConfig()> read_config_;
   std::function<void(const control::Config&)> config_applied_;
+  control::Revocations revocations_;
   std::unique_ptr<control::JwksService> jwks_;  // nullptr: none is asked for
   std::mutex jwks_mutex_;                       // jwks_
   std::atomic<bool> keys_ready_{false};

@@ -46,6 +46,10 @@ bool Server::open_list_keeper(std::string* error) {
 // In an upgrade, when the process before this one has let go of the file: what stands in it is what
 // came by the hand-over. A change in the moment between is written with the entry's next one.
 void Server::attach_lists() {
+  std::string unkept;
+  if (!open_revocations(&unkept)) {
+    log(base::LogLevel::kError, unkept + "; who is revoked is so until this process ends");
+  }
   if (config_.social.path.empty()) return;
   std::string error;
   std::unique_ptr<control::ListKeeper> keeper;

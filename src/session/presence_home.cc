@@ -96,7 +96,16 @@ void PresenceHome::mark_sent(User& u, base::Instant now) {
 
 void PresenceHome::note_first(uint32_t user, base::Instant now) {
   User& u = users_[user];
-  if ((u.watchers & (u.watchers - 1)) == 0) mark_sent(u, now);
+  if ((u.watchers & (u.watchers - 1)) == 0) {
+    mark_sent(u, now);
+  } else if (differs(u)) {
+    // The others have not heard this yet, and never do when it becomes again what they know: then
+    // it is to be said to the new one.
+    u.sent = Status::kUnknown;
+    if (u.queued != 0) return;
+    u.queued = 1;
+    changed_[changed_count_++] = user;
+  }
 }
 
 void PresenceHome::resend(uint32_t user) {

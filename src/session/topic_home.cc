@@ -62,6 +62,11 @@ void TopicHome::skip_to(uint32_t topic, uint64_t next_offset) {
   t.read_offset = 0;
 }
 
+void TopicHome::leap_to(uint32_t topic, uint64_t next_offset) {
+  Topic& t = topics_[topic];
+  t.next_offset = std::max(t.next_offset, next_offset);
+}
+
 void TopicHome::append(uint32_t topic, base::Bytes frame, uint32_t note, base::Instant now) {
   Topic& t = topics_[topic];
   if (t.listed != 0) {  // used now: the last to make room
@@ -78,14 +83,14 @@ void TopicHome::append(uint32_t topic, base::Bytes frame, uint32_t note, base::I
           blocks_.count() - blocks_.in_use() < need)) {
     drop_oldest(t);  // also when this one is not kept: a history has no holes
   }
-  ++t.next_offset;
+  const uint64_t offset = t.next_offset++;
   if (!keep || blocks_.count() - blocks_.in_use() < need) return;
   uint32_t first = kNone;
   uint32_t last = kNone;
   for (uint32_t at = 0; at < bytes; at += kBlockData) {
     const uint32_t b = blocks_.allocate();
     TG_ASSERT(b != mem::BlockPool::kNone);
-    block(b) = {kNone, kNone, bytes, note, seconds_of(now), 0};
+    block(b) = {offset, kNone, kNone, bytes, note, seconds_of(now), 0};
     std::memcpy(blocks_.data(b) + sizeof(Block), frame.data() + at,
                 std::min(kBlockData, bytes - at));
     if (first == kNone) {
@@ -118,20 +123,14 @@ bool TopicHome::read(uint32_t topic, uint64_t from, base::Instant now, base::Mut
   drop_old(t, now);
   *piece = {};
   if (t.count == 0 || from >= t.next_offset) return false;
-  uint64_t offset = first_offset(t);
   uint32_t b = t.first;
-  if (t.read_offset > offset && t.read_offset <= from) {
-    offset = t.read_offset;
-    b = t.read_block;
-  }
-  while (offset < from) {
-    b = block(b).next_message;
-    ++offset;
-  }
+  if (t.read_offset > block(b).offset && t.read_offset <= from) b = t.read_block;
+  while (b != kNone && block(b).offset < from) b = block(b).next_message;
+  if (b == kNone) return false;  // there has been none since the offsets leapt
   const Block& head = block(b);
-  *piece = {offset, head.bytes, head.note};
+  *piece = {head.offset, head.bytes, head.note};
   if (head.bytes > out.size()) return false;
-  t.read_offset = offset;
+  t.read_offset = head.offset;
   t.read_block = b;
   copy_message(b, out.first(piece->bytes));
   return true;
@@ -186,8 +185,7 @@ void TopicHome::drop_oldest(Topic& t) {
 void TopicHome::drop_old(Topic& t, base::Instant now) {
   const auto age_s = static_cast<int32_t>(limits_.history_age.ns / 1'000'000'000);
   // A message that was taken over may be of a time just ahead.
-  while (t.count != 0 &&
-         static_cast<int32_t>(seconds_of(now) - block(t.first).time_s) > age_s) {
+  while (t.count != 0 && static_cast<int32_t>(seconds_of(now) - block(t.first).time_s) > age_s) {
     drop_oldest(t);
   }
 }

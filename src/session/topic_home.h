@@ -50,7 +50,13 @@ class TopicHome {
     Role role = Role::kHome;
     uint8_t pulling = 0;  // 1: what was missed is on its way
     uint8_t tails = 0;    // notes of the last offset that are still to be sent
+    uint8_t taken = 0;    // 1: this became the home, and nobody has handed over the offset yet
   };
+
+  // Offsets of a topic whose home was lost go on with the first one of an era that no other home
+  // can have reached: the upper half counts losses (bus/membership.h), the lower half messages.
+  static constexpr uint64_t first_of_era(uint64_t era) { return (era << 32) + 1; }
+  static constexpr bool begins_era(uint64_t offset) { return (offset & UINT32_MAX) == 1; }
 
   explicit TopicHome(const TopicLimits& limits);
 
@@ -69,6 +75,8 @@ class TopicHome {
   Relay& relay(uint32_t topic) { return topics_[topic].relay; }
   // Goes on from a higher offset: what is kept is forgotten, a history has no holes.
   void skip_to(uint32_t topic, uint64_t next_offset);
+  // The same for offsets that no message ever has: what is kept stays.
+  void leap_to(uint32_t topic, uint64_t next_offset);
   // Of the oldest message that is kept; the next one when there is none.
   uint64_t first_offset(uint32_t topic) const { return first_offset(topics_[topic]); }
 
@@ -85,7 +93,8 @@ class TopicHome {
   // A topic of another process: its history follows by append(), from `first_offset` on.
   // False: no room.
   [[nodiscard]] bool restore(std::string_view name, uint64_t first_offset);
-  // Calls visit(frame, note, time_s) for each kept message, oldest first; `frame` is valid in it.
+  // Calls visit(offset, frame, note, time_s) for each kept message, oldest first; `frame` is valid
+  // in it.
   template <class Visit>
   void for_each(uint32_t topic, std::vector<uint8_t>* scratch, Visit&& visit) {
     for (uint32_t b = topics_[topic].first; b != kNone; b = block(b).next_message) {
@@ -97,7 +106,7 @@ class TopicHome {
         std::memcpy(scratch->data() + at, blocks_.data(part) + sizeof(Block), n);
         at += n;
       }
-      visit(base::Bytes{*scratch}, head.note, head.time_s);
+      visit(head.offset, base::Bytes{*scratch}, head.note, head.time_s);
     }
   }
   // Copies the oldest kept message at or behind `from` into `out`; false when there is none, or
@@ -111,12 +120,11 @@ class TopicHome {
   uint32_t empty_if(uint32_t topic, base::MutableBytes scratch, Mine&& mine) {
     Topic& t = topics_[topic];
     uint32_t emptied = 0;
-    uint64_t offset = first_offset(t);
-    for (uint32_t b = t.first; b != kNone; b = block(b).next_message, ++offset) {
+    for (uint32_t b = t.first; b != kNone; b = block(b).next_message) {
       const uint32_t bytes = block(b).bytes;
       if (bytes == 0 || bytes > scratch.size()) continue;
       copy_message(b, scratch.first(bytes));
-      if (!mine(offset, block(b).note, base::Bytes{scratch.data(), bytes})) continue;
+      if (!mine(block(b).offset, block(b).note, base::Bytes{scratch.data(), bytes})) continue;
       empty_message(t, b);
       ++emptied;
     }
@@ -138,7 +146,8 @@ class TopicHome {
 
  private:
   static constexpr uint32_t kBlockBytes = 256;
-  struct Block {  // head of each block; the last four hold in a message's first block
+  struct Block {  // head of each block; all but next_block hold in a message's first block
+    uint64_t offset;
     uint32_t next_block;
     uint32_t next_message;
     uint32_t bytes;
@@ -160,7 +169,10 @@ class TopicHome {
   };
 
   Block& block(uint32_t b) { return *reinterpret_cast<Block*>(blocks_.data(b)); }
-  uint64_t first_offset(const Topic& t) const { return t.next_offset - t.count; }
+  const Block& block(uint32_t b) const { return *reinterpret_cast<const Block*>(blocks_.data(b)); }
+  uint64_t first_offset(const Topic& t) const {
+    return t.count == 0 ? t.next_offset : block(t.first).offset;
+  }
   void copy_message(uint32_t first, base::MutableBytes out);
   void empty_message(Topic& t, uint32_t first);
   void drop_oldest(Topic& t);

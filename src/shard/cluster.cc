@@ -114,6 +114,7 @@ void Cluster::on_mail(base::Bytes bytes) {
       } else {
         settled_ = true;
         before_ = now_;
+        era_ = mail.b;
         shard_.topics_.on_settled();
       }
       break;

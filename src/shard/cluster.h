@@ -43,6 +43,8 @@ class Cluster {
     return !settled_ && home_in(now_, name).key != home_in(before_, name).key;
   }
   bool settled() const { return settled_; }
+  // How many losses of gateways the settled view knows of (bus/membership.h).
+  uint64_t era() const { return era_; }
   // Just started: who else is there is not known yet.
   bool joining() const { return now_.count != 0 && before_.count == 0; }
   // Gateways that have been there, without a break, in the view before this one too.
@@ -73,6 +75,7 @@ class Cluster {
   uint64_t view_ = 0;
   uint64_t members_ = 0;
   uint64_t kept_ = 0;
+  uint64_t era_ = 0;
   uint32_t self_ = 0;
   bool settled_ = true;
   bool following_ = false;  // topics and presence have not said all yet

@@ -318,15 +318,29 @@ void Handover::save_topics(handover::Writer& out) {
     if (!home.used(topic)) continue;
     handover::Topic to;
     to.name = home.name(topic);
+    // The messages go on from the first offset without a gap: from the newest era on, and behind
+    // what was erased.
     to.first_offset = home.first_offset(topic);
-    out.add(to);
-    home.for_each(topic, &scratch_, [&](base::Bytes frame, uint32_t note, uint32_t time_s) {
-      handover::TopicMessage message;
-      message.note = note;
-      message.time_s = time_s;
-      message.frame = frame;
-      out.add(message);
+    uint64_t next = to.first_offset;
+    home.for_each(topic, &scratch_, [&](uint64_t offset, base::Bytes frame, uint32_t, uint32_t) {
+      if (frame.empty()) {
+        to.first_offset = offset + 1;
+      } else if (offset != next) {
+        to.first_offset = offset;
+      }
+      next = offset + 1;
     });
+    if (next != home.next_offset(topic)) to.first_offset = home.next_offset(topic);
+    out.add(to);
+    home.for_each(topic, &scratch_,
+                  [&](uint64_t offset, base::Bytes frame, uint32_t note, uint32_t time_s) {
+                    if (offset < to.first_offset) return;
+                    handover::TopicMessage message;
+                    message.note = note;
+                    message.time_s = time_s;
+                    message.frame = frame;
+                    out.add(message);
+                  });
   }
   s_.topics_.parked_.for_each(&scratch_, [&](uint64_t session, uint32_t at_s, base::Bytes list) {
     handover::Parked to;

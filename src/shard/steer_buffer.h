@@ -42,10 +42,10 @@ class SteerBuffer {
   bool idle() const { return count_ == 0 && !streaming_; }
 
  private:
-  static constexpr uint32_t kWindowTicks = 1024;  // depth is looked at over so many
+  static constexpr uint32_t kWindowTicks = 2048;  // depth is looked at over so many
   static constexpr uint32_t kDriftTicks = 256;    // clocks differ by less than one tick in them
   static constexpr uint32_t kShrinkEvery = 8;     // ticks between two that take two
-  static constexpr uint32_t kCreditMost = 120;     // samples that may be made up for
+  static constexpr uint32_t kCreditMost = 120;    // samples that may be made up for
   static constexpr uint32_t kSilentTicks = 64;    // then nothing is expected any more
 
   SteerInput ring_[kSteerBuffered];

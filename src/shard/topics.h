@@ -168,6 +168,8 @@ class Topics {
   void leave_home(uint32_t topic);
   void repair(uint32_t topic);
   void answer_waiting(uint32_t topic, uint64_t next_offset, uint32_t code);
+  void begin_era(uint32_t topic);
+  void pass_to(uint32_t topic, uint64_t next_offset);
   void sweep();
   bool hold(const Origin& origin, const mailbox::TopicPublish& publish, base::Bytes tail);
   bool pull_from_home(uint32_t from, const mailbox::TopicPull& pull, base::Bytes name);

@@ -9,7 +9,9 @@
 //   lost       a relay that sees a hole asks for what is missing; a home that has been quiet says
 //              its last offset, so that the last message is missed too
 //   moved      the old home gives offset and newest messages to the new one; relays join there and
-//              say which offset they expect, so no offset is given twice when the old one died
+//              say which offset they expect
+//   lost home  nobody knows for sure which offset it gave last: the new one begins an era, which is
+//              above all of them
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -75,6 +77,8 @@ bool Topics::adapt(uint32_t topic) {
     relay.role = Role::kHome;
     relay.pulling = 0;
     relay.home_key = home.key;
+    relay.taken = home.index == Cluster::kNone ? 0 : 1;  // groups' topics are here for good
+    if (!shard_.cluster_.moving(home_.name(topic))) begin_era(topic);
     if (!shard_.cluster_.joining()) answer_waiting(topic, home_.next_offset(topic), 0);
     return true;
   }
@@ -85,6 +89,14 @@ bool Topics::adapt(uint32_t topic) {
   home_.set_gateways(topic, 0);
   if (home_.shards(topic) != 0) join_home(topic);
   return true;
+}
+
+// Nobody has handed the topic over, so a gateway that is gone may have been its home.
+void Topics::begin_era(uint32_t topic) {
+  TopicHome::Relay& relay = home_.relay(topic);
+  if (relay.taken == 0) return;
+  relay.taken = 0;
+  home_.leap_to(topic, TopicHome::first_of_era(shard_.cluster_.era()));
 }
 
 bool Topics::hand_over(uint32_t topic, uint32_t gateway) {
@@ -112,6 +124,7 @@ bool Topics::hand_over(uint32_t topic, uint32_t gateway) {
 void Topics::on_settled() {
   for (uint32_t t = 0; t < home_.high_water(); ++t) {  // that came while we were joining
     if (home_.used(t) && adapt(t) && home_.relay(t).role == Role::kHome) {
+      begin_era(t);
       answer_waiting(t, home_.next_offset(t), 0);
     }
   }

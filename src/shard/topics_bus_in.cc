@@ -169,8 +169,12 @@ void Topics::on_bus_event(uint32_t gateway, uint32_t topic, const BusMail& mail,
   const uint64_t expected = home_.next_offset(topic);
   if (mail.a < expected) return;
   if (mail.a > expected) {
-    if (relay.role == Role::kRelay) repair(topic);
-    return;
+    if (relay.role != Role::kRelay) return;
+    if (!TopicHome::begins_era(mail.a) || relay.pulling != 0) {
+      repair(topic);
+      return;
+    }
+    home_.leap_to(topic, mail.a);
   }
   home_.append(topic, frame, mail.d, shard_.now_);
   fan_out(topic, mail.a, {frame, mail.d});
@@ -196,16 +200,24 @@ void Topics::on_bus_pull(uint32_t gateway, uint32_t topic, const BusMail& mail,
   (void)shard_.cluster_.post(piece, name, {}, {scratch_.data(), used});
 }
 
+// The home has nothing between what is expected and this offset.
+void Topics::pass_to(uint32_t topic, uint64_t next_offset) {
+  if (next_offset <= home_.next_offset(topic)) return;
+  if (TopicHome::begins_era(next_offset)) {
+    home_.leap_to(topic, next_offset);
+    return;
+  }
+  if (home_.shards(topic) != 0) shard_.counters_.add(Counter::kBusTopicHoles, 1);
+  home_.skip_to(topic, next_offset);
+}
+
 // What was missed, and what the home before had: on to the shards with what is new to them.
 void Topics::take_records(uint32_t topic, base::Bytes records) {
   mailbox::TopicRecord record;
   base::Bytes frame;
   while (next_record(&records, &record, &frame)) {
     if (record.offset < home_.next_offset(topic)) continue;
-    if (record.offset > home_.next_offset(topic)) {
-      if (home_.shards(topic) != 0) shard_.counters_.add(Counter::kBusTopicHoles, 1);
-      home_.skip_to(topic, record.offset);
-    }
+    pass_to(topic, record.offset);
     home_.append(topic, frame, record.note, shard_.now_);
     fan_out(topic, record.offset, {frame, record.note});
   }
@@ -231,9 +243,8 @@ void Topics::on_bus_piece(const BusMail& mail, std::string_view name, base::Byte
   take_records(topic, records);
   if ((mail.flags & 1) == 0) {
     repair(topic);
-  } else if (mail.a > home_.next_offset(topic)) {
-    shard_.counters_.add(Counter::kBusTopicHoles, 1);  // the home does not have it any more
-    home_.skip_to(topic, mail.a);
+  } else {
+    pass_to(topic, mail.a);  // the home does not have it any more
   }
 }
 
@@ -244,6 +255,7 @@ void Topics::on_bus_handover(std::string_view name, const BusMail& mail, base::B
   if (home_.relay(topic).role != Role::kHome) return;  // it sees other members than we
   take_records(topic, records);
   home_.skip_to(topic, mail.a);
+  home_.relay(topic).taken = 0;
 }
 
 }  // namespace tidegate::shard

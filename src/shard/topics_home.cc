@@ -33,7 +33,7 @@ void Topics::on_join(uint32_t from, base::Bytes bytes) {
     home_.add_shard(topic, from);
     const TopicHome::Role role = home_.relay(topic).role;
     if (role == TopicHome::Role::kOutside || role == TopicHome::Role::kAsked ||
-        shard_.cluster_.joining()) {
+        (role == TopicHome::Role::kHome && shard_.cluster_.joining())) {
       home_.relay(topic).waiting |= uint64_t{1} << from;
       if (role == TopicHome::Role::kOutside) join_home(topic);
       return;

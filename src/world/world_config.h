@@ -47,7 +47,7 @@ struct WorldConfig {
   float max_speed = 12.0F;            // metres a second
   float speed_tolerance = 1.15F;      // factor on max_speed: clocks drift, inputs bunch
   float steer_speed = 5.0F;           // metres a second of PLAYER_STEER; at most max_speed counts
-  uint32_t steer_delay_ms = 250;      // samples wait so long at most for even movement
+  uint32_t steer_delay_ms = 350;      // samples wait so long at most for even movement
   float bounds_min[3] = {-2048.0F, -512.0F, -2048.0F};  // metres
   float bounds_max[3] = {2048.0F, 512.0F, 2048.0F};     // metres
   float spawn[3] = {0.0F, 0.0F, 0.0F};                  // metres

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How players are let go: the stages of a drain by signal and by the admin API, kick and revoke.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type } from '../conformance/lib/proto.mjs';
@@ -132,6 +134,24 @@ describe('kick and revoke', () => {
     const newer = await sign(claims('banned', { iat: now() + 2 }));
     await (await Client.enter(server, 'banned', { token: newer })).leave();
     await server.stop();
+  });
+
+  test('a revocation that is kept holds after kill -9 and a restart', async () => {
+    const own = mkdtempSync(join(folder, 'revoked-'));
+    const settings = { security: { revocations_file: join(own, 'list') } };
+    const first = await startServer(settings, { folder });
+    const token = await tokenFor('banned');
+    const { body } = await post(first, 'revoke', { user: 'banned', for: '1h' });
+    assert.deepEqual(body, { closed: 0, complete: true, kept: true });
+    await first.stop('SIGKILL');
+    const again = await startServer(settings, { folder });
+    const login = (bearer) => request(again.port, head({ headers: { Authorization: `Bearer ${bearer}` } }));
+    assert.equal((await login(token)).status, 401);
+    assert.equal((await login(await tokenFor('another'))).status, 101);
+    rmSync(own, { recursive: true });
+    assert.equal((await post(again, 'revoke', { user: 'unkept' })).body.kept, false);
+    assert.equal((await login(await tokenFor('unkept'))).status, 401);
+    await again.stop();
   });
 
   test('wrong commands are refused', async () => {

@@ -197,7 +197,7 @@ describe('demo', () => {
     const demo = new Process(program('tidegate'), ['demo', '--bots', '20', '--headless', '--listen.websocket=127.0.0.1:0', '--admin.listen=127.0.0.1:0']);
     const bots = await until(() => childrenOf(demo.child.pid)[0] && childrenOf(demo.child.pid), 'its bots');
     demo.child.kill('SIGKILL');
-    await demo.exited;
+    await within(demo.exited, 'the end of the demo', 60_000);
     await until(() => bots.every((pid) => !lives(pid)), 'the end of the bots');
   });
   test('an unknown flag is refused', async () => {

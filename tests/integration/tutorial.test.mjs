@@ -58,8 +58,8 @@ test('the tutorial does what it says', async () => {
     }
   }
   writeFileSync(join(folder, 'tutorial.sh'), script);
-  const shell = new Process('timeout', ['--kill-after=5', '240', 'bash', 'tutorial.sh'], { cwd: folder });
-  const { code } = await within(shell.exited, 'the end of the tutorial', 250_000);
+  const shell = new Process('timeout', ['--kill-after=5', '480', 'bash', 'tutorial.sh'], { cwd: folder });
+  const { code } = await within(shell.exited, 'the end of the tutorial', 500_000);
   const { output } = shell;
   assert.equal(code, 0, output);
   for (const line of page.find((part) => part.output).output.trim().split('\n')) {

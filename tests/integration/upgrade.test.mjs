@@ -8,6 +8,7 @@ import { after, describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type, frame } from '../conformance/lib/proto.mjs';
 import { adminGet, adminToken, metrics, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
+import { tokenFor } from '../conformance/lib/tokens.mjs';
 import { TopicClient } from '../conformance/lib/topics.mjs';
 import { patience, seeded, sleep, until, within } from '../conformance/lib/wait.mjs';
 
@@ -55,7 +56,7 @@ async function finish(server, pid) {
 const expectState = (...clients) => { for (const client of clients) client.beginsAnew = true; };
 
 describe('upgrade', () => {
-  test('five times in a row under moves, acknowledged messages and topics', async () => {
+  test('five times in a row under moves, acknowledged messages and topics', async (t) => {
     const random = seeded(5);
     const server = await startServer({ world: { tick_rate: 20 }, listen: { deflate: true } }, { folder });
     let pid = server.child.pid;
@@ -72,6 +73,7 @@ describe('upgrade', () => {
     expectState(...topical);
     const everybody = [...movers, ...topical];
     let stop = false;
+    t.after(() => { stop = true; });
     const walking = (async () => {
       let x = 0;
       while (!stop) {
@@ -190,6 +192,7 @@ describe('upgrade', () => {
     const stays = await Client.enter(server, 'stays');
     const held = await Client.enter(server, 'compressed', { deflate: true });
     const token = held.all(Type.CONNECTION_ESTABLISHED)[0].payload.resume_token;
+    const revoked = await tokenFor('banned');  // a newer one would be good
     await within(fetch(`${server.adminUrl}/api/v1/revoke`, { method: 'POST', body: new URLSearchParams({ user: 'banned', for: '1h' }),
       headers: { authorization: `Bearer ${adminToken}` } }), 'revoke');
     expectState(stays);
@@ -201,7 +204,7 @@ describe('upgrade', () => {
     assert.equal(stays.closed, null);
     const again = await Client.connect(server, 'compressed', { query: `&resume=${token}` });
     assert.equal((await again.next(Type.RESUME_RESULT)).payload.resumed, true);
-    await assert.rejects(Client.connect(server, 'banned'), /HTTP 401/);
+    await assert.rejects(Client.connect(server, 'banned', { token: revoked }), /HTTP 401/);
     assert.equal((await metrics(server)).sum('tidegate_upgrade_connections_closed_total', 'compression'), 1);
     await again.leave();
     await stays.leave();

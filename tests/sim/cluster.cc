@@ -6,9 +6,12 @@
 
 #include "bus/bus_service.h"
 #include "cluster_client.h"
+#include "cluster_writer.h"
 #include "io/sim_io.h"
+#include "letters.h"
 #include "lossy_bus.h"
 #include "mailbox/mailboxes.h"
+#include "plain_tokens.h"
 #include "shard/shard.h"
 
 namespace tidegate::sim {
@@ -19,18 +22,30 @@ using base::milliseconds;
 
 constexpr uint16_t kPort = 7400;
 constexpr uint32_t kOutboxLimit = 4 << 20;
+constexpr int kSettleSteps = 200;  // after an outage nothing is taken over
 constexpr std::string_view kSubprotocols[] = {"tidegate.v1.proto"};
 
 struct NoWakes final : mailbox::WakeSink {
   void wake_agent(mailbox::AgentId) override {}
 };
 
-// One process: shards, control with the bus.
+// What outlives processes: the store, and numbers that are given once.
+struct Shared {
+  shard::SharedStore store;
+  shard::HandlerTable handlers;
+  uint64_t processes = 0, sessions = 0;
+  uint32_t nonces = 0;
+  bool faults = true;
+};
+
+// One process: shards, control with the bus and the way to the store.
 class Gateway final : bus::ShardPort {
  public:
   Gateway(uint32_t number, uint64_t epoch, const ClusterPlan& plan, io::SimNetwork& network,
-          LossyBus& bus)
+          LossyBus& bus, Shared& shared)
       : network_(network),
+        shared_(shared),
+        store_(shared.store, plan.shards, &shared.processes, plan.seed * 1000 + epoch),
         fabric_(
             {.shards = plan.shards, .shard_ring_bytes = 1 << 20, .control_ring_bytes = 1 << 20}),
         mailbox_(fabric_, fabric_.control()),
@@ -58,6 +73,8 @@ class Gateway final : bus::ShardPort {
     shard.endpoint.big_inputs = 8;
     shard.endpoint.rules.subprotocols = kSubprotocols;
     shard.session.limit = 1024;
+    shard.session.stored = shard.session.shared = plan.writers != 0;
+    shard.handlers = &shared.handlers;
     shard.topics.topics = 256;
     shard.topics.subscriptions = 1024;
     shard.presence.users = 512;
@@ -90,9 +107,11 @@ class Gateway final : bus::ShardPort {
       service_->turn(network_.now(), network_.unix_ms(), *this);
       mailbox_.drain(1000, [this](mailbox::AgentId from, mailbox::MessageType type,
                                   base::Bytes bytes) { on_mail(from, type, bytes); });
+      if (round == 0) store_.turn(mailbox_, shared_.faults);
       mailbox_.publish_all(no_wakes_);
     }
   }
+  bool heard() const { return store_.heard(shared_.store); }
   bool post(uint32_t shard, mailbox::MessageType type, base::Bytes bytes) override {
     return mailbox_.post_raw(shard, static_cast<uint16_t>(type), bytes);
   }
@@ -117,23 +136,15 @@ class Gateway final : bus::ShardPort {
       const auto mail = mailbox::read_message<mailbox::BusMail>(bytes, &tail);
       service_->on_mail(from, mail, tail);
     }
+    if (type == mailbox::MessageType::kSessionRecord) store_.on_record(from, bytes);
     if (type != mailbox::MessageType::kAuthRequest) return;
-    // Every token is taken, and is the user's name.
-    const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &tail);
-    mailbox::AuthResult result{};
-    result.connection = request.connection;
-    result.asked_ns = request.asked_ns;
-    result.user_bytes = result.player_bytes = static_cast<uint16_t>(tail.size());
-    result.session = ++sessions_;
-    result.nonce = 1;
-    result.token_bytes[0] = 1;
-    std::string names(base::as_text(tail));
-    names += names;
-    names += 'r';
-    (void)mailbox_.post(from, result, base::as_bytes(names));
+    const LoginAnswer answer = answer_login(bytes, ++shared_.sessions, ++shared_.nonces);
+    (void)mailbox_.post(from, answer.result, base::as_bytes(answer.tail));
   }
 
   io::SimNetwork& network_;
+  Shared& shared_;
+  StoreLink store_;
   mailbox::Fabric fabric_;
   mailbox::Mailbox mailbox_;
   std::unique_ptr<LossyBus::Port> port_;
@@ -141,7 +152,6 @@ class Gateway final : bus::ShardPort {
   std::vector<std::unique_ptr<io::SimIo>> ios_;
   io::SimWaker control_waker_;
   NoWakes no_wakes_;
-  uint64_t sessions_ = 0;
 };
 
 class Run {
@@ -152,6 +162,10 @@ class Run {
         network_(plan.seed, io::SimConfig{.latency = milliseconds(3)}),
         bus_(plan.gateways, plan.seed * 7 + 1) {
     book_.one_home = !plan.partitions;
+    add_letter_handler(shared_.handlers);
+    for (uint32_t i = 0; i < plan.writers; ++i) {
+      writers_.push_back(std::make_unique<ClusterWriter>(i, prng_.next()));
+    }
     for (uint32_t i = 0; i < plan.gateways; ++i) start(i);
     for (uint32_t i = 0; i < plan.clients; ++i) {
       auto client = std::make_unique<ClusterClient>(i, prng_.next(), book_);
@@ -176,8 +190,12 @@ class Run {
     calm();
     // Found again, subscribed again.
     wait("agreement", [this] { return agreed() && all_ready(); });
+    const int64_t agreed_ms = ms();
     // Offline delays, and PRESENCE_UPDATEs within their budget.
     wait("friends as they are", [this] { return friends_right(); });
+    outcome_.presence_ms = ms() - agreed_ms;
+    wait("all letters", [this] { return letters_read(); });
+    if (good() && plan_.writers != 0) check_sessions();
     for (auto& client : clients_) {
       for (const std::string& topic : client->topics) client->publish(topic, "final");
     }
@@ -195,13 +213,10 @@ class Run {
   }
   void start(uint32_t i) {
     if (gateways_.size() <= i) gateways_.resize(i + 1);
-    gateways_[i] = std::make_unique<Gateway>(i, ++epochs_ * 1000, plan_, network_, bus_);
+    gateways_[i] = std::make_unique<Gateway>(i, ++epochs_ * 1000, plan_, network_, bus_, shared_);
   }
   void end(uint32_t i) {
     add(*gateways_[i]);
-    // What only its own clients were given, it took along.
-    for (auto& [key, event] : book_.said) event.gateways &= ~(1u << i);
-    std::erase_if(book_.said, [](const auto& e) { return e.second.gateways == 0; });
     bus_.detach(i);
     gateways_[i].reset();
   }
@@ -210,12 +225,33 @@ class Run {
     outcome_.repairs += g.count(metrics::Counter::kBusTopicRepairs);
     outcome_.holes += g.count(metrics::Counter::kBusTopicHoles);
     outcome_.views += g.service().figures().views;
+    outcome_.taken_over += g.count(metrics::Counter::kSessionsTakenOver);
+  }
+
+  // What the topics' offsets were lives as long as some gateway does.
+  bool remembered_without(uint32_t i) const {
+    for (uint32_t k = 0; k < plan_.gateways; ++k) {
+      if (k != i && gateways_[k] != nullptr && gateways_[k]->settled()) return true;
+    }
+    return false;
   }
 
   void faults() {
-    if (prng_.chance(0.0008)) {
+    shared_.faults = true;
+    shard::SharedStore& store = shared_.store;
+    // What was acknowledged while the store was away is only in memory: that it and a gateway go
+    // away together is not survived, and not tried.
+    const bool whole = !store.away && store.settle == 0;
+    if (store.away && prng_.chance(0.01)) {
+      store.away = false;
+      store.settle = kSettleSteps;
+    } else if (whole && prng_.chance(0.0006) && heard()) {
+      store.away = true;
+      ++outcome_.outages;
+    }
+    if (whole && prng_.chance(0.0008)) {
       const auto i = static_cast<uint32_t>(prng_.below(plan_.gateways));
-      if (gateways_[i] != nullptr) {
+      if (gateways_[i] != nullptr && (plan_.partitions || remembered_without(i))) {
         ++outcome_.crashes;
         end(i);
         back_at_[i] = ms() + prng_.between(20, 3000);
@@ -242,7 +278,14 @@ class Run {
       }
     }
   }
+  // Nor that a gateway has not heard yet what it lost when the store goes away.
+  bool heard() const {
+    return std::all_of(gateways_.begin(), gateways_.end(),
+                       [](const auto& g) { return g == nullptr || g->heard(); });
+  }
   void calm() {
+    shared_.faults = false;
+    shared_.store.away = false;
     bus_.loss = 0;
     for (uint32_t i = 0; i < plan_.gateways; ++i) {
       for (uint32_t k = 0; k < i; ++k) bus_.cut(i, k, false);
@@ -256,7 +299,7 @@ class Run {
       if (!client->connected()) {
         const auto g = static_cast<uint32_t>(prng_.below(plan_.gateways));
         if (gateways_[g] != nullptr && prng_.chance(0.02)) {
-          client->connect(network_, g, static_cast<uint16_t>(kPort + g));
+          client->connect(network_, static_cast<uint16_t>(kPort + g));
         }
         continue;
       }
@@ -270,6 +313,9 @@ class Run {
       if (!client->turn(network_.now())) client->disconnect(network_);
       if (!client->problem().empty()) fail(client->name() + ": " + client->problem());
     }
+    step_writers(walking);
+    ++shared_.store.step;
+    if (shared_.store.settle > 0) --shared_.store.settle;
     bus_.set_now(network_.now());
     for (uint32_t i = 0; i < plan_.gateways; ++i) {
       if (gateways_[i] == nullptr) continue;
@@ -284,6 +330,55 @@ class Run {
     network_.advance_to(network_.now() + milliseconds(2));
   }
 
+  void step_writers(bool walking) {
+    for (auto& writer : writers_) {
+      if (!writer->connected()) {
+        const auto g = static_cast<uint32_t>(prng_.below(plan_.gateways));
+        if (gateways_[g] != nullptr && prng_.chance(0.02)) {
+          writer->connect(network_, static_cast<uint16_t>(kPort + g));
+        }
+        continue;
+      }
+      // Not in the middle of the first login: nothing tells a later one from an older one.
+      if (walking && writer->letters().has_session() && prng_.chance(0.0005)) {
+        writer->disconnect(network_);
+        continue;
+      }
+      if (walking && prng_.chance(0.02)) {
+        const ClusterWriter& to = *writers_[prng_.below(writers_.size())];
+        const auto row = shared_.store.rows.find(to.name());
+        const bool there = row != shared_.store.rows.end() && row->second.id != 0;
+        if (there && writer->letters().has_session()) writer->write(to);
+      }
+      if (!writer->turn(network_.now())) writer->disconnect(network_);
+      const std::string& problem = writer->letters().problem;
+      if (!problem.empty()) fail(writer->name() + ": " + problem);
+    }
+  }
+  bool letters_read() {
+    missing_.clear();
+    return std::all_of(writers_.begin(), writers_.end(),
+                       [this](const auto& writer) { return writer->settled(writers_, &missing_); });
+  }
+  // Each player has one session, at one gateway.
+  void check_sessions() {
+    std::map<std::string, uint32_t> homes;
+    for (const auto& g : gateways_) {
+      for (auto& shard : g->shards) {
+        const session::SessionTable& table = shard->sessions().table();
+        for (uint32_t row = 0; row < table.high_water(); ++row) {
+          if (table.at(row).id != 0) ++homes[std::string(table.player(row))];
+        }
+      }
+    }
+    for (const auto& [player, count] : homes) {
+      if (count != 1) fail(player + " has " + std::to_string(count) + " sessions");
+    }
+    if (homes.size() != clients_.size() + writers_.size()) {
+      fail(std::to_string(homes.size()) + " players have sessions");
+    }
+  }
+
   template <class Done>
   void wait(const char* what, Done&& done) {
     const int64_t until = ms() + 20'000;
@@ -292,15 +387,21 @@ class Run {
       step(false);
     }
   }
-  bool agreed() const {
+  bool agreed() {
+    missing_ = ": gateways see different members";
     const uint64_t view = gateways_[0]->service().membership().view();
     return std::all_of(gateways_.begin(), gateways_.end(), [&](const auto& g) {
       return g->settled() && g->service().membership().view() == view;
     });
   }
-  bool all_ready() const {
-    return std::all_of(clients_.begin(), clients_.end(),
-                       [](const auto& client) { return client->ready(); });
+  bool all_ready() {
+    for (const auto& client : clients_) {
+      if (client->ready()) continue;
+      missing_ = ": " + client->name() + " waits for " + client->waits_for();
+      return false;
+    }
+    missing_.clear();
+    return true;
   }
   bool friends_right() {
     for (const auto& client : clients_) {
@@ -352,6 +453,10 @@ class Run {
       outcome_.refused += client->refused;
       outcome_.unanswered += client->unanswered();
     }
+    for (const auto& writer : writers_) {
+      outcome_.letters += writer->letters().written_in_all();
+      outcome_.resumes += writer->letters().resumes;
+    }
     outcome_.delivered = book_.delivered;
     outcome_.lost = bus_.lost;
     outcome_.hash = book_.hash;
@@ -362,8 +467,10 @@ class Run {
   io::SimNetwork network_;
   LossyBus bus_;
   TopicBook book_;
+  Shared shared_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
   std::vector<std::unique_ptr<ClusterClient>> clients_;
+  std::vector<std::unique_ptr<ClusterWriter>> writers_;
   std::map<uint32_t, int64_t> back_at_;
   uint64_t epochs_ = 0;
   std::string missing_;

@@ -3,10 +3,14 @@
 // subscribe, publish and watch each other, on one thread with virtual time, all from one seed.
 // Checked:
 //   offsets     of a topic rise at every subscriber, none comes twice
-// and, without partitions:
+// and, without partitions and while one gateway is left that knows the others:
+//   offsets     rise for a client wherever it subscribes from, also after its gateway died
 //   order       what one connection published to a topic comes in its order
 //   one home    one offset never has two messages
 // and in any case:
+//   letters     with acknowledgement, each once and in order, by sessions that are resumed at any
+//               gateway, out of a store that is slow and goes away
+//   one owner   at the end each session is at one gateway, and nobody has two
 //   quiescence  when faults have ended all gateways agree, every PUBLISH is answered with 0, comes
 //   to
 //               every subscriber once and in one order, and friends are shown as they are
@@ -25,6 +29,7 @@ struct ClusterPlan {
   uint32_t gateways = 3;
   uint32_t shards = 2;  // of each
   uint32_t clients = 45;
+  uint32_t writers = 0;  // of letters, with sessions in a store that all share
   uint32_t topics = 12;
   double seconds = 6;      // of faults
   bool partitions = true;  // cut links and connections, losses; else crashes and starts only
@@ -34,7 +39,9 @@ struct ClusterOutcome {
   std::string failure;  // empty: everything held
   uint64_t published = 0, delivered = 0, refused = 0, unanswered = 0;
   uint64_t crashes = 0, cuts = 0, lost = 0, views = 0, held = 0, repairs = 0, holes = 0;
-  uint64_t hash = 0;  // of all that clients were given: the same for the same seed
+  uint64_t letters = 0, resumes = 0, taken_over = 0, outages = 0;
+  int64_t presence_ms = 0;  // from the agreement of all until friends are shown as they are
+  uint64_t hash = 0;        // of all that clients were given: the same for the same seed
 };
 
 ClusterOutcome run(const ClusterPlan& plan);

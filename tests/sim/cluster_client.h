@@ -20,11 +20,7 @@ namespace tidegate::sim {
 // What is known of all clients together.
 struct TopicBook {
   bool one_home = false;  // no partitions: an offset is given once
-  struct Said {
-    std::string data;
-    uint32_t gateways;  // whose clients have it
-  };
-  std::map<std::pair<std::string, uint64_t>, Said> said;
+  std::map<std::pair<std::string, uint64_t>, std::string> said;
   uint64_t delivered = 0;
   uint64_t hash = 0;
 };
@@ -37,7 +33,7 @@ class ClusterClient final : public client::ClientEvents {
   std::vector<std::string> topics;   // that it subscribes to
   std::vector<std::string> friends;  // that it watches
 
-  void connect(io::SimNetwork& network, uint32_t gateway, uint16_t port) {
+  void connect(io::SimNetwork& network, uint16_t port) {
     disconnect(network);
     client::ClientConfig config;
     config.token = name_;
@@ -45,11 +41,10 @@ class ClusterClient final : public client::ClientEvents {
     client_ = std::make_unique<client::Client>(config, *this, prng_.next());
     client_->start();
     socket_ = network.connect(port);
-    gateway_ = gateway;
     ++connection_;
     asked_ = false;
     sequence_ = acked_ = 0;
-    last_.clear();
+    if (!book_.one_home) last_.clear();  // each side of a partition has offsets of its own
     heard_.clear();
     shown_.clear();
     waiting_.clear();
@@ -60,7 +55,13 @@ class ClusterClient final : public client::ClientEvents {
   }
   bool connected() const { return socket_ != nullptr; }
   bool ready() const { return connected() && asked_ && waiting_.empty(); }
-  uint32_t gateway() const { return gateway_; }
+  std::string waits_for() const {
+    if (!connected()) return "a connection";
+    if (!asked_) return "its login";
+    std::string text = "answers to";
+    for (const auto& [sequence, what] : waiting_) text += " " + what;
+    return text;
+  }
   const std::string& name() const { return name_; }
   const std::string& problem() const { return problem_; }
 
@@ -87,7 +88,7 @@ class ClusterClient final : public client::ClientEvents {
     std::string data = name_ + ' ' + std::to_string(connection_) + ' ' + std::to_string(++count_);
     if (!text.empty()) (data += ' ') += text;
     wire::encode(out, wire::Publish{topic, base::as_bytes(data), 1});
-    send(wire::MessageType::kPublish, out.written());
+    send(wire::MessageType::kPublish, out.written(), "PUBLISH " + topic);
     ++published;
   }
   // What came with this word, by topic, in order.
@@ -136,8 +137,8 @@ class ClusterClient final : public client::ClientEvents {
   }
 
  private:
-  void send(wire::MessageType type, base::Bytes payload) {
-    waiting_[++sequence_] = true;
+  void send(wire::MessageType type, base::Bytes payload, std::string what) {
+    waiting_[++sequence_] = std::move(what);
     if (!client_->send_payload(static_cast<uint32_t>(type), payload, sequence_)) {
       problem_ = "a message does not fit";
     }
@@ -147,8 +148,10 @@ class ClusterClient final : public client::ClientEvents {
     for (const std::string& topic : topics) {
       uint8_t room[128];
       wire::PbWriter out(room);
-      wire::encode(out, wire::Subscribe{topic, 0});
-      send(wire::MessageType::kSubscribe, out.written());
+      // Where it ended, at whatever gateway that was.
+      const auto had = last_.find(topic);
+      wire::encode(out, wire::Subscribe{topic, had == last_.end() ? 0 : had->second.offset + 1});
+      send(wire::MessageType::kSubscribe, out.written(), "SUBSCRIBE " + topic);
     }
     uint8_t room[512];
     wire::PbWriter out(room);
@@ -189,12 +192,10 @@ class ClusterClient final : public client::ClientEvents {
       unsigned& before = last_[topic].counts[{from, connection}];
       if (count <= before) problem_ = topic + ": " + data + " behind " + std::to_string(before);
       before = count;
-      const auto [it, fresh] =
-          book_.said.emplace(std::pair{topic, event.offset}, TopicBook::Said{data, 0});
-      it->second.gateways |= 1u << gateway_;
-      if (!fresh && it->second.data != data) {
-        problem_ = topic + " offset " + std::to_string(event.offset) + " is both '" +
-                   it->second.data + "' and '" + data + "'";
+      const auto [it, fresh] = book_.said.emplace(std::pair{topic, event.offset}, data);
+      if (!fresh && it->second != data) {
+        problem_ = topic + " offset " + std::to_string(event.offset) + " is both '" + it->second +
+                   "' and '" + data + "'";
       }
     }
     if (data.ends_with(" final")) heard_[topic].push_back(data);
@@ -210,10 +211,10 @@ class ClusterClient final : public client::ClientEvents {
   std::string name_;
   std::unique_ptr<client::Client> client_;
   io::SimClientSocket* socket_ = nullptr;
-  uint32_t gateway_ = 0, connection_ = 0, count_ = 0;
+  uint32_t connection_ = 0, count_ = 0;
   bool asked_ = false;
   uint64_t sequence_ = 0, acked_ = 0;
-  std::map<uint64_t, bool> waiting_;
+  std::map<uint64_t, std::string> waiting_;  // what it asked, by sequence
   std::map<std::string, Last> last_;
   std::map<std::string, std::vector<std::string>> heard_;
   std::map<std::string, uint32_t> shown_;

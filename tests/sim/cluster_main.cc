@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim-cluster --seeds N [--from S]   N runs with seeds S, S + 1, ...; odd ones with partitions
 // sim-cluster --seed S               one run, to replay a failure
-// More: --clients N, --gateways N, --shards N. The last line is "N passed, N failed".
+// More: --clients N, --writers N, --gateways N, --shards N. The last line is "N passed, N failed".
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
       from = value;
     } else if (std::strcmp(argv[i], "--clients") == 0) {
       plan.clients = static_cast<uint32_t>(value);
+    } else if (std::strcmp(argv[i], "--writers") == 0) {
+      plan.writers = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--gateways") == 0) {
       plan.gateways = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--shards") == 0) {
@@ -40,10 +42,12 @@ int main(int argc, char** argv) {
     const auto n = [](uint64_t v) { return static_cast<unsigned long long>(v); };
     std::printf(
         "seed %llu: %s; %llu published, %llu refused, %llu events, %llu crashes, %llu cuts, %llu "
-        "lost, %llu views, %llu held, %llu repairs, %llu holes, hash %016llx\n",
+        "lost, %llu views, %llu held, %llu repairs, %llu holes; %llu letters, %llu resumes, %llu "
+        "taken over, %llu outages; presence %lld ms, hash %016llx\n",
         n(s), o.failure.empty() ? "ok" : "FAILED", n(o.published), n(o.refused), n(o.delivered),
         n(o.crashes), n(o.cuts), n(o.lost), n(o.views), n(o.held), n(o.repairs), n(o.holes),
-        n(o.hash));
+        n(o.letters), n(o.resumes), n(o.taken_over), n(o.outages),
+        static_cast<long long>(o.presence_ms), n(o.hash));
     if (!o.failure.empty()) {
       std::printf("  %s\n  replay: sim-cluster --seed %llu\n", o.failure.c_str(), n(s));
     }

@@ -11,6 +11,7 @@
 #include "letters.h"
 #include "mailbox/balance_messages.h"
 #include "mailbox/snapshot_record.h"
+#include "plain_tokens.h"
 #include "poll_lanes.h"
 #include "session_book.h"
 
@@ -58,49 +59,20 @@ class Control {
   bool collecting() const { return shards_left_ != 0; }
 
   void turn(mailbox::WakeSink& wakes) {
-    mailbox_.drain(
-        1000, [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
-          if (type == mailbox::MessageType::kSnapshotPiece) on_piece(bytes);
-          if (type == mailbox::MessageType::kSnapshotEnd) on_end(bytes);
-          if (type == mailbox::MessageType::kSessionRecord) book.on_record(from, bytes);
-          if (type != mailbox::MessageType::kAuthRequest) return;
-          base::Bytes token;
-          const auto request = mailbox::read_message<mailbox::AuthRequest>(bytes, &token);
-          const std::string_view shown =
-              base::as_text(token.subspan(token.size() - request.resume_bytes));
-          token = token.first(token.size() - request.resume_bytes);
-          mailbox::AuthResult result{};
-          result.connection = request.connection;
-          result.asked_ns = request.asked_ns;
-          result.user_bytes = result.player_bytes = static_cast<uint16_t>(token.size());
-          std::string tail(base::as_text(token));
-          tail += tail;
-          give_tokens(shown, &result, &tail);
-          (void)mailbox_.post(from, result, base::as_bytes(tail));
-        });
+    mailbox_.drain(1000,
+                   [this](mailbox::AgentId from, mailbox::MessageType type, base::Bytes bytes) {
+                     if (type == mailbox::MessageType::kSnapshotPiece) on_piece(bytes);
+                     if (type == mailbox::MessageType::kSnapshotEnd) on_end(bytes);
+                     if (type == mailbox::MessageType::kSessionRecord) book.on_record(from, bytes);
+                     if (type != mailbox::MessageType::kAuthRequest) return;
+                     const LoginAnswer answer = answer_login(bytes, ++sessions_, ++nonces_);
+                     (void)mailbox_.post(from, answer.result, base::as_bytes(answer.tail));
+                   });
     book.turn(mailbox_);
     mailbox_.publish_all(wakes);
   }
 
  private:
-  // Tokens without a signature: "<session>.<nonce>". The real ones are control's
-  // (session_tokens.h).
-  void give_tokens(std::string_view shown, mailbox::AuthResult* result, std::string* tail) {
-    const auto give = [&](int which, uint64_t session) {
-      const std::string token = std::to_string(session) + '.' + std::to_string(result->nonce);
-      result->token_bytes[which] = static_cast<uint8_t>(token.size());
-      *tail += token;
-    };
-    result->session = ++sessions_;
-    result->nonce = ++nonces_;
-    give(0, result->session);
-    if (shown.empty()) return;
-    const size_t dot = shown.find('.');
-    std::from_chars(shown.data(), shown.data() + dot, result->resume_session);
-    std::from_chars(shown.data() + dot + 1, shown.data() + shown.size(), result->resume_nonce);
-    result->resume = mailbox::TokenVerdict::kGood;
-    give(1, result->resume_session);
-  }
   void on_piece(base::Bytes bytes) {
     base::Bytes rest;
     const auto piece = mailbox::read_message<mailbox::SnapshotPiece>(bytes, &rest);

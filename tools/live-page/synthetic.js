@@ -34,6 +34,7 @@ export class SyntheticWorld {
     }
     const shown = this.#playout.shownTick(now);
     if (Number.isNaN(shown)) return;
-    for (const { entity, track } of this.#dots) each(entity, track.sample(shown, this.#pose));
+    const horizon = this.#playout.horizon;
+    for (const { entity, track } of this.#dots) each(entity, track.sample(shown, this.#pose, horizon));
   }
 }

@@ -96,7 +96,7 @@ export class PollSocket extends EventEmitter {
       try {
         const answer = await ask(this.server, method, `/ws/poll/${this.session.id}${query}`,
           { body, agent: this.agent, cut, signal: this.#gone.signal, tls: this.tls });
-        if (answer.status !== 503) return answer;
+        if (answer.status !== 503 && answer.status !== 429) return answer;
       } catch (error) {
         if (this.#gone.signal.aborted) return undefined;
         this.cuts += 1;

@@ -2,7 +2,7 @@
 // node run_files.mjs FILE…: runs each test file as a process group of its own, so that neither a
 // file that never ends nor a process that it left behind can hold up the rest. Environment:
 //   TIDEGATE_RESULTS       where the counts go, as JSON
-//   TIDEGATE_FILE_SECONDS  how long one file may take (300); then its group is killed and counts as
+//   TIDEGATE_FILE_SECONDS  how long one file may take (600); then its group is killed and counts as
 //                          one failure
 //   TIDEGATE_FILES_AT_ONCE files side by side (2)
 import { spawn, execFileSync } from 'node:child_process';
@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const limitSeconds = Number(process.env.TIDEGATE_FILE_SECONDS ?? 300);
+const limitSeconds = Number(process.env.TIDEGATE_FILE_SECONDS ?? 600);
 const atOnce = Number(process.env.TIDEGATE_FILES_AT_ONCE ?? 2);
 const reporter = join(dirname(fileURLToPath(import.meta.url)), 'reporter.mjs');
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-real-'));

@@ -143,7 +143,7 @@ describe('interpolation', () => {
         const now = 1000 + tick * clock.tickMs;
         clock.onTick(tick, now);
         if (tick % every === 0) track.push(tick, tick, 0, 0, 0);
-        const { x } = track.sample(clock.shownTick(now), pose, clock.gapTicks);
+        const { x } = track.sample(clock.shownTick(now), pose, clock.horizon);
         if (tick > 300) steps.push(x - before);
         before = x;
       }
@@ -156,11 +156,68 @@ describe('interpolation', () => {
     for (let tick = 1; tick < 600; tick += 1) {
       const every = tick < 200 || tick > 400 ? 1 : 8;
       if (tick % every === 0) track.push(tick, tick, 0, 0, 0);
-      const { x } = track.sample(tick - 2, pose, 1);
+      const { x } = track.sample(tick - 2, pose, { gap: 1, newest: tick, aheadMost: 15, settle: 6 });
       assert.ok(x >= before, `${before} then ${x}`);
       before = x;
     }
     near(before, 597, 0.1);  // and it is as early as the others again
+  });
+  const horizon = (newest) => ({ gap: 1, newest, aheadMost: 15, settle: 6 });
+  const walker = () => {
+    const track = new sdk.Track();
+    for (let t = 0; t <= 100; t += 1) track.push(t, t / 10, 0, 0, 0);
+    for (let shown = 90; shown <= 100; shown += 0.5) track.sample(shown, pose, horizon(100));
+    return track;
+  };
+  test('where state is missing it goes on for a while; who is known to stand stands', () => {
+    const track = walker();
+    near(track.sample(105, pose, horizon(100)).x, 10.5, 1e-3);
+    near(track.sample(180, pose, horizon(100)).x, 11.5, 1e-3);
+    near(walker().sample(105, pose, horizon(101)).x, 10, 1e-3);
+  });
+  test('what was shown wrongly is walked off without a leap', () => {
+    const track = walker();
+    let before = track.sample(106, pose, horizon(100)).x;
+    for (let t = 101; t <= 160; t += 1) track.push(t, 20 - t / 10, 0, 0, 0);
+    for (let shown = 106.5; shown <= 150; shown += 0.5) {
+      const { x } = track.sample(shown, pose, horizon(160));
+      assert.ok(Math.abs(x - before) < 0.25, `${before} then ${x}`);
+      before = x;
+    }
+    near(before, 5, 0.01);
+  });
+  test('at 100 ms round trip, 20 ms jitter and 2 % loss nobody freezes, at most 150 ms late', () => {
+    let now = 0;
+    let seed = 1;
+    const random = () => { seed = (seed * 48271) % 2147483647; return seed / 2147483647; };
+    const lane = new sdk.Lane({ now: () => now, random }, { latencyMs: 40, jitterMs: 20, loss: 0.02, bandwidth: 0 });
+    const clock = new sdk.PlayoutClock();
+    const track = new sdk.Track();
+    const flying = [];
+    const delays = [];
+    let [tick, pictures, frozen, before] = [1, 0, 0, 0];
+    for (let at = 100; pictures < 36_000; at += clock.tickMs) {
+      for (; tick * clock.tickMs <= at; tick += 1) {
+        now = tick * clock.tickMs;
+        flying.push([lane.arrival(100), tick]);
+      }
+      for (; flying.length > 0 && flying[0][0] <= at; flying.shift()) {
+        clock.onTick(flying[0][1], at);
+        track.push(flying[0][1], flying[0][1] / 12, 0, 0, 0);
+      }
+      const shown = clock.shownTick(at);
+      if (Number.isNaN(shown)) continue;
+      const { x } = track.sample(shown, pose, clock.horizon);
+      if (at > 5000) {
+        pictures += 1;
+        frozen += Math.abs(x - before) < 0.001 ? 1 : 0;
+        delays.push(clock.delayMs);
+      }
+      before = x;
+    }
+    delays.sort((a, b) => a - b);
+    assert.ok(frozen < pictures / 1000, `${frozen} of ${pictures}`);
+    assert.ok(delays[Math.floor(delays.length * 0.99)] < 152, `${delays[Math.floor(delays.length * 0.99)]} ms`);
   });
   test('old states and more than it keeps', () => {
     const track = new sdk.Track();
@@ -168,7 +225,7 @@ describe('interpolation', () => {
     track.push(50, -1, 0, 0, 0);
     track.push(99, 98.5, 0, 0, 0);
     assert.equal(track.sample(98.5, pose).x, 98.25);
-    assert.equal(track.sample(0, pose).x, 76);  // the oldest kept
+    assert.equal(track.sample(0, pose).x, 60);  // the oldest kept
   });
   // Feeds 60 states a second whose lateness is `late(i)`, looks 60 times a second.
   function play(late, seconds, clock = new sdk.PlayoutClock()) {

@@ -45,15 +45,32 @@ test('playout delay of a recorded trace of arrivals', () => {
 });
 
 test('interpolation of one entity', () => {
-  const track = new sdk.Track();
+  let track = new sdk.Track();
   const pose = at(0, 0, 0);
   vectors.track.forEach(([what, ...row], i) => {
+    if (what === 2) track = new sdk.Track();
+    if (what === 2) return;
     if (what === 0) {
       track.push(...row);
       return;
     }
-    const { x, y, z, yaw } = track.sample(row[0], pose, row[1]);
-    assert.deepEqual([x, y, z, yaw], row.slice(2), `row ${i}`);
+    const [shown, gap, newest, ...expected] = row;
+    const { x, y, z, yaw } = track.sample(shown, pose, { gap, newest: newest ?? Infinity, aheadMost: 15, settle: 6 });
+    assert.deepEqual([x, y, z, yaw, track.ahead], expected, `row ${i}`);
+  });
+});
+
+test('the simulator of bad networks', () => {
+  let now = 0;
+  let randoms = [];
+  const lanes = new Map();
+  vectors.simulator.forEach(([[latencyMs, jitterMs, loss, bandwidth], sent, bytes, chances, arrival], i) => {
+    const conditions = { latencyMs, jitterMs, loss, bandwidth };
+    const key = JSON.stringify(conditions);
+    if (!lanes.has(key)) lanes.set(key, new sdk.Lane({ now: () => now, random: () => randoms.shift() }, conditions));
+    now = sent;
+    randoms = [...chances];
+    assert.equal(lanes.get(key).arrival(bytes), arrival, `row ${i}`);
   });
 });
 

@@ -82,9 +82,30 @@ TEST(Frame, OtherVersionsAndRubbishAreRefused) {
     if (read_mail(frame.body, &mail, &rest)) {
       EXPECT_LE(size_t{mail.name_bytes} + mail.extra_bytes, rest.size());
     }
-    (void)read_mark(frame.body, &mark, &view);
+    uint64_t era = 0;
+    (void)read_mark(frame.body, &mark, &view, &era);
+    (void)read_era(frame.body);
     (void)read_population(frame.body, &population);
   }
+}
+
+TEST(Frame, TheEraComesWithHeartbeatsAndMarks) {
+  std::vector<uint8_t> body;
+  append_population({}, &body);
+  EXPECT_EQ(read_era(body), 0U) << "of a gateway that says none";
+  append_era(7, &body);
+  EXPECT_EQ(read_era(body), 7U);
+  body.clear();
+  append_mark(Mark::kSynced, 5, 9, &body);
+  Mark mark;
+  uint64_t view = 0;
+  uint64_t era = 0;
+  ASSERT_TRUE(read_mark(body, &mark, &view, &era));
+  EXPECT_EQ(mark, Mark::kSynced);
+  EXPECT_EQ(view, 5U);
+  EXPECT_EQ(era, 9U);
+  body.pop_back();
+  EXPECT_FALSE(read_mark(body, &mark, &view, &era));
 }
 
 TEST(Frame, PopulationOfAnotherVersionIsReadAsFarAsItGoes) {

@@ -21,7 +21,7 @@ struct Packet {
   int from;
   uint64_t epoch;
   int kind;  // 0 heartbeat, else a Mark
-  uint64_t view;
+  uint64_t view, era;
   Instant due;
 };
 
@@ -78,7 +78,8 @@ class Net {
     if (cut_[size_t(from * count() + to)]) return;
     auto& link = links_[size_t(from * count() + to)];
     const Instant after = link.empty() ? now_ : std::max(now_, link.back().due);
-    link.push_back({from, node(from).machine->self().epoch, kind, view,
+    const Membership& m = *node(from).machine;
+    link.push_back({from, m.self().epoch, kind, view, kind == 1 ? m.flush_era() : m.era(),
                     after + milliseconds(prng_.between(0, 30))});
   }
   void send_all(int from, int kind, uint64_t view) {
@@ -96,8 +97,11 @@ class Net {
           const Packet p = link.front();
           link.pop_front();
           if (!n.machine->on_heard(node(from).name, p.epoch, now_)) continue;
-          if (p.kind != 0) {
-            n.machine->on_mark(hash_text(node(from).name), static_cast<Mark>(p.kind), p.view);
+          if (p.kind == 0) {
+            n.machine->on_era(p.era);
+          } else {
+            n.machine->on_mark(hash_text(node(from).name), static_cast<Mark>(p.kind), p.view,
+                               p.era);
           }
         }
       }
@@ -177,6 +181,60 @@ TEST(Membership, WhoWasStoppedSaysThatItMayHaveMissedSomething) {
   ASSERT_TRUE(net.agree());
   EXPECT_EQ(net.node(0).machine->members().size(), 3U);
   EXPECT_GT(net.node(1).machine->self().epoch, 100U);
+}
+
+TEST(Membership, TheEraRisesWithEachLossAndNotWithWhoComes) {
+  Net net(3);
+  net.run(milliseconds(900));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(net.node(i).machine->view_era(), 0U);
+  net.node(2).alive = false;
+  net.run(base::seconds(3));
+  const uint64_t first = net.node(0).machine->view_era();
+  EXPECT_GT(first, 0U);
+  EXPECT_EQ(net.node(1).machine->view_era(), first);
+  net.start(2, 200);
+  net.run(base::seconds(2));
+  ASSERT_TRUE(net.agree());
+  EXPECT_EQ(net.node(2).machine->view_era(), first) << "it learns it";
+  net.start(1, 200);  // another process before its silence was noticed
+  net.run(base::seconds(2));
+  ASSERT_TRUE(net.agree());
+  const uint64_t second = net.node(0).machine->view_era();
+  EXPECT_GT(second, first);
+  EXPECT_EQ(net.node(1).machine->view_era(), second);
+  net.node(0).machine->on_era(Membership::kEraMax + 1);
+  EXPECT_EQ(net.node(0).machine->era(), second) << "no gateway says that";
+}
+
+// Whatever any gateway used in a view that it settled, who is left after a loss is above it.
+TEST(Membership, SeedsOfLossesNeverUseAnEraTwice) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    base::Prng prng(seed);
+    Net net(4, seed);
+    net.run(base::seconds(1));
+    ASSERT_TRUE(net.agree()) << seed;
+    uint64_t epoch = 1000;
+    uint64_t used = 0;
+    for (int round = 0; round < 8; ++round) {
+      const int gone = static_cast<int>(prng.below(4));
+      if (!net.node(gone).alive) {
+        net.start(gone, epoch += 1000);
+        net.run(base::seconds(2));
+        continue;
+      }
+      used = std::max(used, net.node(gone).machine->view_era());
+      net.node(gone).alive = false;
+      int left = 0;
+      for (int i = 0; i < 4; ++i) left += net.node(i).alive ? 1 : 0;
+      if (left == 0) break;
+      net.run(base::seconds(3));
+      ASSERT_TRUE(net.agree()) << seed;
+      for (int i = 0; i < 4; ++i) {
+        if (!net.node(i).alive) continue;
+        EXPECT_GT(net.node(i).machine->view_era(), used) << "seed " << seed;
+      }
+    }
+  }
 }
 
 // One of two saw the other go and come with the same epoch: it has forgotten what that one told it.

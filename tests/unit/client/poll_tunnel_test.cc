@@ -192,17 +192,19 @@ TEST_F(PollTunnelTest, AGoodbyeFollowsWhatWasSaid) {
   EXPECT_TRUE(tunnel_.over());
 }
 
-TEST_F(PollTunnelTest, ABusyServerIsAskedAgainALittleLater) {
+TEST_F(PollTunnelTest, ABusyServerOrFullAddressIsAskedAgainALittleLater) {
   open();
   say("one");
   turn();
   const std::string post = asked(kPosts);
-  answer(kPosts, "503", "{}");
-  turn();
-  EXPECT_EQ(asked(kPosts), "");
-  now_ = now_ + base::seconds(1);
-  turn();
-  EXPECT_EQ(asked(kPosts), post);
+  for (const char* busy : {"503", "429"}) {
+    answer(kPosts, busy, "{}");
+    turn();
+    EXPECT_EQ(asked(kPosts), "") << busy;
+    now_ = now_ + base::seconds(1);
+    turn();
+    EXPECT_EQ(asked(kPosts), post) << busy;
+  }
 }
 
 }  // namespace

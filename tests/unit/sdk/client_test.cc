@@ -429,6 +429,7 @@ TEST(SdkClient, ASteadyClientTakesNoMemory) {
       c.protobuf = !packed;
       c.report_ms = 500;
     });
+    game.server.steer_speed = "1067";
     ASSERT_TRUE(game.enter());
     const auto cell = [](const ByteString& payload) {
       return client::frame_of(MessageType::kCellFrame, base::Bytes(payload));
@@ -450,6 +451,7 @@ TEST(SdkClient, ASteadyClientTakesNoMemory) {
     change.moved = true;
     change.residual[0] = 1;
     uint64_t in_poll = 0;
+    int steered = 0;
     for (uint32_t i = 0; i < 600; ++i) {
       game.net.now = game.net.now + base::milliseconds(16);
       if (packed) {
@@ -468,12 +470,18 @@ TEST(SdkClient, ASteadyClientTakesNoMemory) {
       // The test's own listener keeps lists; it hears nothing of what comes here but counts.
       tidegate_client_poll(game.client, 0);
       while (tidegate_client_next(game.client, &cursor, &e) != 0) continue;
-      tidegate_client_move(game.client, {1, 0, 0}, 0, 0, 0.016F);
+      if (i % 2 == 0) {
+        tidegate_client_move(game.client, {1, 0, 0}, 0, 0, 0.016F);
+      } else {
+        steered +=
+            tidegate_client_steer(game.client, {1, 0, 0}, 0, 0, 0.032F) == TIDEGATE_CLIENT_OK;
+      }
       game.send("hello", TIDEGATE_SEND_QUEUED);
       counting = false;
       if (i >= 300) in_poll += taken - before;
       game.server.turn();
     }
+    EXPECT_EQ(steered, 300);
     EXPECT_EQ(in_poll, 0u) << (packed ? "packed" : "protobuf");
     EXPECT_EQ(stats_of(game).entities, packed ? 52u : 51u);
     EXPECT_EQ(game.server.types[205] > 5, packed) << "reports";

@@ -176,6 +176,7 @@ class ModelServer {
   bool enters = true;   // sends a first state after CLIENT_HELLO
   bool logs_in = true;  // AUTHENTICATION_RESULT comes
   uint32_t heartbeat_ms = 0;
+  std::string steer_speed;  // empty: players are not moved by steering
   std::string player = "me";
   // What a test sees.
   std::vector<std::string> delivered;  // payloads with acknowledgement, once each
@@ -239,6 +240,7 @@ class ModelServer {
     e.heartbeat_interval = heartbeat_ms;
     e.tick_rate = 60;
     e.cell_size = "64";
+    e.steer_speed = steer_speed;
     send(MessageType::kConnectionEstablished, e);
     if (!logs_in) return true;
     wire::AuthenticationResult a;

@@ -18,6 +18,7 @@
 #include "sdk/outbox.h"
 #include "sdk/playout.h"
 #include "sdk/prediction.h"
+#include "sdk/simulator.h"
 #include "sdk/steering.h"
 #include "sdk/transport_choice.h"
 
@@ -116,26 +117,77 @@ std::string playout() {
   return rows.list();
 }
 
-// [0, tick, x, y, z, yaw] a state; [1, shown, world's gap, x, y, z, yaw] a picture.
+// [0, tick, x, y, z, yaw] a state; [1, shown, world's gap, its newest tick or null, x, y, z, yaw,
+// ticks ahead] a picture; [2]: another entity from here on.
 std::string track() {
   Rows rows;
   base::Prng random(14);
   Track track;
   uint32_t tick = 10;
   double shown = 4;
-  for (int i = 0; i < 60; ++i) {
-    tick += i == 30 ? 90 : 1 + static_cast<uint32_t>(random.below(6));
-    const Pose pose{random.unit() * 100, random.unit() * 4, random.unit() * -100,
-                    (random.unit() * 2 - 1) * 3.14};
+  const auto push = [&](const Pose& pose) {
     track.push(tick, pose);
     rows.add(list({0, static_cast<double>(tick), pose.x, pose.y, pose.z, pose.yaw}));
+  };
+  const auto look = [&](double gap, double newest) {
+    Horizon horizon;
+    horizon.gap = gap;
+    if (newest >= 0) horizon.newest = newest;
+    const Pose at = track.sample(shown, horizon);
+    rows.add(list({1, shown, gap, newest >= 0 ? newest : std::nan(""), at.x, at.y, at.z, at.yaw,
+                   track.ahead()}));
+  };
+  for (int i = 0; i < 60; ++i) {
+    tick += i == 30 ? 90 : 1 + static_cast<uint32_t>(random.below(6));
+    push({random.unit() * 100, random.unit() * 4, random.unit() * -100,
+          (random.unit() * 2 - 1) * 3.14});
     for (int k = 0; k < 2; ++k) {
       shown = std::max(shown, static_cast<double>(tick) - 9) + random.unit() * 2;
-      const double gap = 1 + random.unit();
-      const Pose at = track.sample(shown, gap);
-      rows.add(list({1, shown, gap, at.x, at.y, at.z, at.yaw}));
+      look(1 + random.unit(), -1);
     }
   }
+  // A walker that turns; state that is missing for up to 20 ticks, in which it goes on; one time it
+  // has stopped meanwhile, one time it is far away.
+  Pose at{50, 1, -50, 0};
+  double world = tick;
+  track.clear();
+  rows.add("[2]");
+  for (int i = 0; i < 240; ++i) {
+    const bool missing = i % 40 >= 15 + i / 40 && i % 40 < 30;
+    ++tick;
+    at.yaw += (random.unit() - 0.5) * 0.2;
+    const bool stands = i > 95 && i < 115;
+    if (!stands) at.x += 0.08 * (1 - at.yaw * at.yaw / 2), at.z += 0.08 * at.yaw;
+    if (i == 145) at.x += 30;
+    if (!missing && !stands) push(at);
+    if (!missing) world = tick;
+    shown = std::max(shown, tick - 5.0 + random.unit());
+    look(1, world);
+  }
+  return rows.list();
+}
+
+// [[latency, jitter, loss, bandwidth], sent at, bytes, randoms to draw from, arrival].
+std::string simulator() {
+  Rows rows;
+#ifdef TIDEGATE_SIMULATOR
+  base::Prng random(23);
+  for (const Conditions& c : {Conditions{40, 20, 0.3, 0}, Conditions{60, 40, 0.01, 500'000},
+                              Conditions{10, 2, 0.5, 20'000}}) {
+    Lane lane;
+    double now = 1000;
+    for (int i = 0; i < 40; ++i) {
+      now += random.unit() * (i % 8 == 7 ? 600 : 30);
+      const size_t bytes = random.below(1200);
+      base::Prng same = random;
+      const double arrival = lane.arrival(c, bytes, now, random);
+      std::string chances = "[";
+      for (int k = 0; k < 12; ++k) chances += (k > 0 ? ", " : "") + number(same.unit());
+      rows.add("[" + list({c.latency_ms, c.jitter_ms, c.loss, c.bandwidth}) + ", " + number(now) +
+               ", " + std::to_string(bytes) + ", " + chances + "], " + number(arrival) + "]");
+    }
+  }
+#endif
   return rows.list();
 }
 
@@ -363,6 +415,7 @@ std::string transport() {
 }
 
 TEST(SdkVectors, AreWhatThisCodeDoes) {
+  if (!kHasSimulator) GTEST_SKIP() << "built without the simulator";
   const std::string path =
       std::string(TIDEGATE_SOURCE_ROOT) + "/tests/conformance/sdk/vectors.json";
   std::ostringstream made;
@@ -371,8 +424,8 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
        << ",\n  \"prediction\": " << prediction() << ",\n  \"steering\": " << steering()
        << ",\n  \"delivery\": " << delivery() << ",\n  \"codes\": " << codes()
-       << ",\n  \"transitions\": " << transitions()
-       << ",\n  \"transport\": " << transport() << "\n}\n";
+       << ",\n  \"transitions\": " << transitions() << ",\n  \"transport\": " << transport()
+       << ",\n  \"simulator\": " << simulator() << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;

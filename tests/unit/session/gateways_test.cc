@@ -40,6 +40,38 @@ TEST(TopicOfSeveralGateways, GoesOnFromAHigherOffsetWithoutHoles) {
   EXPECT_EQ(piece.offset, 10U);
 }
 
+TEST(TopicOfSeveralGateways, AnEraLeapsAndKeepsTheHistory) {
+  TopicHome home(topic_limits());
+  const uint32_t topic = home.open("room.a");
+  const uint8_t frame[] = {1, 2, 3};
+  home.append(topic, frame, 7, {1});
+  home.append(topic, frame, 8, {1});
+  const uint64_t era = TopicHome::first_of_era(3);
+  EXPECT_TRUE(TopicHome::begins_era(era));
+  EXPECT_FALSE(TopicHome::begins_era(era + 1));
+  home.leap_to(topic, era);
+  home.leap_to(topic, 5);  // not back
+  EXPECT_EQ(home.next_offset(topic), era);
+  EXPECT_EQ(home.first_offset(topic), 1U);
+  uint8_t out[16];
+  TopicHome::Piece piece;
+  ASSERT_TRUE(home.read(topic, 2, {1}, out, &piece));
+  EXPECT_EQ(piece.offset, 2U);
+  EXPECT_FALSE(home.read(topic, 3, {1}, out, &piece)) << "nothing since";
+  EXPECT_EQ(piece.bytes, 0U);
+  home.append(topic, frame, 9, {1});
+  ASSERT_TRUE(home.read(topic, 3, {1}, out, &piece));
+  EXPECT_EQ(piece.offset, era);
+  EXPECT_EQ(piece.note, 9U);
+  std::vector<uint8_t> scratch;
+  std::vector<uint64_t> kept;
+  home.for_each(topic, &scratch,
+                [&](uint64_t offset, base::Bytes, uint32_t, uint32_t) { kept.push_back(offset); });
+  EXPECT_EQ(kept, (std::vector<uint64_t>{1, 2, era}));
+  for (int i = 0; i < 3; ++i) home.append(topic, frame, 9, {1});
+  EXPECT_EQ(home.first_offset(topic), era) << "four are kept";
+}
+
 TEST(TopicOfSeveralGateways, StaysWhileAnotherGatewaySubscribes) {
   TopicHome home(topic_limits());
   const uint32_t a = home.open("room.a");

@@ -35,7 +35,7 @@ TEST(HandoverOfTopics, OffsetsAndHistoryGoOn) {
   ASSERT_TRUE(to.restore("news", from.first_offset(topic)));
   std::vector<uint8_t> scratch;
   uint32_t kept = 0;
-  from.for_each(topic, &scratch, [&](base::Bytes frame, uint32_t note, uint32_t time_s) {
+  from.for_each(topic, &scratch, [&](uint64_t, base::Bytes frame, uint32_t note, uint32_t time_s) {
     ++kept;
     to.append(to.find("news"), frame, note, {int64_t{time_s} * 1'000'000'000});
   });

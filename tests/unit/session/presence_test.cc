@@ -67,6 +67,24 @@ TEST(PresenceHome, WhatIsAsItWasSentIsNotSentAgain) {
   EXPECT_EQ(home.chosen(ann), Status::kInvisible);
 }
 
+// What the second shard is told first, the first one has not heard and never does.
+TEST(PresenceHome, AShardThatBeginsToWatchWhileTheUserIsGoneForAMoment) {
+  PresenceHome home(small_limits(10, base::seconds(5)));
+  Instant now{base::seconds(100).ns};
+  const uint32_t ann = home.watch("ann", 1);
+  home.come("ann", at(0, 1), 1);
+  EXPECT_EQ(sent(home, now).size(), 1u);
+  now = now + base::seconds(2);
+  home.go("ann", at(0, 1), 2);
+  home.watch("ann", 0);
+  EXPECT_EQ(home.shown(ann).status, Status::kOffline) << "what that shard is told";
+  home.note_first(ann, now);
+  now = now + base::seconds(1);
+  EXPECT_TRUE(sent(home, now).empty()) << "it may come back";
+  home.come("ann", at(0, 7), 3);
+  EXPECT_EQ(sent(home, now), std::vector<std::string>{"ann"}) << "or shard 0 never knows";
+}
+
 TEST(PresenceHome, WhoComesBackSoonWasNotGone) {
   PresenceHome home(small_limits(10, base::seconds(5)));
   Instant now{base::seconds(100).ns};

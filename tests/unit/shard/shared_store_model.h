@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "mailbox/mailboxes.h"
+#include "mailbox/session_messages.h"
 
 namespace tidegate::shard {
 

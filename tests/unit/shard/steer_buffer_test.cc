@@ -13,7 +13,7 @@
 namespace tidegate::shard {
 namespace {
 
-constexpr uint32_t kDelayMost = 15;  // 250 ms at 60 Hz
+constexpr uint32_t kDelayMost = 21;  // 350 ms at 60 Hz
 constexpr double kTickMs = 1000.0 / 60;
 
 wire::SteerSample forward() {
@@ -91,6 +91,21 @@ TEST(SteerBuffer, AGoodNetworkWaitsForNothing) {
 // The goal: less than one tick in a thousand without a sample, with 20 ms of jitter and 2 % of
 // messages held up.
 TEST(SteerBuffer, LearnsHowDeepTheNetworkWantsIt) {
+  // As many packets lost as that, at 100 ms round trip: each stalls the stream for 142 ms, and the
+  // repetition is lost as often (docs/sdk-spec.md, "Bad networks"). And a stream that is stalled
+  // for 2 % of the time.
+  for (const double loss : {0.02, 0.0024}) {
+    uint32_t starved = 0;
+    uint32_t ticks = 0;
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      const Outcome lossy = walk({40, 20, loss, 142}, 300, 1, 1, seed, 20);
+      EXPECT_TRUE(lossy.in_order);
+      EXPECT_EQ(lossy.refused, 0u);
+      starved += lossy.starved;
+      ticks += lossy.ticks;
+    }
+    EXPECT_LT(starved * 1000, ticks) << loss << ": " << starved << " of " << ticks;
+  }
   uint32_t starved = 0;
   uint32_t ticks = 0;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
@@ -123,7 +138,7 @@ TEST(SteerBuffer, ShrinksAgainWhenTheNetworkIsGood) {
   for (int i = 0; i < 12; ++i) buffer.put(++sent, forward());
   run(10);
   EXPECT_GE(buffer.waiting(), 10u);
-  run(6000);
+  run(14000);
   EXPECT_LE(buffer.waiting(), 2u);
 }
 

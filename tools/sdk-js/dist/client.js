@@ -148,12 +148,13 @@ export class TidegateClient extends Emitter {
     /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
     eachRemote(now, each) {
         const tick = this.playout.shownTick(now);
+        const horizon = this.playout.horizon;
         for (const entity of this.world.entities.values()) {
             if (entity.id === this.playerId)
                 continue;
             const track = this.tracks.get(entity.id);
             if (track && !Number.isNaN(tick))
-                each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
+                each(entity, track.sample(tick, this.pose, horizon));
         }
     }
     action(actionId, targetId = '', parameters = {}) {
@@ -219,7 +220,7 @@ export class TidegateClient extends Emitter {
             received: connection.received.figures(now), sent: connection.sent.figures(now),
             receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
             entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
-            delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+            delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved, shownTick: playout.tickOfPicture,
             pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
             predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
             reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,

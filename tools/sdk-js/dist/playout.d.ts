@@ -36,12 +36,27 @@ export declare class PlayoutClock {
     get delayMs(): number;
     /** How late the last state came, compared to the fastest one; ms. */
     get lastLateMs(): number;
+    /** What the last shownTick() gave. */
+    get tickOfPicture(): number;
+    /** For the tracks of this world. */
+    get horizon(): Horizon;
     reset(): void;
     /** State of `tick` arrived. */
     onTick(tick: number, now: number): void;
     private measure;
     /** The tick to show at `now`, with its fraction; NaN before the first state. Call it once a picture. */
     shownTick(now: number): number;
+}
+/** What a track has to know of the world to tell an entity that stands from one that is not told of. */
+export interface Horizon {
+    /** Ticks between two states of the world: one that is told of less often is shown so much later, or it would stand and jump. */
+    gap: number;
+    /** The newest state of the world. Infinite: there is always one, so nothing is extrapolated. */
+    newest: number;
+    /** Ticks that an entity may be shown ahead of its newest state. */
+    aheadMost: number;
+    /** What was shown wrongly shrinks by settle / (settle + 1) in a tick. */
+    settle: number;
 }
 export interface Pose {
     x: number;
@@ -58,13 +73,20 @@ export declare class Track {
     private gap;
     private lag;
     private lastShown;
+    private aheadTicks;
+    private settling;
+    private readonly last;
+    private readonly off;
     /** A state; one of the newest tick takes its place. */
     push(tick: number, x: number, y: number, z: number, yaw: number): void;
     private put;
     private store;
+    /** Ticks that the last sample was ahead of the newest state. */
+    get ahead(): number;
     /**
-     * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
-     * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+     * Where it is at `shown`; before the first state it stands, behind the last one it goes on when the
+     * world's state is missing too. Once a picture.
      */
-    sample(shown: number, out: Pose, worldGap?: number): Pose;
+    sample(shown: number, out: Pose, horizon?: Horizon): Pose;
+    private at;
 }

@@ -12,6 +12,21 @@ export interface NetworkConditions {
 }
 export declare const GOOD: NetworkConditions;
 export declare const PRESETS: Readonly<Record<string, NetworkConditions>>;
+/** One direction of a connection: when what is sent arrives. */
+export declare class Lane {
+    private readonly host;
+    private readonly conditions;
+    private freeAt;
+    private lastAt;
+    private sentAt;
+    private readonly timers;
+    private readonly waiting;
+    constructor(host: Host, conditions: NetworkConditions);
+    /** Of a message of so many bytes that is sent now. Never before the one before it. */
+    arrival(bytes: number): number;
+    pass(bytes: number, deliver: () => void): void;
+    cancel(): void;
+}
 /** Sockets that behave as if the network were as `conditions` says. It may be changed at any time. */
 export declare class NetworkSimulator {
     private readonly host;

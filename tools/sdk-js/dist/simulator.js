@@ -8,14 +8,16 @@ export const PRESETS = {
     far: { latencyMs: 140, jitterMs: 10, loss: 0.002, bandwidth: 0 },
     train: { latencyMs: 120, jitterMs: 150, loss: 0.04, bandwidth: 120_000 },
 };
-/** A retransmission waits for the sender's timer: the round trip, and no less than this; ms. */
-const RETRANSMIT_LEAST_MS = 200;
+/** Without packets behind it a lost one waits for the sender's timer: two round trips, and no less than this; ms. */
+const TIMER_LEAST_MS = 200;
 const LOSS_MOST = 0.9;
-class Lane {
+/** One direction of a connection: when what is sent arrives. */
+export class Lane {
     host;
     conditions;
     freeAt = 0;
     lastAt = 0;
+    sentAt = 0; // the last message
     timers = new Set();
     // Timers are rounded and may fire out of order; each takes the oldest that waits.
     waiting = [];
@@ -23,7 +25,8 @@ class Lane {
         this.host = host;
         this.conditions = conditions;
     }
-    pass(bytes, deliver) {
+    /** Of a message of so many bytes that is sent now. Never before the one before it. */
+    arrival(bytes) {
         const { latencyMs, jitterMs, loss, bandwidth } = this.conditions;
         const now = this.host.now();
         let at = now;
@@ -33,11 +36,23 @@ class Lane {
         }
         at += latencyMs + this.host.random() * jitterMs;
         const lost = Math.min(loss, LOSS_MOST);
-        while (lost > 0 && this.host.random() < lost)
-            at += Math.max(RETRANSMIT_LEAST_MS, 2 * latencyMs);
+        if (lost > 0) {
+            // The next one (as far behind as this one is behind the last) tells the sender a round trip
+            // later; it gives late ones a quarter of that more.
+            const roundTrip = 2 * latencyMs + jitterMs;
+            const stall = Math.min(Math.max(TIMER_LEAST_MS, 2 * roundTrip), now - this.sentAt + 1.25 * roundTrip);
+            this.sentAt = now;
+            while (this.host.random() < lost)
+                at += stall;
+        }
         // In order: what comes behind a late one is as late.
         this.lastAt = Math.max(this.lastAt, at);
-        if (this.lastAt <= now && this.timers.size === 0) {
+        return this.lastAt;
+    }
+    pass(bytes, deliver) {
+        const now = this.host.now();
+        const at = this.arrival(bytes);
+        if (at <= now && this.timers.size === 0) {
             deliver();
             return;
         }
@@ -45,7 +60,7 @@ class Lane {
         const timer = this.host.setTimer(() => {
             this.timers.delete(timer);
             this.waiting.shift()?.();
-        }, this.lastAt - now);
+        }, at - now);
         this.timers.add(timer);
     }
     cancel() {

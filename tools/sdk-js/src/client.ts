@@ -88,6 +88,8 @@ export interface ClientStats {
   delayMs: number;
   delayTargetMs: number;
   starved: number;
+  /** The server's tick in the last picture: when a shot was aimed; NaN before the first state. */
+  shownTick: number;
   pendingInputs: number;
   corrections: number;
   refusedMoves: number;
@@ -239,10 +241,11 @@ export class TidegateClient extends Emitter<ClientEvents> {
   /** Calls `each` with every entity but the own one and where to draw it at `now`. The pose is reused. */
   eachRemote(now: number, each: (entity: Entity, pose: Readonly<Pose>) => void): void {
     const tick = this.playout.shownTick(now);
+    const horizon = this.playout.horizon;
     for (const entity of this.world.entities.values()) {
       if (entity.id === this.playerId) continue;
       const track = this.tracks.get(entity.id);
-      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, this.playout.gapTicks));
+      if (track && !Number.isNaN(tick)) each(entity, track.sample(tick, this.pose, horizon));
     }
   }
 
@@ -313,7 +316,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
       received: connection.received.figures(now), sent: connection.sent.figures(now),
       receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
       entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
-      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved, shownTick: playout.tickOfPicture,
       pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
       predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
       reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Interpolation of remote entities. The picture shown lies a little in the past, by a delay that
 // covers how unevenly state arrives: the late end of the arrivals of the last seconds, plus one
-// update. The delay follows slowly, by running the shown time a little faster or slower.
+// update. The delay follows slowly, by running the shown time a little faster or slower. When state
+// does not come in time, an entity that moved goes on as it went, for a while; what that was off is
+// walked off when state comes again.
 
 const ARRIVALS = 256;
 const BASE_WINDOW_MS = 10_000;
-const SAMPLES = 24;
+const SAMPLES = 40;
 const LAG_RATE = 0.25;  // how much slower or faster one entity may be shown while its lag changes
+
+const SNAP_METRES = 8;  // further off it is shown at its place at once
+const SETTLED = 0.001;
+const AHEAD_MS = 250;  // nobody is shown further ahead of its newest state
+const SETTLE_MS = 100;
+const GOAL_MS = 150;  // of a delay above it, up to the next is left to extrapolation
+const LEFT_TO_PACE_MS = 100;
+const PACE_STATES = 3;
 
 export interface PlayoutOptions {
   /** Bounds of the delay, ms. */
@@ -17,7 +27,7 @@ export interface PlayoutOptions {
   /** How much faster or slower the shown time may run. */
   rate: number;
 }
-export const defaultPlayout: PlayoutOptions = { leastMs: 20, mostMs: 600, percentile: 0.97, rate: 0.08 };
+export const defaultPlayout: PlayoutOptions = { leastMs: 20, mostMs: 600, percentile: 0.95, rate: 0.08 };
 
 /** Which tick is shown at a time. */
 export class PlayoutClock {
@@ -49,6 +59,13 @@ export class PlayoutClock {
   }
   /** How late the last state came, compared to the fastest one; ms. */
   get lastLateMs(): number { return this.late.length === 0 ? 0 : this.late[(this.at + ARRIVALS - 1) % ARRIVALS] ?? 0; }
+
+  /** What the last shownTick() gave. */
+  get tickOfPicture(): number { return this.shown; }
+  /** For the tracks of this world. */
+  get horizon(): Horizon {
+    return { gap: this.gap, newest: this.lastTick, aheadMost: AHEAD_MS / this.tickMs, settle: SETTLE_MS / this.tickMs };
+  }
 
   reset(): void {
     this.late.length = 0;
@@ -88,7 +105,10 @@ export class PlayoutClock {
     const { leastMs, mostMs, percentile } = this.options;
     const sorted = [...this.late].sort((a, b) => a - b);
     const late = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * percentile))] ?? 0;
-    this.wanted = Math.min(mostMs, Math.max(leastMs, late + (this.gap + 0.5) * this.tickMs));
+    let wanted = late + (this.gap + 0.5) * this.tickMs;
+    // Between more delay and a little extrapolation, players prefer the latter.
+    if (wanted > GOAL_MS) wanted = Math.max(GOAL_MS, wanted - LEFT_TO_PACE_MS);
+    this.wanted = Math.min(mostMs, Math.max(leastMs, wanted));
   }
 
   /** The tick to show at `now`, with its fraction; NaN before the first state. Call it once a picture. */
@@ -108,6 +128,22 @@ export class PlayoutClock {
   }
 }
 
+/** What a track has to know of the world to tell an entity that stands from one that is not told of. */
+export interface Horizon {
+  /** Ticks between two states of the world: one that is told of less often is shown so much later, or it would stand and jump. */
+  gap: number;
+  /** The newest state of the world. Infinite: there is always one, so nothing is extrapolated. */
+  newest: number;
+  /** Ticks that an entity may be shown ahead of its newest state. */
+  aheadMost: number;
+  /** What was shown wrongly shrinks by settle / (settle + 1) in a tick. */
+  settle: number;
+}
+const STEADY: Horizon = { gap: Infinity, newest: Infinity, aheadMost: 15, settle: 6 };
+
+const shortWay = (turn: number): number =>
+  turn > Math.PI ? turn - 2 * Math.PI : turn < -Math.PI ? turn + 2 * Math.PI : turn;
+
 export interface Pose {
   x: number;
   y: number;
@@ -124,6 +160,10 @@ export class Track {
   private gap = 3;
   private lag = NaN;
   private lastShown = 0;
+  private aheadTicks = 0;
+  private settling = false;  // `off` is not zero
+  private readonly last: Pose = { x: 0, y: 0, z: 0, yaw: 0 };  // sampled, `off` included
+  private readonly off: Pose = { x: 0, y: 0, z: 0, yaw: 0 };  // what is shown less what is known, on its way to zero
 
   /** A state; one of the newest tick takes its place. */
   push(tick: number, x: number, y: number, z: number, yaw: number): void {
@@ -157,16 +197,54 @@ export class Track {
     this.poses[at + 3] = yaw;
   }
 
+  /** Ticks that the last sample was ahead of the newest state. */
+  get ahead(): number { return this.aheadTicks; }
+
   /**
-   * Where it is at `shown`; before the first state and behind the last it stands. One that is told of
-   * less often than the world, each `worldGap` ticks, is shown so much later, or it would stand and jump.
+   * Where it is at `shown`; before the first state it stands, behind the last one it goes on when the
+   * world's state is missing too. Once a picture.
    */
-  sample(shown: number, out: Pose, worldGap = Infinity): Pose {
-    const aim = Math.max(0, this.gap - worldGap);
-    const most = Math.max(0, shown - this.lastShown) * LAG_RATE;
+  sample(shown: number, out: Pose, horizon: Horizon = STEADY): Pose {
+    const aim = Math.max(0, this.gap - horizon.gap);
+    const passed = Math.max(0, shown - this.lastShown);
+    const most = passed * LAG_RATE;
+    const before = this.lastShown - this.lag;
+    const wasAhead = this.aheadTicks > 0;
     this.lag = Number.isNaN(this.lag) ? aim : this.lag + Math.max(-most, Math.min(most, aim - this.lag));
     this.lastShown = shown;
-    const tick = shown - this.lag;
+    const { off, last } = this;
+    if (wasAhead) {
+      // If more is known now, what was shown is off by so much.
+      const known = this.at(before, out, horizon);
+      off.x = last.x - known.x;
+      off.y = last.y - known.y;
+      off.z = last.z - known.z;
+      off.yaw = shortWay(last.yaw - known.yaw);
+      this.settling = Math.abs(off.x) + Math.abs(off.y) + Math.abs(off.z) < SNAP_METRES;
+    }
+    this.at(shown - this.lag, out, horizon);
+    if (this.settling) {
+      const left = horizon.settle / (horizon.settle + passed);
+      off.x *= left;
+      off.y *= left;
+      off.z *= left;
+      off.yaw *= left;
+      out.x += off.x;
+      out.y += off.y;
+      out.z += off.z;
+      out.yaw += off.yaw;
+      this.settling = Math.abs(off.x) + Math.abs(off.y) + Math.abs(off.z) + Math.abs(off.yaw) > SETTLED;
+    }
+    last.x = out.x;
+    last.y = out.y;
+    last.z = out.z;
+    last.yaw = out.yaw;
+    return out;
+  }
+
+  // By state alone. An entity stands behind its newest state when the world has been heard of since
+  // and would have named it.
+  private at(tick: number, out: Pose, horizon: Horizon): Pose {
     let newer = this.head;
     let older = this.head;
     for (let i = 0; i < this.count; i += 1) {
@@ -174,18 +252,29 @@ export class Track {
       if (this.ticks[older]! <= tick) break;
       newer = older;
     }
-    const a = older * 4;
+    const p = this.poses;
     const b = newer * 4;
+    const newest = this.ticks[this.head]!;
+    this.aheadTicks = 0;
+    if (older === this.head && this.count > 1 && tick > newest && horizon.newest - newest < this.gap - 0.25) {
+      // Its pace over several states: places on the wire are steps.
+      older = (this.head + SAMPLES - Math.min(this.count - 1, PACE_STATES)) % SAMPLES;
+      const a = older * 4;
+      this.aheadTicks = Math.min(tick - newest, horizon.aheadMost);
+      const part = this.aheadTicks / (newest - this.ticks[older]!);
+      out.x = p[b]! + (p[b]! - p[a]!) * part;
+      out.y = p[b + 1]! + (p[b + 1]! - p[a + 1]!) * part;
+      out.z = p[b + 2]! + (p[b + 2]! - p[a + 2]!) * part;
+      out.yaw = p[b + 3]!;
+      return out;
+    }
+    const a = older * 4;
     const span = this.ticks[newer]! - this.ticks[older]!;
     const part = span > 0 ? Math.max(0, Math.min(1, (tick - this.ticks[older]!) / span)) : 1;
-    const p = this.poses;
     out.x = p[a]! + (p[b]! - p[a]!) * part;
     out.y = p[a + 1]! + (p[b + 1]! - p[a + 1]!) * part;
     out.z = p[a + 2]! + (p[b + 2]! - p[a + 2]!) * part;
-    let turn = p[b + 3]! - p[a + 3]!;
-    if (turn > Math.PI) turn -= 2 * Math.PI;
-    else if (turn < -Math.PI) turn += 2 * Math.PI;
-    out.yaw = p[a + 3]! + turn * part;
+    out.yaw = p[a + 3]! + shortWay(p[b + 3]! - p[a + 3]!) * part;
     return out;
   }
 }

@@ -139,7 +139,8 @@ export class PollSocket implements Socket {
     for (let tries = 0; !this.ended; tries += 1) {
       try {
         const answer = await this.host.request(method, url, body, ms);
-        if (answer.status !== 503) return this.ended ? undefined : answer;
+        // Busy, or more connections than this address may have just now.
+        if (answer.status !== 503 && answer.status !== 429) return this.ended ? undefined : answer;
         await this.pause(Math.min(RETRY_MS << Math.min(tries + 2, 5), RETRY_MOST_MS));
       } catch (error) {
         lostAt ??= this.host.now();
