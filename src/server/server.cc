@@ -93,6 +93,10 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
     w.npcs = hooks->tick != nullptr ? config.world.npcs : 0;
     w.entities += w.npcs;
   }
+  if (config.world.shared) {
+    w.entities += config.world.shared_entities;
+    if (w.npcs != UINT32_MAX) w.npcs += config.world.shared_entities;
+  }
   // The newest state and those before it.
   const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
@@ -316,6 +320,10 @@ bool Server::set_up(std::string* error) {
   shard.events = extensions_.events;
   shard.service_types = service_types_;
   shard.environment = extensions_.environment;
+  shard.realm.on = config_.world.shared;
+  shard.realm.number = config_.world.gateway_number;
+  shard.realm.rate = config_.bus.world_rate;
+  shard.realm.claim_wait = {config_.bus.member_timeout.ns / 4};
   shard.topics = topic_limits(config_, shards);
   shard.presence.users = config_.presence.users;
   shard.presence.watched = config_.presence.watched;
@@ -462,6 +470,11 @@ void Server::run_shard(uint32_t index) {
 
 void Server::run_control() {
   pthread_setname_np(pthread_self(), "tg-control");
+  // Every login wakes it; where it shares a core with a shard, a tick is not to give way to that.
+  if (sched_getscheduler(0) == SCHED_OTHER) {
+    const sched_param none{};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+  }
   struct Wakes final : mailbox::WakeSink {
     explicit Wakes(Server& s) : server(s) {}
     void wake_agent(mailbox::AgentId agent) override { server.agents_[agent]->io->waker().wake(); }
@@ -481,7 +494,9 @@ void Server::run_control() {
     if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);
     control_turns_.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
     if (worked) continue;
-    if (control_->prepare_to_sleep()) {
+    if (upgrade_phase_.load(std::memory_order_relaxed) == UpgradePhase::kPause) {
+      step_aside(control_turns_.load(std::memory_order_relaxed));  // its turns are waited for
+    } else if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
       const int wait_ms = draining_.load(std::memory_order_relaxed) ? 20 : 250;
       ::poll(&wait, 1, bus_wait_ms(monotonic_now(), wait_ms));

@@ -91,6 +91,13 @@ bool Handover::restore(base::Bytes records, std::span<const int> descriptors, st
         slots_.push_back(c.slot);
         break;
       }
+      case RecordType::kTls: {
+        handover::Tls t;
+        if (!in.read(&t) || !s_.endpoint_.restore_tls(t)) {
+          return fail("a TLS connection does not fit");
+        }
+        break;
+      }
       case RecordType::kPlayer: {
         handover::Player p;
         if (!in.read(&p) || !restore_player(p)) return fail("a player does not fit");
@@ -301,6 +308,7 @@ bool Handover::restore_entity(const handover::Entity& from) {
   std::copy(std::begin(from.velocity), std::end(from.velocity), spec.velocity);
   spec.flags = from.flags;
   spec.tag = from.tag;
+  spec.stamp = s_.realm_.next_stamp(0);
   spec.connection = {from.connection_slot, from.connection_generation};
   spec.connection_shard = {from.connection_shard};
   if (spec.connection.valid() && from.connection_shard >= s_.config_.count) return false;
@@ -346,6 +354,7 @@ bool Handover::restore_home(const handover::Home& from) {
   entry->has_position = from.has_position;
   entry->yaw = from.yaw;
   entry->user = from.user;
+  entry->stamp = s_.realm_.next_stamp(0);
   s_.directory_.update(entry, from.last_seen_tick);
   return true;
 }
