@@ -287,7 +287,7 @@ bool Topics::pull_from_home(uint32_t from, const mailbox::TopicPull& pull, base:
   if (topic == kNone || shard_.cluster_.alone()) return false;
   adapt(topic);
   if (home_.relay(topic).role == Role::kHome) return false;
-  if (pull.from >= home_.first_offset(topic)) return false;
+  if (pull.from >= home_.first_offset(topic) && pull.from <= home_.next_offset(topic)) return false;
   BusMail mail;
   mail.op = BusOp::kTopicPull;
   mail.gateways = uint64_t{1} << shard_.cluster_.home_of(topic_name).index;

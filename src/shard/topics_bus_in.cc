@@ -191,6 +191,7 @@ void Topics::on_bus_pull(uint32_t gateway, uint32_t topic, const BusMail& mail,
   piece.flags = 1;
   if (topic != kNone) {
     if (home_.relay(topic).role != Role::kHome) return;  // it asks again
+    next = std::min(next, home_.next_offset(topic));     // there is nothing beyond
     used = collect(topic, &next, kPieceBytes, {scratch_.data(), kScratchBytes});
     TopicHome::Piece more;
     piece.flags = !home_.read(topic, next, shard_.now_, {}, &more) && more.bytes == 0 ? 1 : 0;
