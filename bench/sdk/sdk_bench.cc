@@ -188,7 +188,7 @@ int main(int argc, char** argv) {
     connected = 0;
     unsigned started = 0;
     for (auto& p : players) {
-      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50) {
+      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50 + clients / 50) {
         p->client.connect();
         ++started;
         last_report = now;

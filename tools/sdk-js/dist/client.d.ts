@@ -77,6 +77,8 @@ export interface ClientStats {
     delayMs: number;
     delayTargetMs: number;
     starved: number;
+    /** The server's tick in the last picture: when a shot was aimed; NaN before the first state. */
+    shownTick: number;
     pendingInputs: number;
     corrections: number;
     refusedMoves: number;

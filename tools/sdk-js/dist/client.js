@@ -220,7 +220,7 @@ export class TidegateClient extends Emitter {
             received: connection.received.figures(now), sent: connection.sent.figures(now),
             receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
             entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
-            delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+            delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved, shownTick: playout.tickOfPicture,
             pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
             predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
             reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,

@@ -36,6 +36,8 @@ export declare class PlayoutClock {
     get delayMs(): number;
     /** How late the last state came, compared to the fastest one; ms. */
     get lastLateMs(): number;
+    /** What the last shownTick() gave. */
+    get tickOfPicture(): number;
     /** For the tracks of this world. */
     get horizon(): Horizon;
     reset(): void;

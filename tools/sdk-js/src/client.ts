@@ -88,6 +88,8 @@ export interface ClientStats {
   delayMs: number;
   delayTargetMs: number;
   starved: number;
+  /** The server's tick in the last picture: when a shot was aimed; NaN before the first state. */
+  shownTick: number;
   pendingInputs: number;
   corrections: number;
   refusedMoves: number;
@@ -314,7 +316,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
       received: connection.received.figures(now), sent: connection.sent.figures(now),
       receivedByType: connection.received.byType(now), sentByType: connection.sent.byType(now),
       entities: world.entities.size, cells: world.cellCount, serverTick: world.tick,
-      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved,
+      delayMs: playout.delayMs, delayTargetMs: playout.targetMs, starved: playout.starved, shownTick: playout.tickOfPicture,
       pendingInputs: prediction.pending, corrections: prediction.corrections, refusedMoves: prediction.refused,
       predictionErrorM: prediction.lastError, smoothingM: prediction.smoothing,
       reconnects: connection.reconnects, unacknowledged: connection.delivery.unacknowledged,

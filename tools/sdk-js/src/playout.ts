@@ -60,6 +60,8 @@ export class PlayoutClock {
   /** How late the last state came, compared to the fastest one; ms. */
   get lastLateMs(): number { return this.late.length === 0 ? 0 : this.late[(this.at + ARRIVALS - 1) % ARRIVALS] ?? 0; }
 
+  /** What the last shownTick() gave. */
+  get tickOfPicture(): number { return this.shown; }
   /** For the tracks of this world. */
   get horizon(): Horizon {
     return { gap: this.gap, newest: this.lastTick, aheadMost: AHEAD_MS / this.tickMs, settle: SETTLE_MS / this.tickMs };
