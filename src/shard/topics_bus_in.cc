@@ -256,7 +256,8 @@ void Topics::on_bus_handover(std::string_view name, const BusMail& mail, base::B
   if (home_.relay(topic).role != Role::kHome) return;  // it sees other members than we
   take_records(topic, records);
   home_.skip_to(topic, mail.a);
-  home_.relay(topic).taken = 0;
+  // Unless the one before had just taken it over itself, and does not know either.
+  if (mail.flags == 0) home_.relay(topic).taken = 0;
 }
 
 }  // namespace tidegate::shard
