@@ -282,9 +282,11 @@ constexpr bench::Scene kScenes[] = {
     {"walkers-50", "turns", 50, 1000, 1.4},   // hardly anybody
     {"camp-2500", "targets", 2500, 60, 3},
     {"camp-5000", "targets", 5000, 60, 3},
+    {"bench-5000", "targets", 5000, 50, 3},  // as bench/crowd --walkers 5000
     {"festival-4000", "turns", 4000, 200, 1.4},
-    {"sumo-300", "trace", 300, 60, 1.4},     // bench/world/sumo_trace
-    {"minecraft-40", "trace", 40, 60, 4.3},  // bench/games/minecraft-trace.mjs
+    {"sumo-300", "trace", 300, 60, 1.4},       // bench/world/sumo_trace
+    {"minecraft-40", "trace", 40, 60, 4.3},    // bench/games/minecraft-trace.mjs --bots 40
+    {"minecraft-200", "trace", 200, 60, 4.3},  // ... with 200 bots
 };
 
 double per(uint64_t bits, uint64_t n) {

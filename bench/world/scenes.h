@@ -3,9 +3,11 @@
 // Thread: one. Owner: cell_bytes. Limits: none.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -103,10 +105,17 @@ class Movement {
     w.at.z = std::min(std::max(w.at.z, -half), half);
     w.heading += 2.6;
   }
-  // Lines of "frame walker x z", or with y behind it (bench/world/sumo_trace and
-  // bench/games/minecraft-trace.mjs make them), 20 frames a second, every walker in every frame.
+  // 20 frames a second: differences as bench/games/minecraft-trace.mjs describes them, or lines of
+  // "frame walker x z", or with y behind it (bench/world/sumo_trace), every walker in every frame.
   void load(const std::string& file) {
-    std::ifstream in(file);
+    std::ifstream in(file, std::ios::binary);
+    char mark[4] = {};
+    if (in.read(mark, 4) && std::string(mark, 4) == "TGMV") {
+      load_differences(in);
+      return;
+    }
+    in.clear();
+    in.seekg(0);
     std::vector<Place> track;
     uint32_t frame = 0;
     uint32_t walker = 0;
@@ -125,6 +134,38 @@ class Movement {
     track_ = std::move(track);
     frames_ = static_cast<uint32_t>(track_.size() / scene_.walkers);
     for (uint32_t i = 0; frames_ != 0 && i < scene_.walkers; ++i) walkers_[i].at = track_[i];
+  }
+
+  void load_differences(std::ifstream& in) {
+    const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};
+    size_t at = 0;
+    const auto take = [&](uint32_t n) {
+      uint32_t v = 0;
+      for (uint32_t i = 0; i < n && at < bytes.size(); ++i) {
+        v |= uint32_t{static_cast<uint8_t>(bytes[at++])} << (8 * i);
+      }
+      return v;
+    };
+    const uint32_t walkers = take(2);
+    const uint32_t frames = take(2);
+    if (walkers != scene_.walkers) return;
+    std::vector<std::array<int32_t, 3>> now(walkers);  // x, z, y in 1/256 m
+    for (auto& p : now) {
+      for (int32_t& v : p) v = static_cast<int32_t>(take(4));
+    }
+    for (uint32_t frame = 0; frame < frames; ++frame) {
+      const size_t bits = at;
+      if (frame != 0) at += (walkers + 7) / 8;
+      if (at > bytes.size()) return;
+      for (uint32_t i = 0; i < walkers; ++i) {
+        if (frame != 0 && (bytes[bits + i / 8] >> (i % 8) & 1) != 0) {
+          for (int32_t& v : now[i]) v += static_cast<int8_t>(take(1));
+        }
+        track_.push_back({now[i][0] / 256.0, now[i][1] / 256.0, now[i][2] / 256.0});
+      }
+      ++frames_;
+    }
+    for (uint32_t i = 0; i < walkers; ++i) walkers_[i].at = track_[i];
   }
 
   Scene scene_;
