@@ -7,6 +7,7 @@
 //   old -> new   kState, kDescriptors ... a memory file and the sockets of each shard; kEnd
 //   new -> old   kTaken | kRefused        everything was read and found room
 //   old -> new   kGo                      from here on the old one never serves again
+//   new -> old   kTicking                 the first tick has run: the old one may tidy up
 //
 // Until kGo either side may close the socket: the new one ends, the old one goes on.
 //
@@ -26,13 +27,14 @@ namespace tidegate::handover {
 enum class Packet : uint32_t {
   kHello = 1,
   kListeners,
-  kReady,
+  kReady,        // u32, bits of records.h; may be missing
   kRefused,      // text
   kState,        // u32 shard or kProcessState, u64 bytes; one memory file
   kDescriptors,  // u32 shard
   kEnd,
   kTaken,
   kGo,
+  kTicking,  // may be missing
 };
 
 inline constexpr uint32_t kProcessState = UINT32_MAX;

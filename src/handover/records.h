@@ -16,6 +16,9 @@ namespace tidegate::handover {
 
 inline constexpr uint32_t kVersion = 1;
 
+// What a new process says with kReady that it takes; older ones say nothing. u32.
+inline constexpr uint32_t kTakesTls = 1;
+
 enum class RecordType : uint16_t {
   kHello = 1,
   kShard = 2,
@@ -38,6 +41,7 @@ enum class RecordType : uint16_t {
   kUserEntry = 19,
   kGroup = 20,
   kGroupMember = 21,
+  kTls = 22,
 };
 
 // The first word of the old process. Descriptors of the listeners come with it: for each shard the
@@ -76,7 +80,7 @@ struct Process {
 // Why a connection was closed instead of handed over; label of
 // tidegate_upgrade_connections_closed_total.
 enum class CannotMove : uint8_t {
-  kTls,          // OpenSSL does not give its keys' state; close 1012
+  kTls,          // in the middle of its handshake, or the new process cannot; 1012 where it is open
   kCompression,  // a window of earlier messages, in zlib's own form; close 1012
   kLogin,        // its token is still being checked; 503
   kClosing,      // it was ending anyway
@@ -142,6 +146,26 @@ struct Connection {
       r.messages_out, r.peer, r.peer_port, r.burst_kib, r.input_since_s, r.message_since_s,
       r.backlog_since_s, r.deflate, r.deflate_server_bits, r.deflate_client_bits, r.input,
       r.message, r.backlog);
+  }
+};
+
+// Of the connection before it: TLS. Given only to a process that says kTakesTls, as another one
+// would take the connection for a plain one.
+struct Tls {
+  static constexpr RecordType kType = RecordType::kTls;
+  uint32_t slot = 0;
+  uint8_t established = 0;  // 0: no message of the handshake was looked at
+  uint8_t tls13 = 0;
+  uint8_t key_update_owed = 0;
+  uint16_t suite = 0;  // tls::Traffic, as the fields below
+  base::Bytes in_secret, out_secret;
+  uint64_t in_number = 0, out_number = 0, explicit_nonce = 0;
+  uint16_t input_since_s = 0;
+  base::Bytes input;  // received: an incomplete record, or one that waits for its turn
+  template <class A, class R>
+  static void fields(A& a, R& r) {
+    a(r.slot, r.established, r.tls13, r.key_update_owed, r.suite, r.in_secret, r.out_secret,
+      r.in_number, r.out_number, r.explicit_nonce, r.input_since_s, r.input);
   }
 };
 

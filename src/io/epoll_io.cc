@@ -133,7 +133,7 @@ EpollIo::Slot& EpollIo::claim(uint32_t slot, uint32_t generation) {
 void EpollIo::tell_kernel(uint32_t slot) {
   Slot& s = slots_[slot];
   uint16_t wanted = 0;
-  if ((s.state & (kReceiving | kStarved)) == kReceiving) wanted |= EPOLLIN;
+  if ((s.state & (kReceiving | kStarved)) == kReceiving && !pausing_) wanted |= EPOLLIN;
   if ((s.state & (kPolling | kUnwatched)) == kPolling) wanted |= EPOLLOUT;
   if (wanted == s.interest) return;
   epoll_event event{};

@@ -54,6 +54,14 @@ class EpollIo final : public Io {
   void query_peer(uint32_t slot, uint32_t generation) override;
   void shut_down_send(uint32_t slot, uint32_t generation) override;
   void close(uint32_t slot, uint32_t generation) override;
+  bool can_hand_over() const override { return true; }
+  void pause() override;
+  bool paused() const override;
+  void resume() override;
+  bool descriptors_of(std::span<const uint32_t> slots, std::span<int> out) override;
+  std::span<const int> listeners() const override { return {listeners_, listener_count_}; }
+  bool adopt(uint32_t slot, uint32_t generation, int descriptor) override;
+  bool adopt_listener(int descriptor, const ListenSpec& spec) override;
   void wake(Waker& target) override { target.wake(); }
   EventWaker& waker() override { return waker_; }
   std::span<const Completion> poll(base::Instant deadline) override;
@@ -135,6 +143,7 @@ class EpollIo final : public Io {
   int record_flag_ = 0;  // MSG_EOR with ListenSpec::unsent_bytes, as in UringIo
   bool listeners_in_set_ = false;
   bool table_full_ = false;       // accepting rests until a slot is free
+  bool pausing_ = false;          // for a hand-over: nothing is accepted or received
   base::Instant accept_retry_{};  // ... or until then, after the system had no descriptor
 };
 

@@ -14,24 +14,6 @@ namespace tidegate::io {
 
 using namespace epoll;
 
-namespace {
-
-void map_address(const sockaddr_storage& name, sockaddr_in6* out) {
-  if (name.ss_family == AF_INET6) {
-    std::memcpy(out, &name, sizeof *out);
-    return;
-  }
-  sockaddr_in four;
-  std::memcpy(&four, &name, sizeof four);
-  *out = {};
-  out->sin6_family = AF_INET6;
-  out->sin6_port = four.sin_port;
-  out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
-  std::memcpy(out->sin6_addr.s6_addr + 12, &four.sin_addr, 4);
-}
-
-}  // namespace
-
 // ---- accept ----------------------------------------------------------------------------------
 
 // Instead of failing at full speed.
@@ -228,7 +210,7 @@ std::span<const Completion> EpollIo::poll(base::Instant deadline) {
     take_late();
     if (starved_first_ != kNoSlot && free_buffer_count_ > 0) resume_starved();
     base::Instant until = event_count_ > 0 ? base::Instant{} : deadline;
-    if (accept_retry_.ns != 0) {
+    if (accept_retry_.ns != 0 && !pausing_) {
       if (accept_retry_ <= now()) {
         accept_retry_ = {};
         if (!watch_listeners(true)) rest_accepting();

@@ -3,8 +3,12 @@
 // Thread: shard. Owner: EpollIo. Limits: 24 bits of generation.
 #pragma once
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 
 #include "io/epoll_io.h"
@@ -41,5 +45,20 @@ inline int64_t clock_ns(clockid_t clock) {
 
 // The system has no memory for it just now; the socket is well.
 inline bool memory_is_short(int error) { return error == ENOBUFS || error == ENOMEM; }
+
+// IPv4 comes mapped.
+inline void map_address(const sockaddr_storage& name, sockaddr_in6* out) {
+  if (name.ss_family == AF_INET6) {
+    std::memcpy(out, &name, sizeof *out);
+    return;
+  }
+  sockaddr_in four;
+  std::memcpy(&four, &name, sizeof four);
+  *out = {};
+  out->sin6_family = AF_INET6;
+  out->sin6_port = four.sin_port;
+  out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
+  std::memcpy(out->sin6_addr.s6_addr + 12, &four.sin_addr, 4);
+}
 
 }  // namespace tidegate::io::epoll

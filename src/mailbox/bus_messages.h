@@ -28,7 +28,8 @@ enum class BusOp : uint16_t {
   kTopicPull = 7,       // a: from; b: subscription << 32 | generation; d: 1 + shard that asks, or 0
   kTopicPiece = 8,      // a: next; b, d as above; flags: 1 done; data: TopicRecords
   kTopicTail = 9,       // a: the home's next offset, said when it has been quiet
-  kTopicHandover = 10,  // to the new home. a: next offset; data: TopicRecords, the newest
+  kTopicHandover = 10,  // to the new home. a: next offset; flags: 1 it may be higher, as the home
+                        // before was lost; data: TopicRecords, the newest
   // Presence, between the user's home shards. Name: the user.
   kPresenceWatch = 20,  // flags: 1 on, 0 off
   kPresenceState = 21,  // a: last seen; b: when chosen; d: status << 8 | connected; data: text

@@ -158,6 +158,11 @@ class Endpoint {
   handover::Connection save(uint32_t slot, std::vector<uint8_t>* scratch);
   // Before the first turn; its socket is in io already. False: it does not fit here.
   [[nodiscard]] bool restore(const handover::Connection& from);
+  // A TLS connection's keys and records: behind save() and restore(). `heir_takes`: before
+  // movable().
+  void let_tls_move(bool heir_takes);
+  void save_tls(uint32_t slot, handover::Writer& out);
+  [[nodiscard]] bool restore_tls(const handover::Tls& from);
   // In the first turn, for each that was restored.
   void begin_restored(uint32_t slot);
   // Bytes that were received and wait for a later turn.
@@ -254,6 +259,8 @@ class Endpoint {
   // tls.cc
   void open_tls(uint32_t slot);
   void close_tls(uint32_t slot);
+  bool tls_movable(uint32_t slot) const;
+  void begin_restored_tls(uint32_t slot);
   void set_tls_open(uint32_t count);
   void fail_tls(uint32_t slot, tls::Failure failure, const char* reason = "");
   bool on_tls_timer(uint32_t slot);

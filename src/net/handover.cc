@@ -28,7 +28,7 @@ bool Endpoint::movable(uint32_t slot, CannotMove* why) const {
     *why = CannotMove::kClosing;
     return false;
   }
-  if ((row.flags & kFlagTls) != 0) {
+  if ((row.flags & kFlagTls) != 0 && !tls_movable(slot)) {
     *why = CannotMove::kTls;
     return false;
   }
@@ -182,6 +182,7 @@ bool Endpoint::restore(const handover::Connection& from) {
 void Endpoint::begin_restored(uint32_t slot) {
   Hot& row = rows_[slot];
   if (row.phase == Phase::kFree) return;
+  if ((row.flags & kFlagTls) != 0) begin_restored_tls(slot);
   io_.start_receive(slot, row.generation);
   if (row.phase == Phase::kHead && (cold_[slot].edge & kEdgePeerKnown) == 0) {
     io_.query_peer(slot, row.generation);

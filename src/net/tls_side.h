@@ -96,6 +96,7 @@ struct TlsSide {
   // A step's time lately, to know whether another one fits.
   base::Duration step_time{};
   uint32_t open = 0;  // established
+  bool moves = true;  // in an upgrade: the new process takes such connections
 };
 
 }  // namespace tidegate::net

@@ -10,8 +10,9 @@ namespace {
 
 constexpr double kBaseWindowMs = 10'000;
 constexpr double kMeasureMs = 100;
-constexpr double kJumpMs = 1000;   // further off the shown time is set, not steered
-constexpr double kLagRate = 0.25;  // how much slower or faster one entity may be shown
+constexpr double kJumpMs = 1000;    // further off the shown time is set, not steered
+constexpr double kSlowRate = 0.25;  // of the shown time that is ahead of what can be known
+constexpr double kLagRate = 0.25;   // how much slower or faster one entity may be shown
 constexpr double kPi = 3.14159265358979323846;
 constexpr double kSnapMetres = 8;  // further off it is shown at its place at once
 constexpr double kSettled = 0.001;
@@ -49,6 +50,7 @@ void PlayoutClock::on_tick(uint32_t tick, double now_ms) {
   if (tick <= last_tick_) return;
   if (last_tick_ != 0) gap_ += (std::min(30.0, static_cast<double>(tick - last_tick_)) - gap_) / 16;
   last_tick_ = tick;
+  last_arrival_ = now_ms;
   const double when = now_ms - static_cast<double>(tick) * tick_ms;
   if (now_ms - base_since_ > kBaseWindowMs) {
     base_ = next_base_;
@@ -88,11 +90,19 @@ double PlayoutClock::shown_tick(double now_ms) {
   const double goal = (now_ms - base_ - wanted_) / tick_ms;
   const double step = (now_ms - last_now_) / tick_ms;
   const double error = goal - (shown_ + step);
+  const double before = shown_;
   if (std::isnan(shown_) || std::fabs(error) * tick_ms > kJumpMs) {
     shown_ = goal;
   } else {
     const double most = step * options_.rate;
     shown_ += step + std::max(-most, std::min(most, error));
+  }
+  // A server that ticks more slowly than it says is not in a stall: who is ahead of its newest
+  // state by more than has passed since that came goes on slowly.
+  const double known = static_cast<double>(last_tick_) + (now_ms - last_arrival_) / tick_ms;
+  if (shown_ > known) {
+    shown_ =
+        std::isnan(before) ? known : std::max(known, std::min(shown_, before + step * kSlowRate));
   }
   last_now_ = now_ms;
   if (shown_ > static_cast<double>(last_tick_) + 0.5) ++starved_;

@@ -72,6 +72,7 @@ class PlayoutClock {
   double wanted_ = 100;
   double shown_ = std::numeric_limits<double>::quiet_NaN();
   double last_now_ = 0;
+  double last_arrival_ = 0;
   double measured_ = 0;
   uint64_t starved_ = 0;
 };

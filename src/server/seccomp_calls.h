@@ -79,6 +79,8 @@ inline constexpr SystemCall kSystemCalls[] = {
     SERVING(rt_sigreturn),
     SERVING(sched_getaffinity),
     SERVING(sched_setaffinity),
+    SERVING(sched_getscheduler),
+    SERVING(sched_setscheduler),
     SERVING(getcpu),
     SERVING(getrusage),
     SERVING(prlimit64),

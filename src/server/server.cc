@@ -470,6 +470,11 @@ void Server::run_shard(uint32_t index) {
 
 void Server::run_control() {
   pthread_setname_np(pthread_self(), "tg-control");
+  // Every login wakes it; where it shares a core with a shard, a tick is not to give way to that.
+  if (sched_getscheduler(0) == SCHED_OTHER) {
+    const sched_param none{};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+  }
   struct Wakes final : mailbox::WakeSink {
     explicit Wakes(Server& s) : server(s) {}
     void wake_agent(mailbox::AgentId agent) override { server.agents_[agent]->io->waker().wake(); }
@@ -489,7 +494,9 @@ void Server::run_control() {
     if (worked) control_work_.fetch_add(1, std::memory_order_relaxed);
     control_turns_.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
     if (worked) continue;
-    if (control_->prepare_to_sleep()) {
+    if (upgrade_phase_.load(std::memory_order_relaxed) == UpgradePhase::kPause) {
+      step_aside(control_turns_.load(std::memory_order_relaxed));  // its turns are waited for
+    } else if (control_->prepare_to_sleep()) {
       pollfd wait{control_waker_->fd(), POLLIN, 0};
       const int wait_ms = draining_.load(std::memory_order_relaxed) ? 20 : 250;
       ::poll(&wait, 1, bus_wait_ms(monotonic_now(), wait_ms));

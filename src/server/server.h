@@ -187,13 +187,17 @@ class Server final : control::AdminSource {
   void set_up_snapshots(const world::WorldConfig& world);
   void restore_world(const world::WorldConfig& world);
   bool step_upgrade(Agent& agent);
+  static void step_aside(uint64_t turns);
   bool reached(UpgradePhase phase, base::Duration limit);
   bool wait_standing(base::Duration limit);
   bool wait_quiet(base::Duration limit);
-  bool stand_still(base::Instant* stopped, std::string* why);
+  struct Standstill {  // when each step of the old process' part was done
+    base::Instant stopped, quiet, saved, sent;
+  };
+  bool stand_still(Standstill* at, std::string* why);
   bool send_state(handover::Channel& channel, base::Instant stopped, std::string* why);
   void go_on();
-  void abandon();
+  void abandon(handover::Channel& channel);
   bool check_inheritance(std::string* error);
   bool adopt_listeners(Agent& agent, uint32_t shard, const io::ListenSpec& spec);
   bool receive_state(std::string* error);
@@ -278,6 +282,7 @@ class Server final : control::AdminSource {
   std::atomic<bool> upgrade_asked_{false};
   bool upgrades_allowed_ = false;
   uint32_t upgrade_tick_ = 0;  // the last one here
+  uint32_t heir_takes_ = 0;    // bits of handover/records.h
   base::Instant stopped_{};    // the process before this one ended its last tick
   bool running_ = false;
   io::BackendKind backend_ = io::BackendKind::kAuto;  // of all shards, once one is made

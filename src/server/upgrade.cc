@@ -6,12 +6,12 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "io/event_waker.h"
 #include "server/agent.h"
 #include "server/inheritance.h"
 #include "server/server.h"
+#include "server/upgrade_time.h"
 
 namespace tidegate::server {
 
@@ -22,29 +22,26 @@ namespace {
 constexpr base::Duration kSetUpLimit = base::seconds(60);  // of the new process, while we serve
 constexpr base::Duration kStandstill = base::seconds(3);   // for shards to stop and fall quiet
 constexpr base::Duration kTakeLimit = base::seconds(10);   // for the new process to read it all
+constexpr base::Duration kTidyLimit = base::seconds(1);    // for its first tick
+// Between naps: as many as show that all is quiet, as each wake-up on a busy core costs a slice of
+// it.
+constexpr uint64_t kTurnsInARow = 4;
 constexpr uint32_t kTicksAhead = 3;  // the last tick is so far off that all shards hear of it
-
-base::Instant monotonic_now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return {int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec};
-}
 
 void pause_thread() { ::poll(nullptr, 0, 1); }
 
-// Between turns of a shard at a standstill: others need the core.
+// Between turns at a standstill, and looks at it: others need the core, but nobody is served.
 void nap() {
   const timespec time{0, 100'000};
   ::ppoll(nullptr, 0, &time, nullptr);
 }
 
-std::string millis(base::Duration d) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f ms", static_cast<double>(d.ns) / 1e6);
-  return text;
-}
-
 }  // namespace
+
+// Between turns of control at a standstill.
+void Server::step_aside(uint64_t turns) {
+  if (turns % kTurnsInARow == 0) nap();
+}
 
 // --- the shards' threads ---
 
@@ -58,8 +55,8 @@ bool Server::step_upgrade(Agent& agent) {
       agent.handover->pause();
       agent.quiet.store(agent.handover->quiet(), std::memory_order_relaxed);
       agent.work.store(agent.shard->work_turns(), std::memory_order_relaxed);
-      agent.turns.fetch_add(1, std::memory_order_release);  // partner: wait_quiet()
-      nap();
+      // partner: wait_quiet()
+      if (agent.turns.fetch_add(1, std::memory_order_release) % kTurnsInARow == 0) nap();
       return false;
     case UpgradePhase::kSave:
       if (agent.step.load(std::memory_order_relaxed) != UpgradePhase::kSave) {
@@ -81,22 +78,22 @@ bool Server::step_upgrade(Agent& agent) {
 }
 
 bool Server::reached(UpgradePhase phase, base::Duration limit) {
-  const base::Instant end = monotonic_now() + limit;
+  const base::Instant end = upgrade_now() + limit;
   for (;;) {
     bool all = true;
     for (const auto& agent : agents_) {
       all = all && agent->step.load(std::memory_order_acquire) == phase;
     }
     if (all) return true;
-    if (monotonic_now() >= end) return false;
+    if (upgrade_now() >= end) return false;
     for (const auto& agent : agents_) agent->io->waker().wake();
-    pause_thread();
+    nap();
   }
 }
 
 // All shards stand behind the same tick and have received what they will.
 bool Server::wait_standing(base::Duration limit) {
-  const base::Instant end = monotonic_now() + limit;
+  const base::Instant end = upgrade_now() + limit;
   for (;;) {
     uint32_t newest = 0;
     bool all = true;
@@ -110,9 +107,9 @@ bool Server::wait_standing(base::Duration limit) {
       for (const auto& agent : agents_) agent->shard->hold_after(upgrade_tick_);
     }
     if (all) return true;
-    if (monotonic_now() >= end) return false;
+    if (upgrade_now() >= end) return false;
     for (const auto& agent : agents_) agent->io->waker().wake();
-    pause_thread();
+    nap();
   }
 }
 
@@ -132,11 +129,11 @@ bool Server::wait_quiet(base::Duration limit) {
     const uint64_t turns = control_turns_.load(std::memory_order_acquire);
     marks.push_back({turns, control_work_.load(std::memory_order_relaxed)});
   };
-  const base::Instant end = monotonic_now() + limit;
+  const base::Instant end = upgrade_now() + limit;
+  control_waker_->wake();  // from here on it does not sleep
   look();
-  while (monotonic_now() < end) {
-    control_waker_->wake();
-    pause_thread();
+  while (upgrade_now() < end) {
+    nap();
     bool over = true;
     bool moved = false;
     for (size_t i = 0; i < agents_.size(); ++i) {
@@ -220,17 +217,20 @@ bool Server::hand_over(int channel_descriptor, std::string* error) {
   };
   std::string why;
   if (!answered(Packet::kReady, kSetUpLimit, &why)) return fail(why);
+  heir_takes_ = answer.size() >= 4 ? base::load_le<uint32_t>(answer.data()) : 0;
 
   // Its port is to be free for the new one.
   if (admin_) admin_->stop();
-  base::Instant stopped{};
-  std::vector<std::vector<uint8_t>> process;
-  const bool good = stand_still(&stopped, &why) && send_state(channel, stopped, &why) &&
-                    answered(Packet::kTaken, kTakeLimit, &why);
+  Standstill at;
+  const bool good = stand_still(&at, &why) && send_state(channel, at.stopped, &why) &&
+                    (at.sent = upgrade_now(), answered(Packet::kTaken, kTakeLimit, &why));
   if (good && channel.send(Packet::kGo, {})) {
-    log(base::LogLevel::kInfo,
-        "upgrade: handed over " + millis(monotonic_now() - stopped) + " after the last tick");
-    abandon();
+    const base::Instant now = upgrade_now();
+    log(base::LogLevel::kInfo, "upgrade: handed over " + millis(now - at.stopped) +
+                                   " after the last tick: quiet " + millis(at.quiet - at.stopped) +
+                                   ", records " + millis(at.saved - at.quiet) + ", sent " +
+                                   millis(at.sent - at.saved) + ", taken " + millis(now - at.sent));
+    abandon(channel);
     return true;
   }
   if (good) why = "the new process is gone";
@@ -238,9 +238,9 @@ bool Server::hand_over(int channel_descriptor, std::string* error) {
   return fail(why);
 }
 
-bool Server::stand_still(base::Instant* stopped, std::string* why) {
+bool Server::stand_still(Standstill* at, std::string* why) {
   for (const auto& agent : agents_) {
-    agent->handover = std::make_unique<shard::Handover>(*agent->shard);
+    agent->handover = std::make_unique<shard::Handover>(*agent->shard, heir_takes_);
     agent->state = {};
     agent->turns.store(0, std::memory_order_relaxed);
     agent->step.store(UpgradePhase::kNone, std::memory_order_relaxed);
@@ -255,11 +255,12 @@ bool Server::stand_still(base::Instant* stopped, std::string* why) {
     *why = "the shards did not come to a standstill";
     return false;
   }
-  *stopped = monotonic_now();
+  at->stopped = upgrade_now();
   if (!wait_quiet(kStandstill)) {
     *why = "what was under way between the shards did not end";
     return false;
   }
+  at->quiet = upgrade_now();
   upgrade_phase_.store(UpgradePhase::kSave, std::memory_order_release);
   if (!reached(UpgradePhase::kSave, kStandstill)) {
     *why = "the shards took too long to say what they have";
@@ -272,6 +273,7 @@ bool Server::stand_still(base::Instant* stopped, std::string* why) {
         "files above the number of connections (LimitNOFILE= in systemd)";
     return false;
   }
+  at->saved = upgrade_now();
   return true;
 }
 
@@ -342,11 +344,16 @@ void Server::go_on() {
 
 // Everything is another process' now: threads end, nobody is told anything, no socket is closed but
 // for our number of it.
-void Server::abandon() {
+void Server::abandon(handover::Channel& channel) {
   running_ = false;
   stop_shards_.store(true, std::memory_order_relaxed);
   for (const auto& agent : agents_) agent->io->waker().wake();
   for (const auto& agent : agents_) agent->thread.join();
+  // Thousands of sockets to let go of: not on the cores that the new one needs for its first tick.
+  Packet packet{};
+  std::vector<uint8_t> payload;
+  std::vector<int> none;
+  (void)channel.receive(kTidyLimit, &packet, &payload, &none);
   start_jwks({});
   stop_control_.store(true, std::memory_order_relaxed);
   control_waker_->wake();
@@ -356,194 +363,6 @@ void Server::abandon() {
   for (const auto& agent : agents_) {
     for (const int fd : agent->state.descriptors) ::close(fd);
   }
-}
-
-// --- the new process ---
-
-std::unique_ptr<Server> Server::inherit(const control::Config& config, int channel_descriptor,
-                                        std::string* error) {
-  auto inheritance = std::make_unique<Inheritance>(channel_descriptor);
-  Inheritance& from = *inheritance;
-  if (!from.receive_hello(error)) {
-    from.refuse(*error);
-    return nullptr;
-  }
-  std::unique_ptr<Server> server(new Server(config, {}));
-  server->inheritance_ = std::move(inheritance);
-  if (!server->check_inheritance(error) || !server->set_up(error)) {
-    from.refuse(*error);
-    return nullptr;
-  }
-  if (!from.channel.send(Packet::kReady, {})) {
-    *error = "upgrade: the process before this one is gone";
-    return nullptr;
-  }
-  if (!server->receive_state(error)) {
-    from.refuse(*error);
-    return nullptr;
-  }
-  return server;
-}
-
-// What must be as it was; the rest of the configuration may be new.
-bool Server::check_inheritance(std::string* error) {
-  const handover::Hello& hello = inheritance_->hello;
-  const auto differs = [&](const char* key) {
-    *error = std::string(key) + " is another than that of the running server; it needs a restart";
-    return false;
-  };
-  if (config_.world.tick_rate != hello.tick_rate) return differs("world.tick_rate");
-  if (config_.world.cell_size != hello.cell_size) return differs("world.cell_size");
-  if (world::WorldConfig{}.position_step != hello.position_step)
-    return differs("the position step");
-  control::Address& websocket = config_.listen.websocket;
-  if (websocket.port != 0 && websocket.port != hello.websocket_port) {
-    return differs("listen.websocket");
-  }
-  control::Address& tls = config_.listen.tls;
-  if (tls.is_set() != (hello.tls_port != 0) ||
-      (tls.is_set() && tls.port != 0 && tls.port != hello.tls_port)) {
-    return differs("listen.tls");
-  }
-  if (config_.session.store == "redis") return differs("session.store");
-  if (!config_.bus.servers.empty()) return differs("bus.servers");
-  if (config_.session.secret.empty() && config_.session.secret_file.empty()) {
-    config_.session.secret = std::string(hello.session_secret);
-    inheritance_->takes_secret = true;
-  }
-  websocket_port_ = static_cast<uint16_t>(hello.websocket_port);
-  tls_port_ = static_cast<uint16_t>(hello.tls_port);
-  return true;
-}
-
-// Instead of listen(). False: there is none, or the kernel refuses it.
-bool Server::adopt_listeners(Agent& agent, uint32_t shard, const io::ListenSpec& spec) {
-  const int websocket = inheritance_->take_listener(shard, false);
-  if (websocket < 0 || !agent.io->adopt_listener(websocket, spec)) return false;
-  if (inheritance_->hello.tls_port == 0) return true;
-  const int tls = inheritance_->take_listener(shard, true);
-  return tls >= 0 && agent.io->adopt_listener(tls, spec);
-}
-
-bool Server::receive_state(std::string* error) {
-  Inheritance& from = *inheritance_;
-  const auto fail = [&](const std::string& what) {
-    *error = "upgrade: " + what;
-    return false;
-  };
-  struct Part {
-    handover::MemoryFile file;
-    std::vector<int> descriptors;
-    bool came = false;
-  };
-  struct Parts {  // closes what nobody took
-    std::vector<Part> of;
-    ~Parts() {
-      for (Part& part : of) {
-        for (const int fd : part.descriptors) ::close(fd);
-      }
-    }
-  } parts;
-  parts.of.resize(agents_.size() + 1);  // the last one: of the process
-  Packet packet{};
-  std::vector<uint8_t> payload;
-  std::vector<int> descriptors;
-  base::Duration limit = base::seconds(30);
-  for (;;) {
-    if (!from.channel.receive(limit, &packet, &payload, &descriptors)) {
-      return fail("the process before this one has changed its mind");
-    }
-    if (packet == Packet::kEnd) break;
-    const uint32_t shard = payload.size() >= 4 ? base::load_le<uint32_t>(payload.data()) : 0;
-    const size_t at = shard == handover::kProcessState ? agents_.size() : shard;
-    const bool file = packet == Packet::kState && payload.size() == 12 && descriptors.size() == 1;
-    const bool sockets = packet == Packet::kDescriptors && payload.size() == 4;
-    if (at > agents_.size() || (!file && !sockets) || (file && parts.of[at].came)) {
-      for (const int fd : descriptors) ::close(fd);
-      return fail("a packet that is none");
-    }
-    Part& part = parts.of[at];
-    if (file) {
-      part.came = true;
-      if (!part.file.open(descriptors[0], base::load_le<uint64_t>(payload.data() + 4))) {
-        return fail("a file of the state cannot be read");
-      }
-    } else {
-      part.descriptors.insert(part.descriptors.end(), descriptors.begin(), descriptors.end());
-    }
-  }
-  if (!std::all_of(parts.of.begin(), parts.of.end(), [](const Part& p) { return p.came; })) {
-    return fail("the state of a shard is missing");
-  }
-  for (const auto& agent : agents_) {
-    agent->handover = std::make_unique<shard::Handover>(*agent->shard);
-  }
-  bool owned = true;
-  for (uint32_t i = 0; i < agents_.size(); ++i) {
-    const world::WorldScale& scale = agents_[i]->shard->slice().scale();
-    owned = owned && shard::Handover::find_moved_cells(
-                         parts.of[i].file.bytes(), scale, i, [&](world::CellKey cell) {
-                           for (const auto& agent : agents_) {
-                             owned = owned && agent->handover->note_owner(cell, i);
-                           }
-                         });
-  }
-  if (!owned) {
-    return fail(
-        "cells belong to other shards than the rule says; balance.on and balance.cells are "
-        "to be as they were");
-  }
-  uint64_t moved = 0;
-  for (uint32_t i = 0; i < agents_.size(); ++i) {
-    const std::vector<int> own = std::move(parts.of[i].descriptors);
-    parts.of[i].descriptors.clear();
-    moved += own.size();
-    std::string why;
-    if (!agents_[i]->handover->restore(parts.of[i].file.bytes(), own, &why)) return fail(why);
-  }
-  for (uint32_t i = 0; i < agents_.size(); ++i) {
-    agents_[i]->handover->for_each_topic([&](std::string_view topic) {
-      const uint32_t home = session::home_shard(topic, static_cast<uint32_t>(agents_.size()));
-      agents_[home]->handover->add_reader(topic, i);
-    });
-  }
-  handover::Process process;
-  handover::Reader in(parts.of.back().file.bytes());
-  while (in.next()) {
-    if (in.type() == handover::RecordType::kProcess) {
-      if (!in.read(&process)) break;
-    } else if (in.type() == handover::RecordType::kRevocation) {
-      handover::Revocation revocation;
-      if (!in.read(&revocation)) break;
-      auth_->restore_revoked(std::string(revocation.user), revocation.at_s, revocation.until_s);
-    }
-  }
-  if (!in.ok()) return fail("what the process knows is cut");
-  std::string ignored;
-  if (!process.jwks.empty() && !config_.auth.jwks_url.empty()) {
-    (void)auth_->set_url_keys(std::string(process.jwks), &ignored);
-  }
-  if (!from.channel.send(Packet::kTaken, {}) ||
-      !from.channel.receive(kTakeLimit, &packet, &payload, &descriptors) || packet != Packet::kGo) {
-    return fail("the process before this one has changed its mind");
-  }
-  for (size_t i = 0; i < std::size(process.closed); ++i) {
-    for (uint64_t n = process.closed[i]; n != 0; --n) {
-      control_counters_->add(metrics::Family::kUpgradeClosed, static_cast<uint32_t>(i));
-    }
-  }
-  control_counters_->set(metrics::Counter::kUpgradeMoved, moved);
-  stopped_ = {process.stopped_ns};
-  return true;
-}
-
-// The first tick has run.
-void Server::report_inheritance() {
-  const base::Duration gap = monotonic_now() - stopped_;
-  control_counters_->record(metrics::Timing::kUpgrade, gap);
-  log(base::LogLevel::kInfo,
-      "upgrade: " + std::to_string(control_counters_->get(metrics::Counter::kUpgradeMoved)) +
-          " connections came over; from the last tick there to the first one here " + millis(gap));
 }
 
 }  // namespace tidegate::server

@@ -28,7 +28,10 @@ Handled Shard::on_cell_report(uint32_t slot, const wire::CellReport& report) {
     return Handled::kInvalid;
   }
   Player& player = players_[slot];
-  if ((player.flags & kPacked) == 0 || !interest_.watching(slot)) return Handled::kNotPermitted;
+  if ((player.flags & kPacked) == 0 || !interest_.watching(slot)) {
+    violation(slot, wire::kErrorNotPermitted, "CELL_REPORT by a client without packed state");
+    return Handled::kAnswered;
+  }
   mailbox::CellReported message{};
   message.connection = endpoint_.ref(slot);
   message.cell_x = static_cast<int16_t>(report.cell_x);

@@ -21,6 +21,7 @@ constexpr uint32_t kComeAgainMs = 500;  // who is closed comes back spread over 
 void Handover::pause() {
   if (!told_) {
     told_ = true;
+    s_.endpoint_.let_tls_move((heir_takes_ & handover::kTakesTls) != 0);
     for (uint32_t slot = 0; slot < s_.endpoint_.slots(); ++slot) {
       CannotMove why{};
       if (!s_.endpoint_.is_open(slot) || s_.endpoint_.movable(slot, &why)) continue;
@@ -94,6 +95,7 @@ bool Handover::save(State* out) {
   writer.add(head);
   for (const uint32_t slot : slots) {
     writer.add(endpoint.save(slot, &scratch_));
+    if ((endpoint.hot(slot).flags & net::kFlagTls) != 0) endpoint.save_tls(slot, writer);
     if (s_.players_[slot].session == 0) continue;
     save_player(slot, writer);
     ++out->players;

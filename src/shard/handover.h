@@ -31,7 +31,7 @@ class Shard;
 
 class Handover {
  public:
-  explicit Handover(Shard& shard) : s_(shard) {}
+  explicit Handover(Shard& shard, uint32_t heir_takes = 0) : s_(shard), heir_takes_(heir_takes) {}
 
   struct State {
     std::vector<uint8_t> records;
@@ -81,6 +81,7 @@ class Handover {
   bool restore_watch(const handover::Watch& from);
 
   Shard& s_;
+  uint32_t heir_takes_;  // bits of handover/records.h
   bool told_ = false;
   std::vector<uint8_t> scratch_;
   std::vector<uint32_t> slots_;  // restored

@@ -91,6 +91,13 @@ bool Handover::restore(base::Bytes records, std::span<const int> descriptors, st
         slots_.push_back(c.slot);
         break;
       }
+      case RecordType::kTls: {
+        handover::Tls t;
+        if (!in.read(&t) || !s_.endpoint_.restore_tls(t)) {
+          return fail("a TLS connection does not fit");
+        }
+        break;
+      }
       case RecordType::kPlayer: {
         handover::Player p;
         if (!in.read(&p) || !restore_player(p)) return fail("a player does not fit");

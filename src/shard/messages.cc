@@ -55,7 +55,13 @@ struct ClientMessages {
     }
     Player& player = s.players_[slot];
     // Only the first one, and only before the state began, decides.
-    if (player.flags & (kHasHello | kLoginPosted)) return Handled::kNotPermitted;
+    if (player.flags & (kHasHello | kLoginPosted)) {
+      s.violation(slot, wire::kErrorNotPermitted,
+                  (player.flags & kHasHello) != 0
+                      ? "a second CLIENT_HELLO"
+                      : "CLIENT_HELLO came after the state began without it");
+      return Handled::kAnswered;
+    }
     player.flags |= kHasHello;
     if (hello.state_encoding == 1) player.flags |= kPacked;
     player.view_distance = hello.view_distance;

@@ -167,7 +167,9 @@ void Topics::ask_home(uint32_t subscription) {
 void Topics::start(uint32_t subscription, Subscription& s, uint64_t next_offset) {
   if (s.replies != 0) reply(s.slot, s.request, 0);
   s.replies = 0;
-  if (s.next == 0 || s.next >= next_offset) {
+  // A relay may be behind what the client has had elsewhere: then the home is asked.
+  const bool ahead = s.next > next_offset && !shard_.cluster_.alone();
+  if (s.next == 0 || (s.next >= next_offset && !ahead)) {
     s.next = next_offset;
     s.state = SubscriptionState::kLive;
     return;

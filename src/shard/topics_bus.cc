@@ -86,6 +86,7 @@ bool Topics::adapt(uint32_t topic) {
   relay.home_key = home.key;
   relay.role = Role::kOutside;
   relay.pulling = 0;
+  relay.taken = 0;
   home_.set_gateways(topic, 0);
   if (home_.shards(topic) != 0) join_home(topic);
   return true;
@@ -118,6 +119,7 @@ bool Topics::hand_over(uint32_t topic, uint32_t gateway) {
   mail.op = BusOp::kTopicHandover;
   mail.gateways = uint64_t{1} << gateway;
   mail.a = end;
+  mail.flags = home_.relay(topic).taken;
   return shard_.cluster_.post(mail, home_.name(topic), {}, out.first(used));
 }
 
@@ -287,7 +289,7 @@ bool Topics::pull_from_home(uint32_t from, const mailbox::TopicPull& pull, base:
   if (topic == kNone || shard_.cluster_.alone()) return false;
   adapt(topic);
   if (home_.relay(topic).role == Role::kHome) return false;
-  if (pull.from >= home_.first_offset(topic)) return false;
+  if (pull.from >= home_.first_offset(topic) && pull.from <= home_.next_offset(topic)) return false;
   BusMail mail;
   mail.op = BusOp::kTopicPull;
   mail.gateways = uint64_t{1} << shard_.cluster_.home_of(topic_name).index;

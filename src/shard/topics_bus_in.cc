@@ -191,6 +191,7 @@ void Topics::on_bus_pull(uint32_t gateway, uint32_t topic, const BusMail& mail,
   piece.flags = 1;
   if (topic != kNone) {
     if (home_.relay(topic).role != Role::kHome) return;  // it asks again
+    next = std::min(next, home_.next_offset(topic));     // there is nothing beyond
     used = collect(topic, &next, kPieceBytes, {scratch_.data(), kScratchBytes});
     TopicHome::Piece more;
     piece.flags = !home_.read(topic, next, shard_.now_, {}, &more) && more.bytes == 0 ? 1 : 0;
@@ -255,7 +256,8 @@ void Topics::on_bus_handover(std::string_view name, const BusMail& mail, base::B
   if (home_.relay(topic).role != Role::kHome) return;  // it sees other members than we
   take_records(topic, records);
   home_.skip_to(topic, mail.a);
-  home_.relay(topic).taken = 0;
+  // Unless the one before had just taken it over itself, and does not know either.
+  if (mail.flags == 0) home_.relay(topic).taken = 0;
 }
 
 }  // namespace tidegate::shard

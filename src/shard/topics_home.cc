@@ -208,6 +208,7 @@ void Topics::on_pull(uint32_t from, base::Bytes bytes) {
   mailbox::TopicPiece piece{pull.subscription, pull.generation, pull.from, 1};
   uint32_t used = 0;
   if (topic != TopicHome::kNone) {
+    piece.next = std::min(piece.next, home_.next_offset(topic));  // there is nothing beyond
     used = collect(topic, &piece.next, kPieceBytes, {scratch_.data(), kScratchBytes});
     // Also done when nothing is held any more from there on.
     TopicHome::Piece more;

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "tls/engine.h"
 #include "tls/records.h"
+#include "tls/traffic.h"
 
 namespace tidegate::tls {
 namespace {
@@ -133,6 +134,7 @@ SSL_CTX* make_context(const ServerOptions& options) {
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_num_tickets(context, 0);
   }
+  TrafficWatch::install(context);
   SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
   SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   TG_ASSERT(good);  // the lists are ours

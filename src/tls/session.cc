@@ -9,6 +9,7 @@
 #include "tls/client_context.h"
 #include "tls/records.h"
 #include "tls/server_context.h"
+#include "tls/traffic.h"
 
 namespace tidegate::tls {
 
@@ -29,6 +30,10 @@ bool Session::open(ssl_st* ssl, Engine& engine) {
 bool Session::accept(const ServerContext& context, Engine& engine) {
   ERR_clear_error();
   if (!open(SSL_new(context.native()), engine)) return false;
+  if (!TrafficWatch::attach(ssl_)) {
+    reset();
+    return false;
+  }
   SSL_set_accept_state(ssl_);
   return true;
 }
@@ -48,12 +53,28 @@ bool Session::connect(const ClientContext& context, Engine& engine, const char* 
   return true;
 }
 
+bool Session::carry(const Traffic& traffic) {
+  TG_ASSERT(ssl_ == nullptr && carried_ == nullptr);
+  carried_ = Carried::make(traffic);
+  return carried_ != nullptr;
+}
+
+bool Session::traffic(Traffic* out) const {
+  if (carried_ != nullptr) return carried_->read(out);
+  return ssl_ != nullptr && TrafficWatch::read(ssl_, out);
+}
+
 void Session::reset() {
   if (ssl_ != nullptr) SSL_free(ssl_);
   ssl_ = nullptr;
+  carried_.reset();
 }
 
 Received Session::receive(Engine& engine, base::MutableBytes records) {
+  if (carried_ != nullptr) {
+    engine.begin({}, kEstablishedOutputBytes);
+    return carried_->receive(records, engine.output_, &engine.written_);
+  }
   Received out;
   // TLS_ST_EARLY_DATA: also where the second hello after a HelloRetryRequest comes.
   if (!established() && SSL_is_server(ssl_) == 1 &&
@@ -99,15 +120,19 @@ Received Session::receive(Engine& engine, base::MutableBytes records) {
 
 size_t Session::seal(Engine& engine, base::Bytes plain, base::MutableBytes out) {
   TG_ASSERT(plain.size() <= kRecordPlainMax && !plain.empty());
+  if (carried_ != nullptr) return carried_->seal(plain, out);
   engine.begin({}, out);
   ERR_clear_error();
   size_t n = 0;
   const bool good = SSL_write_ex(ssl_, plain.data(), plain.size(), &n) == 1 && n == plain.size();
   engine.output_ = {};
-  return good ? engine.written_ : 0;
+  if (!good) return 0;
+  TrafficWatch::note_sealed(ssl_, out.first(engine.written_));
+  return engine.written_;
 }
 
 size_t Session::shut_down(Engine& engine, base::MutableBytes out) {
+  if (carried_ != nullptr) return carried_->shut_down(out);
   if (!established() || (SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) return 0;
   engine.begin({}, out);
   ERR_clear_error();
@@ -116,16 +141,24 @@ size_t Session::shut_down(Engine& engine, base::MutableBytes out) {
   return good ? engine.written_ : 0;
 }
 
-bool Session::established() const { return ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1; }
-bool Session::resumed() const { return SSL_session_reused(ssl_) == 1; }
-const char* Session::version() const { return SSL_get_version(ssl_); }
-const char* Session::cipher() const { return SSL_get_cipher_name(ssl_); }
+bool Session::established() const {
+  if (carried_ != nullptr) return !carried_->over();
+  return ssl_ != nullptr && SSL_is_init_finished(ssl_) == 1;
+}
+bool Session::resumed() const { return ssl_ != nullptr && SSL_session_reused(ssl_) == 1; }
+const char* Session::version() const {
+  if (carried_ != nullptr) return carried_->suite().tls13 ? "TLSv1.3" : "TLSv1.2";
+  return SSL_get_version(ssl_);
+}
+const char* Session::cipher() const {
+  return carried_ != nullptr ? carried_->suite().name : SSL_get_cipher_name(ssl_);
+}
 const char* Session::server_name() const {
-  return SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name);
+  return ssl_ != nullptr ? SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name) : nullptr;
 }
 
 bool Session::peer_certificate_has_name(const char* name) const {
-  X509* certificate = SSL_get0_peer_certificate(ssl_);
+  X509* certificate = ssl_ != nullptr ? SSL_get0_peer_certificate(ssl_) : nullptr;
   return certificate != nullptr && X509_check_host(certificate, name, 0, 0, nullptr) == 1;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One TLS connection as a pure machine, of either side: records in, plaintext and records out. It
-// owns the library's object and nothing else; one that was never opened is a null pointer.
+// owns the library's object, or the records of one that was carried here, and nothing else; one
+// that was never opened is a null pointer.
 //
 // Bytes go in as whole records (records.h) and are decrypted in place. What the session itself has
 // to say (handshake, tickets, alerts, close_notify) stands in the engine's output() after the call
@@ -11,9 +12,11 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include "base/bytes.h"
+#include "tls/carried.h"
 #include "tls/engine.h"
 #include "tls/failure.h"
 
@@ -43,9 +46,12 @@ class Session {
  public:
   Session() = default;
   ~Session() { reset(); }
-  Session(Session&& other) noexcept : ssl_(other.ssl_) { other.ssl_ = nullptr; }
+  Session(Session&& other) noexcept : ssl_(other.ssl_), carried_(std::move(other.carried_)) {
+    other.ssl_ = nullptr;
+  }
   Session& operator=(Session&& other) noexcept {
     std::swap(ssl_, other.ssl_);
+    std::swap(carried_, other.carried_);
     return *this;
   }
 
@@ -55,8 +61,12 @@ class Session {
   // first bytes stand in the output. `resume`: a session of an earlier connection, or null.
   [[nodiscard]] bool connect(const ClientContext& context, Engine& engine, const char* host,
                              ssl_session_st* resume = nullptr);
+  // Established in another process. False: it does not fit, or no memory.
+  [[nodiscard]] bool carry(const Traffic& traffic);
+  // For that; server's side only. False: it is not established, is over, or cannot be carried.
+  [[nodiscard]] bool traffic(Traffic* out) const;
   void reset();
-  explicit operator bool() const { return ssl_ != nullptr; }
+  explicit operator bool() const { return ssl_ != nullptr || carried_ != nullptr; }
 
   // Whole records. They are overwritten with their plaintext. The output is output_bytes_max() at
   // most.
@@ -77,13 +87,14 @@ class Session {
   const char* server_name() const;  // SNI, null when there is none
   // Client: the name in the server's certificate, for tests. Empty when there is none.
   bool peer_certificate_has_name(const char* name) const;
-  // For tests: the library's object.
+  // For tests: the library's object; null when it was carried.
   ssl_st* native() const { return ssl_; }
 
  private:
   bool open(ssl_st* ssl, Engine& engine);
 
   ssl_st* ssl_ = nullptr;
+  std::unique_ptr<Carried> carried_;  // instead
 };
 
 }  // namespace tidegate::tls

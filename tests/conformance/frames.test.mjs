@@ -120,6 +120,19 @@ describe('damaged messages are answered and the connection stays', () => {
       assert.deepEqual(client.breaches, []);
     });
   }
+  test('a CLIENT_HELLO that comes twice, or when the state began without it: ERROR 4005 says which', async () => {
+    const twice = await login();
+    twice.hello();
+    assert.match((await twice.error(4005)).payload.details, /a second CLIENT_HELLO/);
+    const late = await login({ hello: false });
+    await late.next(Type.WORLD_STATE);
+    late.hello({ state_encoding: 1 });
+    assert.match((await late.error(4005)).payload.details, /after the state began/);
+    for (const client of [twice, late]) {
+      await alive(client);
+      await client.leave();
+    }
+  });
   for (const type of [Type.WORLD_STATE, Type.MOVE_ACK, Type.CONNECTION_ESTABLISHED, Type.ERROR]) {
     test(`a message that only the server sends (${type}) is answered with an error`, async () => {
       const client = await login();

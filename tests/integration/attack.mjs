@@ -19,8 +19,45 @@ const apart = cpus().length > 1;
 const folder = temporaryFolder();
 const server = await startServer({ ...config, shards: { count: 1, ...(apart ? { cpus: [0] } : {}) }, world: { npcs: 0, spawn_radius: new Float(700), linger: '2s' } }, { folder });
 const cpu = apart ? 1 : undefined;
-const p99 = (load) => ({ ack: load.move_ack_ms.p99, neighbour: load.neighbour_ms.p99 });
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+
+// Cumulative buckets of the server's own histograms, for what the generator's delays have no part in.
+const timings = ['tidegate_tick_seconds', 'tidegate_turn_seconds'];
+async function clocks() {
+  const { samples } = await metrics(server);
+  return Object.fromEntries(timings.map((name) => {
+    const sums = new Map();
+    for (const s of samples.filter((x) => x.name === `${name}_bucket`)) {
+      const le = Number(/le="([^"]+)"/.exec(s.labels)[1].replace('+Inf', 'Infinity'));
+      sums.set(le, (sums.get(le) ?? 0) + s.value);
+    }
+    return [name, sums];
+  }));
+}
+// Milliseconds; within a bucket as if its values were spread evenly.
+function percentile(before, after, name, q) {
+  const edges = [...after[name].keys()].sort((a, b) => a - b);
+  const count = (le) => after[name].get(le) - (before[name].get(le) ?? 0);
+  const wanted = q * count(Infinity);
+  let low = 0;
+  let seen = 0;
+  for (const le of edges) {
+    if (count(le) >= wanted) return le === Infinity ? low * 1000 : (low + (le - low) * (wanted - seen) / Math.max(count(le) - seen, 1)) * 1000;
+    low = le;
+    seen = count(le);
+  }
+  return NaN;
+}
+async function timed(work) {
+  const before = await clocks();
+  const load = await work();
+  const after = await clocks();
+  const of = (name, q) => percentile(before, after, name, q);
+  return { load, row: {
+    ack: load.move_ack_ms.p99, ack50: load.move_ack_ms.p50, neighbour: load.neighbour_ms.p99, late: load.generator_lag_ms.p99,
+    tick: of('tidegate_tick_seconds', 0.99), tick50: of('tidegate_tick_seconds', 0.5), turn: of('tidegate_turn_seconds', 0.99),
+  } };
+}
 
 const quiet = [];
 const attacked = [];
@@ -30,7 +67,7 @@ let charged = 0;
 const ends = {};
 for (let round = 0; round < rounds; round += 1) {
   const before = resources(server.child.pid);
-  const alone = await runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 });
+  const { load: alone, row: aloneRow } = await timed(() => runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 }));
   const between = resources(server.child.pid);
   const attack = startAttack(server, { connections: hostile, seconds: seconds + 8, cpu, kinds, pause });
   await new Promise((done) => { setTimeout(done, 3000); });
@@ -43,7 +80,7 @@ for (let round = 0; round < rounds; round += 1) {
     }
   })();
   const start = resources(server.child.pid);
-  const beside = await runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 });
+  const { load: beside, row: besideRow } = await timed(() => runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 }));
   const stop = resources(server.child.pid);
   watching = false;
   await watch;
@@ -57,16 +94,21 @@ for (let round = 0; round < rounds; round += 1) {
     if (!load.ok) problems.push(`round ${round}: bots ${name}: ${load.lost} lost, ${load.refused} refused, ${load.checksum_mismatches} wrong checksums, ${load.problem}`);
     if (!load.generator_valid) console.log(`   (round ${round}, ${name}: ${load.generator_verdict})`);
   }
-  quiet.push(p99(alone));
-  attacked.push(p99(beside));
-  console.log(`round ${round}: p99 of MOVE_ACK ${alone.move_ack_ms.p99} ms alone, ${beside.move_ack_ms.p99} ms attacked; ` +
-    `neighbour ${alone.neighbour_ms.p99} and ${beside.neighbour_ms.p99} ms; CPU ${(between.cpu - before.cpu).toFixed(1)} and ${(stop.cpu - start.cpu).toFixed(1)} s; ` +
+  quiet.push(aloneRow);
+  attacked.push(besideRow);
+  const shown = (row) => `MOVE_ACK p50 ${row.ack50.toFixed(1)}, p99 ${row.ack.toFixed(1)}, neighbour p99 ${row.neighbour.toFixed(1)}, generator late p99 ${row.late.toFixed(1)}; tick p50 ${row.tick50.toFixed(2)}, p99 ${row.tick.toFixed(2)}, turn p99 ${row.turn.toFixed(2)} ms`;
+  console.log(`round ${round}\n  alone    ${shown(aloneRow)}\n  attacked ${shown(besideRow)}\n  CPU ${(between.cpu - before.cpu).toFixed(1)} and ${(stop.cpu - start.cpu).toFixed(1)} s; ` +
     `memory ${(between.resident / 1e6).toFixed(0)}, at most ${(memory / 1e6).toFixed(0)} MB, of buffers ${(charged / 1e6).toFixed(1)} MB`);
 }
 const change = (of) => median(attacked.map(of)) / median(quiet.map(of)) - 1;
-const result = { bots, hostile, seconds, quiet, attacked, ack_change: change((x) => x.ack), neighbour_change: change((x) => x.neighbour), memory, charged, ends, reasons: await reasons(server), problems };
+const names = ['ack', 'ack50', 'neighbour', 'late', 'tick', 'tick50', 'turn'];
+const changes = Object.fromEntries(names.map((name) => [name, change((row) => row[name])]));
+const result = { bots, hostile, seconds, quiet, attacked, changes, memory, charged, ends, reasons: await reasons(server), problems };
 for (const [kind, row] of Object.entries(ends)) console.log(`  ${kind.padEnd(14)} ${JSON.stringify(row)}`);
-console.log(`p99 under attack against quiet: MOVE_ACK ${(result.ack_change * 100).toFixed(1)} %, neighbour ${(result.neighbour_change * 100).toFixed(1)} %`);
+for (const name of names) {
+  const range = (list) => { const v = list.map((row) => row[name]); return `${median(v).toFixed(2)} (${Math.min(...v).toFixed(2)}–${Math.max(...v).toFixed(2)})`; };
+  console.log(`${name.padEnd(10)} alone ${range(quiet)}, attacked ${range(attacked)} ms: ${(changes[name] * 100).toFixed(1)} %`);
+}
 for (const problem of problems) console.log(`PROBLEM ${problem}`);
 if (values.json) writeFileSync(values.json, JSON.stringify(result, null, 1));
 await server.stop();

@@ -33,8 +33,10 @@ export async function soak({ minutes, bots, churners, wave, backend = 'auto', sa
       problems.push(`wave ${number}: ${load.lost} lost, ${load.refused} refused, ${load.checksum_mismatches} wrong checksums, ${load.chain_gaps} gaps, ${load.malformed} malformed: ${load.problem}`);
     }
     problems.push(...tally.breaches.slice(0, 2).map((b) => `wave ${number}: ${b}`));
-    await until(async () => (await holdings(server)).open === 0, 'the end of a wave', 120_000);
-    const sample = await holdings(server);
+    const sample = await until(async () => {
+      const now = await holdings(server);
+      return now.open === 0 && now;
+    }, 'the end of a wave', 900_000);
     connections = sample.accepted;
     samples.push({ ...sample, checksums: load.checksums, logins: tally.logins, ack_p99: load.move_ack_ms.p99 });
     say(`wave ${number}: ${sample.accepted} connections so far, ${sample.descriptors} descriptors, ${(sample.resident / 1e6).toFixed(1)} MB, ${sample.charged} bytes charged, ${load.checksums} checksums, ${load.checksum_mismatches} wrong, ${sample.desyncs} desyncs, churn ${tally.logins} logins, ${tally.errors.length} errors ${tally.errors.slice(0, 1)}`);

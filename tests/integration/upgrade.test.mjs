@@ -4,53 +4,16 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Client } from '../conformance/lib/client.mjs';
 import { Type, frame } from '../conformance/lib/proto.mjs';
-import { adminGet, adminToken, metrics, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
+import { adminToken, metrics, startServer, temporaryFolder } from '../conformance/lib/server.mjs';
 import { tokenFor } from '../conformance/lib/tokens.mjs';
 import { TopicClient } from '../conformance/lib/topics.mjs';
-import { patience, seeded, sleep, until, within } from '../conformance/lib/wait.mjs';
+import { alive, finish, heirs, long, upgrade } from '../conformance/lib/upgrade.mjs';
+import { seeded, sleep, until, within } from '../conformance/lib/wait.mjs';
 
 const folder = temporaryFolder();
-const long = patience * 6;
-// Processes made by upgrades are not the test's children.
-const heirs = new Set();
-after(() => {
-  for (const pid of heirs) try { process.kill(pid, 'SIGKILL'); } catch { /* it has ended */ }
-});
-
-// One that has ended and that nobody waited for does not count.
-function alive(pid) {
-  try {
-    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
-
-// The process that serves after the upgrade.
-async function upgrade(server, pid) {
-  const before = server.output.length;
-  process.kill(pid, 'SIGUSR2');
-  const match = await until(() => /upgrade: process (\d+) is being set up/.exec(server.output.slice(before)), 'a new process', long);
-  const heir = Number(match[1]);
-  heirs.add(heir);
-  await until(() => /connections came over|this process goes on/.exec(server.output.slice(before)), 'the end of the upgrade', long);
-  assert.doesNotMatch(server.output.slice(before), /this process goes on/);
-  await until(() => !alive(pid) || !server.running, 'the end of the old process', long);
-  // The admin port is the same; it comes a moment later.
-  await until(() => adminGet(server, '/livez').then((r) => r.status === 200, () => false), 'the admin port', long);
-  return heir;
-}
-
-async function finish(server, pid) {
-  process.kill(pid, 'SIGTERM');
-  await until(() => !alive(pid), 'the end of the last process', long);
-  heirs.delete(pid);
-  const complaint = server.complaint();
-  assert.equal(complaint, null);
-}
 
 // A second WORLD_STATE takes the place of the first (docs/protocol.md).
 const expectState = (...clients) => { for (const client of clients) client.beginsAnew = true; };

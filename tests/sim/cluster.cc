@@ -45,7 +45,8 @@ class Gateway final : bus::ShardPort {
           LossyBus& bus, Shared& shared)
       : network_(network),
         shared_(shared),
-        store_(shared.store, plan.shards, &shared.processes, plan.seed * 1000 + epoch),
+        store_(shared.store, plan.shards, &shared.processes, plan.crashes ? 10 : 80,
+               plan.seed * 1000 + epoch),
         fabric_(
             {.shards = plan.shards, .shard_ring_bytes = 1 << 20, .control_ring_bytes = 1 << 20}),
         mailbox_(fabric_, fabric_.control()),
@@ -249,7 +250,7 @@ class Run {
       store.away = true;
       ++outcome_.outages;
     }
-    if (whole && prng_.chance(0.0008)) {
+    if (plan_.crashes && whole && prng_.chance(0.0008)) {
       const auto i = static_cast<uint32_t>(prng_.below(plan_.gateways));
       if (gateways_[i] != nullptr && (plan_.partitions || remembered_without(i))) {
         ++outcome_.crashes;
@@ -339,21 +340,24 @@ class Run {
         }
         continue;
       }
-      // Not in the middle of the first login: nothing tells a later one from an older one.
-      if (walking && writer->letters().has_session() && prng_.chance(0.0005)) {
+      // Not in the middle of the first login, nor before a slow store has heard of it: nothing
+      // tells another gateway then that there is a session.
+      if (walking && writer->letters().has_session() && prng_.chance(0.0005) && stored(*writer)) {
         writer->disconnect(network_);
         continue;
       }
       if (walking && prng_.chance(0.02)) {
         const ClusterWriter& to = *writers_[prng_.below(writers_.size())];
-        const auto row = shared_.store.rows.find(to.name());
-        const bool there = row != shared_.store.rows.end() && row->second.id != 0;
-        if (there && writer->letters().has_session()) writer->write(to);
+        if (stored(to) && writer->letters().has_session()) writer->write(to);
       }
       if (!writer->turn(network_.now())) writer->disconnect(network_);
       const std::string& problem = writer->letters().problem;
       if (!problem.empty()) fail(writer->name() + ": " + problem);
     }
+  }
+  bool stored(const ClusterWriter& writer) const {
+    const auto row = shared_.store.rows.find(writer.name());
+    return row != shared_.store.rows.end() && row->second.id != 0;
   }
   bool letters_read() {
     missing_.clear();

@@ -137,6 +137,9 @@ class ClusterClient final : public client::ClientEvents {
   }
 
  private:
+  void note(const std::string& problem) {
+    if (problem_.empty()) problem_ = problem;  // the first one tells most
+  }
   void send(wire::MessageType type, base::Bytes payload, std::string what) {
     waiting_[++sequence_] = std::move(what);
     if (!client_->send_payload(static_cast<uint32_t>(type), payload, sequence_)) {
@@ -174,8 +177,8 @@ class ClusterClient final : public client::ClientEvents {
     const std::string data(base::as_text(event.data));
     uint64_t& offset = last_[topic].offset;
     if (event.offset <= offset) {
-      problem_ =
-          topic + " offset " + std::to_string(event.offset) + " behind " + std::to_string(offset);
+      note(topic + " offset " + std::to_string(event.offset) + " behind " + std::to_string(offset) +
+           " from " + data);
     }
     offset = event.offset;
     ++book_.delivered;
@@ -190,12 +193,12 @@ class ClusterClient final : public client::ClientEvents {
     }
     if (book_.one_home) {
       unsigned& before = last_[topic].counts[{from, connection}];
-      if (count <= before) problem_ = topic + ": " + data + " behind " + std::to_string(before);
+      if (count <= before) note(topic + ": " + data + " behind " + std::to_string(before));
       before = count;
       const auto [it, fresh] = book_.said.emplace(std::pair{topic, event.offset}, data);
       if (!fresh && it->second != data) {
-        problem_ = topic + " offset " + std::to_string(event.offset) + " is both '" + it->second +
-                   "' and '" + data + "'";
+        note(topic + " offset " + std::to_string(event.offset) + " is both '" + it->second +
+             "' and '" + data + "'");
       }
     }
     if (data.ends_with(" final")) heard_[topic].push_back(data);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim-cluster --seeds N [--from S]   N runs with seeds S, S + 1, ...; odd ones with partitions
 // sim-cluster --seed S               one run, to replay a failure
-// More: --clients N, --writers N, --gateways N, --shards N. The last line is "N passed, N failed".
+// --slow 1: a store slower than sessions wait for, and no crashes. More: --clients N, --writers N,
+// --gateways N, --shards N. The last line is "N passed, N failed".
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +24,8 @@ int main(int argc, char** argv) {
       plan.clients = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--writers") == 0) {
       plan.writers = static_cast<uint32_t>(value);
+    } else if (std::strcmp(argv[i], "--slow") == 0) {
+      plan.crashes = value == 0;
     } else if (std::strcmp(argv[i], "--gateways") == 0) {
       plan.gateways = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--shards") == 0) {

@@ -84,8 +84,10 @@ class ClusterWriter final : public client::ClientEvents {
 // a player's home shard is the same everywhere.
 class StoreLink {
  public:
-  StoreLink(shard::SharedStore& store, uint32_t shards, uint64_t* processes, uint64_t seed)
-      : prng_(seed) {
+  // `slow`: turns in a row in which nothing is written, at most.
+  StoreLink(shard::SharedStore& store, uint32_t shards, uint64_t* processes, uint32_t slow,
+            uint64_t seed)
+      : prng_(seed), slow_most_(slow) {
     for (uint32_t i = 0; i < shards; ++i) {
       numbers_.push_back(++*processes);
       keepers_.push_back(std::make_unique<shard::KeeperModel>(store, numbers_.back()));
@@ -94,12 +96,12 @@ class StoreLink {
   void on_record(uint32_t shard, base::Bytes bytes) { keepers_[shard]->on_record(bytes); }
   // Once a turn. A slow store writes nothing for a while.
   void turn(mailbox::Mailbox& mailbox, bool faults) {
-    if (faults && prng_.chance(0.005)) slow_ = static_cast<uint32_t>(prng_.below(60));
+    if (faults && prng_.chance(0.005)) slow_ = static_cast<uint32_t>(prng_.below(slow_most_));
     if (!faults) slow_ = 0;
     const bool idle = slow_ != 0;
     if (idle) --slow_;
     for (uint32_t i = 0; i < keepers_.size(); ++i) {
-      if (!idle && prng_.chance(0.7)) keepers_[i]->step(prng_.below(20));
+      if (!idle) keepers_[i]->step(1 + prng_.below(40));
       for (size_t n = keepers_[i]->posts(); n != 0; --n) {
         keepers_[i]->deliver([&](mailbox::MessageType type, std::vector<uint8_t> bytes) {
           TG_ASSERT(mailbox.post_raw(i, static_cast<uint16_t>(type), bytes));
@@ -120,6 +122,7 @@ class StoreLink {
 
  private:
   base::Prng prng_;
+  uint32_t slow_most_;
   uint32_t slow_ = 0;
   std::vector<uint64_t> numbers_;
   std::vector<std::unique_ptr<shard::KeeperModel>> keepers_;

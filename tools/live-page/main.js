@@ -207,7 +207,9 @@ async function serverFigures() {
   try {
     const { shards } = await json('/api/v1/shards');
     show('server: entities', String(shards.reduce((sum, s) => sum + s.entities, 0)));
-    show('server: tick p99', shards.map((s) => `${s.tick_ms_p99.toFixed(2)}`).join(' · ') + ' ms');
+    const ticks = shards.map((s) => s.tick_ms_p99);
+    const ms = (v) => v.toFixed(v < 10 ? 2 : 0);
+    show('server: tick p99', `${ticks.length > 4 ? `to ${ms(Math.max(...ticks))}` : ticks.map(ms).join(' · ')} ms`);
   } catch (error) {
     again = error.status !== 401;  // without a status the server is away
   } finally {

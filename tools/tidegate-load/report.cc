@@ -28,8 +28,22 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
+// Where in its bucket a percentile lies if the bucket's values are spread evenly: two runs that
+// differ by less than a bucket are told apart.
 double ms(const metrics::Histogram& h, double q) {
-  return static_cast<double>(h.percentile(q)) / 1000;
+  const double wanted = q * static_cast<double>(h.count());
+  double seen = 0;
+  for (uint32_t i = 0; i < metrics::Histogram::kBuckets && wanted > 0; ++i) {
+    const auto here = static_cast<double>(h.bucket(i));
+    if (here == 0 || seen + here < wanted) {
+      seen += here;
+      continue;
+    }
+    const double low = i == 0 ? 0 : static_cast<double>(metrics::Histogram::upper_edge(i - 1)) + 1;
+    const double high = static_cast<double>(metrics::Histogram::upper_edge(i)) + 1;
+    return (low + (high - low) * (wanted - seen) / here) / 1000;
+  }
+  return 0;
 }
 
 double share(uint64_t part, uint64_t whole) {

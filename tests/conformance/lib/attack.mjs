@@ -47,12 +47,12 @@ export function complaints(report) {
 
 const pinned = (cpu, path, args) => cpu === undefined ? [path, args] : ['taskset', ['-c', String(cpu), path, ...args]];
 
-export function startAttack(server, { connections, seconds, kinds, cpu, pause = 1, deaf = 12, untilEnded = 0 }) {
+export function startAttack(server, { connections, seconds, kinds, cpu, pause = 1, deaf = 12, untilEnded = 0, nice = 19 }) {
   const args = ['--port', String(server.port), '--secret', secret, '--connections', String(connections), '--seconds', String(seconds),
     '--source', source, '--flood-source', floodSource, '--pause', String(pause), '--deaf', String(deaf), '--until-ended', String(untilEnded)];
   if (kinds) args.push('--kinds', kinds.join(','));
   // Behind the bots where they share a CPU: what is looked for is the server's delay, not theirs.
-  const child = new Process('nice', ['-n', '19', ...pinned(cpu, attacker, args).flat()]);
+  const child = new Process('nice', ['-n', String(nice), ...pinned(cpu, attacker, args).flat()]);
   return { child, async report() {
     const { code } = await within(child.exited, 'the end of the attack', (seconds + 120) * 1000);
     if (code !== 0) throw new Error(`tidegate-attack ended with ${code}:\n${child.output}`);

@@ -7,9 +7,9 @@ import { until } from './wait.mjs';
 
 export class TopicClient extends Client {
   // `query` and `received` (highest sequence of the server's): to resume.
-  static async open(server, user, permissions = [], query = '', received = 0) {
+  static async open(server, user, permissions = [], query = '', received = 0, options = {}) {
     const token = await tokenFor(user, permissions.length > 0 ? { permissions } : {});
-    const client = await Client.connect(server, user, { token, query });
+    const client = await Client.connect(server, user, { ...options, token, query });
     Object.setPrototypeOf(client, TopicClient.prototype);
     client.sequence = 0;
     client.acknowledges = true;

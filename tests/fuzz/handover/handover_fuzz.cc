@@ -39,6 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case RecordType::kConnection:
         check<handover::Connection>(in);
         break;
+      case RecordType::kTls:
+        check<handover::Tls>(in);
+        break;
       case RecordType::kPlayer:
         check<handover::Player>(in);
         break;

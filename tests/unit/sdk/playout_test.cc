@@ -139,6 +139,23 @@ TEST(SdkPlayout, GoesOnForAWhileWhereStateIsMissing) {
   EXPECT_NEAR(track.sample(180, horizon(100)).x, 11.5, 0.001) << "15 ticks ahead at the most";
 }
 
+// At half its rate for a minute: it shows what is known, not a quarter of a second ahead of it.
+TEST(SdkPlayout, ASlowServerIsNoStall) {
+  PlayoutClock clock;
+  double before = -10;
+  double now = 1000;
+  for (uint32_t tick = 1; tick < 1800; ++tick) {
+    now += 2 * clock.tick_ms;
+    clock.on_tick(tick, now);
+    for (int picture = 0; picture < 2; ++picture) {
+      const double shown = clock.shown_tick(now + picture * clock.tick_ms);
+      EXPECT_GE(shown, before);
+      EXPECT_LE(shown, tick + 2.0);
+      before = shown;
+    }
+  }
+}
+
 TEST(SdkPlayout, WhoIsKnownToStandStands) {
   Track track = walker();
   EXPECT_NEAR(track.sample(105, horizon(101)).x, 10, 0.001);

@@ -114,6 +114,16 @@ std::string playout() {
              ", " + std::to_string(clock.starved()) + "]");
     last = std::max(last, picture);
   }
+  // From here on the server ticks at two thirds of its rate.
+  for (uint32_t tick = 1000; tick < 1300; ++tick) {
+    last += clock.tick_ms * 1.5;
+    clock.on_tick(tick, last);
+    rows.add("[0, " + std::to_string(tick) + ", " + number(last) + "]");
+    const double picture = last + random.unit() * 20;
+    const double shown = clock.shown_tick(picture);
+    rows.add("[1, " + number(picture) + ", " + number(shown) + ", " + number(clock.target_ms()) +
+             ", " + std::to_string(clock.starved()) + "]");
+  }
   return rows.list();
 }
 

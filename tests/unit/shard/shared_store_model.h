@@ -258,7 +258,8 @@ class KeeperModel {
     if (r.op == Op::kForward) {
       const std::string player(base::as_text(tail.first(r.player_bytes)));
       const auto row = store_.rows.find(player);
-      if (row != store_.rows.end() && row->second.id != 0) {
+      if (row != store_.rows.end() && row->second.id != 0 &&
+          (r.session == 0 || r.session == row->second.id)) {
         store_.leave_letter(player, row->second, r, tail.subspan(r.player_bytes));
       }
       return;

@@ -23,6 +23,7 @@ export declare class PlayoutClock {
     private wanted;
     private shown;
     private lastNow;
+    private lastArrival;
     private measured;
     /** Ticks shown were newer than the newest state: the delay was too short. */
     starved: number;

@@ -8,6 +8,7 @@
 const ARRIVALS = 256;
 const BASE_WINDOW_MS = 10_000;
 const SAMPLES = 40;
+const SLOW_RATE = 0.25;  // of the shown time that is ahead of what can be known
 const LAG_RATE = 0.25;  // how much slower or faster one entity may be shown while its lag changes
 
 const SNAP_METRES = 8;  // further off it is shown at its place at once
@@ -42,6 +43,7 @@ export class PlayoutClock {
   private wanted = 100;
   private shown = NaN;
   private lastNow = 0;
+  private lastArrival = 0;
   private measured = 0;
   /** Ticks shown were newer than the newest state: the delay was too short. */
   starved = 0;
@@ -81,6 +83,7 @@ export class PlayoutClock {
     if (tick <= this.lastTick) return;
     if (this.lastTick !== 0) this.gap += (Math.min(30, tick - this.lastTick) - this.gap) / 16;
     this.lastTick = tick;
+    this.lastArrival = now;
     const when = now - tick * this.tickMs;
     if (now - this.baseSince > BASE_WINDOW_MS) {
       this.base = this.nextBase;
@@ -117,11 +120,16 @@ export class PlayoutClock {
     const goal = (now - this.base - this.wanted) / this.tickMs;
     const step = (now - this.lastNow) / this.tickMs;
     const error = goal - (this.shown + step);
+    const before = this.shown;
     if (Number.isNaN(this.shown) || Math.abs(error) * this.tickMs > 1000) this.shown = goal;
     else {
       const most = step * this.options.rate;
       this.shown += step + Math.max(-most, Math.min(most, error));
     }
+    // A server that ticks more slowly than it says is not in a stall: who is ahead of its newest state
+    // by more than has passed since that came goes on slowly.
+    const known = this.lastTick + (now - this.lastArrival) / this.tickMs;
+    if (this.shown > known) this.shown = Number.isNaN(before) ? known : Math.max(known, Math.min(this.shown, before + step * SLOW_RATE));
     this.lastNow = now;
     if (this.shown > this.lastTick + 0.5) this.starved += 1;
     return this.shown;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sockets that go from one ring to another with nothing lost: what was received before, what waits
-// in the kernel, and who was not accepted yet.
+// Sockets that go from one backend to another with nothing lost: what was received before, what
+// waits in the kernel, and who was not accepted yet. From a ring to a ring, to epoll, and back.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -9,7 +9,10 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <tuple>
 
+#include "io/backend.h"
+#include "io/epoll_io.h"
 #include "io/uring_io.h"
 
 namespace tidegate::io {
@@ -60,16 +63,17 @@ bool until(Io& io, Received* out, Condition condition) {
   return condition();
 }
 
-class UringHandover : public testing::Test {
+using Pair = std::tuple<BackendKind, BackendKind>;  // from, to
+
+class Handover : public testing::TestWithParam<Pair> {
  protected:
   void SetUp() override {
-    SetupError error;
-    auto made = UringIo::make(limits(), &error);
-    if (!made.ok()) GTEST_SKIP() << error.text;
-    old_ = std::move(made).value();
-    auto other = UringIo::make(limits(), &error);
-    ASSERT_TRUE(other.ok());
-    new_ = std::move(other).value();
+    MadeBackend from = make_backend(std::get<0>(GetParam()), limits());
+    if (from.io == nullptr) GTEST_SKIP() << from.error.text;
+    old_ = std::move(from.io);
+    MadeBackend to = make_backend(std::get<1>(GetParam()), limits());
+    if (to.io == nullptr) GTEST_SKIP() << to.error.text;
+    new_ = std::move(to.io);
     const uint8_t address[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1};
     std::memcpy(&spec_.address.sin6_addr, address, sizeof address);
     ASSERT_EQ(old_->listen(spec_, &port_), IoStatus::kOk);
@@ -84,11 +88,11 @@ class UringHandover : public testing::Test {
   }
   ListenSpec spec_;
   uint16_t port_ = 0;
-  std::unique_ptr<UringIo> old_, new_;
+  std::unique_ptr<Io> old_, new_;
   Received before_, after_;
 };
 
-TEST_F(UringHandover, EveryByteArrivesOnce) {
+TEST_P(Handover, EveryByteArrivesOnce) {
   constexpr int kClients = 8;
   int clients[kClients];
   for (int& c : clients) c = connect_to(port_);
@@ -138,7 +142,7 @@ TEST_F(UringHandover, EveryByteArrivesOnce) {
   ::close(late);
 }
 
-TEST_F(UringHandover, AfterAPauseItGoesOn) {
+TEST_P(Handover, AfterAPauseItGoesOn) {
   const int client = connect_to(port_);
   ASSERT_TRUE(until(*old_, &before_, [&] { return before_.accepted.size() == 1; }));
   const uint32_t slot = before_.accepted[0];
@@ -156,7 +160,7 @@ TEST_F(UringHandover, AfterAPauseItGoesOn) {
   ::close(other);
 }
 
-TEST_F(UringHandover, ASlotIsTakenOnce) {
+TEST_P(Handover, ASlotIsTakenOnce) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
   EXPECT_TRUE(new_->adopt(3, 1, ::dup(ends[0])));
@@ -165,6 +169,20 @@ TEST_F(UringHandover, ASlotIsTakenOnce) {
   ::close(ends[0]);
   ::close(ends[1]);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, Handover,
+                         testing::Values(Pair{BackendKind::kUring, BackendKind::kUring},
+                                         Pair{BackendKind::kUring, BackendKind::kEpoll},
+                                         Pair{BackendKind::kEpoll, BackendKind::kUring},
+                                         Pair{BackendKind::kEpoll, BackendKind::kEpoll}),
+                         [](const testing::TestParamInfo<Pair>& info) {
+                           const auto name = [](BackendKind kind) {
+                             return kind == BackendKind::kEpoll ? std::string("Epoll")
+                                                                : std::string("Uring");
+                           };
+                           return name(std::get<0>(info.param)) + "To" +
+                                  name(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace tidegate::io
