@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Three gateways as one cluster on this machine, with bots on all of them, and what they say of it.
+"""Three gateways as one cluster with one world on this machine, with bots on all of them, and what they say of it.
 
     tools/run --cluster [--bots N] [--duration 20s] [--gateways 3] [--headless]
 
@@ -122,7 +122,8 @@ class Cluster:
                 'auth': {'hs256_secret': self.secret},
                 'session': {'secret': self.secret, 'store': 'redis'},
                 'redis': {'addresses': [self.redis]},
-                'world': {'spawn_radius': 150.0, 'zone': name},
+                'world': {'spawn_radius': 150.0, 'shared': True, 'gateway_number': i + 1,
+                          'shared_entities': self.options.bots + 1000},
                 'limits': {'connections': self.options.bots + 1000},
                 'drain': {'grace': '0s', 'spread': '0s'},
                 'bus': {'servers': [self.nats], 'gateway': name, 'member_timeout': self.options.member_timeout},
@@ -174,7 +175,7 @@ class Cluster:
                 continue
             if lines % 20 == 0:
                 print(f'{"time":>6} {"members":>8} {"users":>7} {"players":>8}  '
-                      + '  '.join(f'{g.name:>16}' for g in self.gateways))
+                      + f'{"entities":>9}  ' + '  '.join(f'{g.name:>16}' for g in self.gateways))
             lines += 1
             try:
                 view = self.ask(self.gateways[0], '/api/v1/cluster')
@@ -183,7 +184,7 @@ class Cluster:
                 continue
             each = {g['name']: g for g in view['gateways']}
             print(f'{time.monotonic() - began:5.0f}s {len(view["gateways"]):8} {view["sum"]["users"]:7} '
-                  f'{view["sum"]["players"]:8}  '
+                  f'{view["sum"]["players"]:8}  {view["sum"]["entities"]:8}  '
                   + '  '.join(f'{each[g.name]["players"]:8} players' if g.name in each else f'{"gone":>16}'
                               for g in self.gateways), flush=True)
 

@@ -51,9 +51,10 @@ struct EntityView {
   std::string_view id;  // player_id on the wire
   Position position;
   Velocity velocity;
-  float yaw = 0;       // radians about y, 0 to 2 pi, in 256 steps
-  uint32_t flags = 0;  // movement_flags of the client, or what the game set
-  uint64_t tag = 0;    // as given to World::spawn; goes with the entity to other shards
+  float yaw = 0;        // radians about y, 0 to 2 pi, in 256 steps
+  uint32_t flags = 0;   // movement_flags of the client, or what the game set
+  uint64_t tag = 0;     // as given to World::spawn; goes with the entity to other shards
+  bool remote = false;  // another gateway owns it (world.shared): seen, not to be changed here
 };
 
 // One PLAYER_MOVE, cut to the server's grid. A hook may change what the client has sent.

@@ -345,7 +345,7 @@ void BusService::on_frame_mail(const Membership::Member& from, base::Bytes body,
     requests_.erase(it);
     return;
   }
-  if (mail.op == BusOp::kSendEveryone) {
+  if (mail.op == BusOp::kSendEveryone || mail.shard == mailbox::kEveryShard) {
     for (uint32_t i = 0; i < config_.shards; ++i) post_mail(i, mail, tail, port);
     return;
   }
@@ -364,6 +364,8 @@ uint32_t BusService::home_shard_of(const BusMail& mail, std::string_view name) c
     case BusOp::kSendPlayer:
     case BusOp::kSendSession:
     case BusOp::kLoggedIn:
+    case BusOp::kRealmClaim:
+    case BusOp::kRealmGiven:
       return config_.player_home(name, config_.shards);
     default:
       return session::home_shard(name, config_.shards);

@@ -415,6 +415,13 @@ class Loader {
     if (!c.bus.services.empty() && c.bus.servers.empty()) {
       error({}, "bus.services needs bus.servers", "bus.services");
     }
+    if (c.world.shared && c.bus.servers.empty()) {
+      error({}, "world.shared needs bus.servers", "world.shared");
+    }
+    if (c.world.shared && c.world.gateway_number == 0) {
+      error({}, "world.shared needs a world.gateway_number, 1 to 63, different for each gateway",
+            "world.gateway_number");
+    }
     if (c.bus.member_timeout < c.bus.heartbeat * 3) {
       error({}, "bus.member_timeout must be at least three times bus.heartbeat",
             "bus.member_timeout");

@@ -149,6 +149,9 @@ struct Config {
     float spawn_radius = 0.0F;  // metres
     base::Duration linger = base::seconds(10);
     uint32_t npcs = 2000;
+    bool shared = false;          // with the other gateways of the bus
+    uint32_t gateway_number = 0;  // 1 to 63, of this one
+    uint32_t shared_entities = 10'000;
   } world;
   // Cells as near as that are sent at the full, half and quarter tick rate, others at an eighth.
   struct Interest {
@@ -215,6 +218,7 @@ struct Config {
     base::Duration request_timeout = base::seconds(2);
     std::vector<std::string> services;  // "1000-1099", "json:1200"
     base::Duration service_timeout = base::seconds(5);
+    uint32_t world_rate = 20;  // Hz
   } bus;
   struct State {
     uint32_t entries = 256;           // of each home shard

@@ -12,6 +12,7 @@ namespace tidegate::mailbox {
 inline constexpr uint32_t kGatewaysMax = 64;
 inline constexpr uint64_t kAllGateways = ~uint64_t{0};  // all others
 inline constexpr uint16_t kShardByName = 0xffff;        // the home shard of the name
+inline constexpr uint16_t kEveryShard = 0xfffe;
 
 // The numbers are part of what gateways say to each other (docs/cluster.md): they stay.
 enum class BusOp : uint16_t {
@@ -39,6 +40,11 @@ enum class BusOp : uint16_t {
   kSendSession = 32,  // a: session or 0; b: origin
   kSendEveryone = 33,
   kLoggedIn = 34,  // the player came in at the sender. a: Unix ms
+  kSendNear = 35,  // a: x << 32 | z, steps; b: source; c: shape << 32 | radius; d: type
+  // One world (shard/realm.h). Name: the player, or the entity's.
+  kRealmBatch = 50,  // no name. data: a batch (realm/batch.h), for every shard
+  kRealmClaim = 51,  // the player came in at the sender. a: entity << 32 | stamp
+  kRealmGiven = 52,  // d: 1: it is yours, data: a batch of one; 0: not ours to give
   // Backend services.
   kServiceCall = 40,    // a: connection; b: sequence; d: type; extra: user, player, permissions
   kServiceAnswer = 41,  // a, b as above; d: type of the answer, 0: an error; c: its code

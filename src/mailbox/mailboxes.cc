@@ -169,6 +169,8 @@ const char* name_of(MessageType type) {
       return "settings";
     case MessageType::kBusMail:
       return "bus_mail";
+    case MessageType::kRealmOrder:
+      return "realm_order";
     case MessageType::kBusView:
       return "bus_view";
     case MessageType::kPollLetter:

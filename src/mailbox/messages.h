@@ -124,6 +124,7 @@ enum class MessageType : uint16_t {
   kUserFact,
   kBusMail,
   kBusView,
+  kRealmOrder,
   kCount,
 };
 
@@ -224,7 +225,11 @@ struct Spawn {
   uint8_t attach;       // 1: the entity should be there; answer SpawnFailed when it is not
   uint8_t yaw;          // 256 steps about y
   int32_t position[3];  // steps
-  uint32_t passed_on;   // 1: by a shard that the place belonged to; the home does not know it yet
+  uint8_t passed_on;    // 1: by a shard that the place belonged to; the home does not know it yet
+  uint8_t placed;       // 1: with attach, it is to stand at `position` with what follows
+  int16_t velocity[3];  // wire/quantise.h
+  uint32_t flags;
+  uint32_t stamp;  // of the owner among gateways (realm/batch.h), 0 with one gateway
 };
 
 // Owner to the home shard: an entity to attach to was gone, or there is no room. Tail: player id.

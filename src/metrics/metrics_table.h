@@ -177,6 +177,26 @@
   X(kServicePushes, "tidegate_service_pushes_total", "Messages that services sent unasked")        \
   X(kServiceRefused, "tidegate_service_refused_total",                                             \
     "What services said that could not be read, or is not allowed")                                \
+  X(kRealmStatesSent, "tidegate_world_states_sent_total",                                          \
+    "States of own entities said to gateways that watch them; world.shared")                       \
+  X(kRealmWholesSent, "tidegate_world_entities_sent_total",                                        \
+    "Own entities said whole to other gateways: new ones, and all again at intervals")             \
+  X(kRealmBytesSent, "tidegate_world_bytes_sent_total",                                            \
+    "Bytes of both, once however many gateways get them")                                          \
+  X(kRealmStatesReceived, "tidegate_world_states_received_total",                                  \
+    "Words of other gateways about their entities that counted")                                   \
+  X(kRealmBatchesRefused, "tidegate_world_batches_refused_total",                                  \
+    "Batches for other gateways that control had no room for; all of it is said again")            \
+  X(kRealmRefused, "tidegate_world_refused_total",                                                 \
+    "Batches of other gateways that could not be read, or whose world.gateway_number is taken")    \
+  X(kRealmDropped, "tidegate_world_remote_dropped_total",                                          \
+    "Words about entities of other gateways that there was no room for")                           \
+  X(kRealmExpired, "tidegate_world_remote_expired_total",                                          \
+    "Entities of other gateways that nobody said anything of any more")                            \
+  X(kRealmTaken, "tidegate_world_taken_total", "Entities taken over from other gateways")          \
+  X(kRealmYielded, "tidegate_world_yielded_total", "Own entities given to other gateways")         \
+  X(kRealmClaimTimeouts, "tidegate_world_claim_timeouts_total",                                    \
+    "Of those taken, the ones whose owner did not answer")                                         \
   X(kBusPublishesHeld, "tidegate_bus_publishes_held_total",                                        \
     "PUBLISHes that waited while their topic's home moved between gateways")                       \
   X(kBusTopicRepairs, "tidegate_bus_topic_repairs_total",                                          \
@@ -299,6 +319,9 @@
   X(kClusterPlayers, "tidegate_cluster_players", "Sessions connected, of all gateways")     \
   X(kClusterUsers, "tidegate_cluster_users",                                                \
     "Users connected, of all gateways; one at two of them counts twice")                    \
+  X(kEntitiesRemote, "tidegate_world_entities_remote",                                      \
+    "Of tidegate_entities, those of other gateways; world.shared")                          \
+  X(kRealmPeers, "tidegate_world_peers", "Other gateways that share this one's world")      \
   X(kStates, "tidegate_states", "Keyed states of this home")                                \
   X(kStatesShown, "tidegate_states_shown", "Keyed states of zone and places on this board") \
   X(kClientsAll, "tidegate_clients_full", "Clients that get all of the world")              \
@@ -337,26 +360,28 @@
   X(kPollSessions, "tidegate_poll_sessions", "Sessions by HTTP long polling open")
 
 // enumerator, name, help; seconds
-#define TIDEGATE_TIMINGS(X)                                                           \
-  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                    \
-  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")          \
-  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                \
-  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")  \
-  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")  \
-  X(kSessionRead, "tidegate_session_read_seconds",                                    \
-    "From asking a shared store for a player's session to its answer")                \
-  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")    \
-  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                  \
-    "Busy time of a TLS handshake message, of which a connection has one or two")     \
-  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                    \
-    "Copying a shard's entities at the tick of a world snapshot")                     \
-  X(kSnapshot, "tidegate_snapshot_seconds",                                           \
-    "A world snapshot from the request to its file being safe")                       \
-  X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard") \
-  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")          \
-  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")     \
-  X(kUpgrade, "tidegate_upgrade_seconds",                                             \
-    "From the last tick of the process before to the first one of this")              \
+#define TIDEGATE_TIMINGS(X)                                                              \
+  X(kTurn, "tidegate_turn_seconds", "Busy time of a shard's turn")                       \
+  X(kSimulate, "tidegate_tick_simulate_seconds", "Phase simulate of a tick")             \
+  X(kEncode, "tidegate_tick_encode_seconds", "Phase encode of a tick")                   \
+  X(kFlush, "tidegate_tick_flush_seconds", "Phase flush of a tick: gather and send")     \
+  X(kTick, "tidegate_tick_seconds", "A whole tick, waits for other shards included")     \
+  X(kSessionRead, "tidegate_session_read_seconds",                                       \
+    "From asking a shared store for a player's session to its answer")                   \
+  X(kAuth, "tidegate_auth_seconds", "From asking for a token check to its answer")       \
+  X(kTlsHandshake, "tidegate_tls_handshake_seconds",                                     \
+    "Busy time of a TLS handshake message, of which a connection has one or two")        \
+  X(kSnapshotCut, "tidegate_snapshot_cut_seconds",                                       \
+    "Copying a shard's entities at the tick of a world snapshot")                        \
+  X(kSnapshot, "tidegate_snapshot_seconds",                                              \
+    "A world snapshot from the request to its file being safe")                          \
+  X(kCellTaken, "tidegate_cell_taken_seconds", "Taking over a cell of another shard")    \
+  X(kHandler, "tidegate_handler_seconds", "A call of an embedder's handler")             \
+  X(kTickHook, "tidegate_tick_hook_seconds", "A call of an embedder's tick hook")        \
+  X(kUpgrade, "tidegate_upgrade_seconds",                                                \
+    "From the last tick of the process before to the first one of this")                 \
+  X(kRealmAge, "tidegate_world_remote_age_seconds",                                      \
+    "From another gateway's word about an entity to its place here; needs equal clocks") \
   X(kHook, "tidegate_hook_seconds", "A call of an embedder's other hook or provider")
 
 // enumerator, name, help, label name; the label's values come from the module that owns them

@@ -132,17 +132,20 @@ void Server::turn_bus(base::Instant now) {
   if (now - bus_counted_ >= kCountEvery) {
     bus_counted_ = now;
     bus::Population p;
+    uint64_t remote = 0;  // counted by their own gateways
     for (const auto& agent : agents_) {
       const metrics::Counters& c = agent->counters;
       p.connections += c.get(Gauge::kConnectionsOpen);
       p.players += c.get(Gauge::kPlayers);
       p.entities += c.get(Gauge::kEntities);
+      remote += c.get(Gauge::kEntitiesRemote);
       p.users += c.get(Gauge::kUsersOnline);
       p.online += c.get(Gauge::kUsersShownOnline);
       p.away += c.get(Gauge::kUsersShownAway);
       p.busy += c.get(Gauge::kUsersShownBusy);
       p.invisible += c.get(Gauge::kUsersInvisible);
     }
+    p.entities -= std::min(p.entities, remote);
     bus_->set_population(p);
     BusView view;
     for (const bus::Membership::Member& m : bus_->membership().members()) {

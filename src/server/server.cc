@@ -93,6 +93,10 @@ world::WorldConfig world_config(const control::Config& config, uint32_t shards,
     w.npcs = hooks->tick != nullptr ? config.world.npcs : 0;
     w.entities += w.npcs;
   }
+  if (config.world.shared) {
+    w.entities += config.world.shared_entities;
+    if (w.npcs != UINT32_MAX) w.npcs += config.world.shared_entities;
+  }
   // The newest state and those before it.
   const int64_t ticks = config.history.duration.ns * w.tick_rate / 1'000'000'000 + 1;
   w.history_ticks = world::History::depth_for(w.entities, static_cast<uint32_t>(ticks),
@@ -316,6 +320,10 @@ bool Server::set_up(std::string* error) {
   shard.events = extensions_.events;
   shard.service_types = service_types_;
   shard.environment = extensions_.environment;
+  shard.realm.on = config_.world.shared;
+  shard.realm.number = config_.world.gateway_number;
+  shard.realm.rate = config_.bus.world_rate;
+  shard.realm.claim_wait = {config_.bus.member_timeout.ns / 4};
   shard.topics = topic_limits(config_, shards);
   shard.presence.users = config_.presence.users;
   shard.presence.watched = config_.presence.watched;

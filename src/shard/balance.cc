@@ -79,7 +79,9 @@ void Shard::on_cell_moved(base::Bytes bytes) {
 void Shard::taken(base::EntityId entity, std::string_view player_id, bool marked) {
   if (marked) bridge_.mark(entity);
   const world::EntitySlot s = slice_.entities().find(entity);
-  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer) return;  // has no home
+  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer && !realm_.is_remote(s)) {
+    return;  // has no home
+  }
   outbox_.post(world::home_of(player_id, config_.count).value, mailbox::TransferNotice{entity},
                base::as_bytes(player_id));
 }

@@ -82,6 +82,7 @@ void Cluster::on_view(base::Bytes bytes) {
   following_ = true;
   shard_.topics_.on_view();
   shard_.presence_.on_view();
+  shard_.realm_.on_view();
 }
 
 void Cluster::turn() {
@@ -140,6 +141,12 @@ void Cluster::on_mail(base::Bytes bytes) {
     case BusOp::kSendEveryone:
     case BusOp::kLoggedIn:
       shard_.on_bus_send(mail, tail);
+      break;
+    case BusOp::kSendNear:
+    case BusOp::kRealmBatch:
+    case BusOp::kRealmClaim:
+    case BusOp::kRealmGiven:
+      shard_.realm_.on_bus_mail(mail, tail);
       break;
     case BusOp::kServiceAnswer:
       shard_.on_service_answer(mail, tail);

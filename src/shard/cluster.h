@@ -29,6 +29,7 @@ class Cluster {
   // Whether there is a bus at all.
   bool configured() const { return now_.count != 0; }
   uint32_t self() const { return self_; }
+  uint64_t self_key() const { return now_.self_key; }  // of this gateway and its epoch
 
   struct Home {
     uint32_t index = 0;  // of the gateway

@@ -126,6 +126,7 @@ class HandlerContext final : public tidegate::Context {
         result = SendResult::kBusy;
       }
     }
+    shard_.realm_.send_near(send, as_base(payload));
     return result;
   }
 

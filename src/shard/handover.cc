@@ -196,7 +196,9 @@ void Handover::save_world(State* state, handover::Writer& out) {
   const world::EntityTable& entities = s_.slice_.entities();
   for (world::EntitySlot e = 0; e < entities.high_water(); ++e) {
     // Out of its cell: its home finds it gone.
-    if (!entities.live(e) || (entities.membership(e).state & world::kOutOfCell) != 0) continue;
+    // Nor what is another gateway's: the new process hears of it from there.
+    constexpr uint8_t kNot = world::kOutOfCell | world::kRemote;
+    if (!entities.live(e) || (entities.membership(e).state & kNot) != 0) continue;
     const world::Image& image = entities.image(e);
     const world::Control& control = entities.control(e);
     handover::Entity to;
@@ -258,7 +260,7 @@ void Handover::save_world(State* state, handover::Writer& out) {
     const world::DirectoryEntry& entry = directory.entry(i);
     handover::Home to;
     to.name = directory.player_id(i);
-    to.entity = entry.entity.value;
+    to.entity = entry.remote != 0 ? base::EntityId::none().value : entry.entity.value;
     to.connection_slot = entry.connection.slot;
     to.connection_generation = entry.connection.generation;
     to.connection_shard = entry.connection_shard.value;

@@ -308,6 +308,7 @@ bool Handover::restore_entity(const handover::Entity& from) {
   std::copy(std::begin(from.velocity), std::end(from.velocity), spec.velocity);
   spec.flags = from.flags;
   spec.tag = from.tag;
+  spec.stamp = s_.realm_.next_stamp(0);
   spec.connection = {from.connection_slot, from.connection_generation};
   spec.connection_shard = {from.connection_shard};
   if (spec.connection.valid() && from.connection_shard >= s_.config_.count) return false;
@@ -353,6 +354,7 @@ bool Handover::restore_home(const handover::Home& from) {
   entry->has_position = from.has_position;
   entry->yaw = from.yaw;
   entry->user = from.user;
+  entry->stamp = s_.realm_.next_stamp(0);
   s_.directory_.update(entry, from.last_seen_tick);
   return true;
 }

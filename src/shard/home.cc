@@ -12,6 +12,13 @@ using mailbox::read_message;
 using world::DirectoryEntry;
 
 base::EntityId Shard::new_entity_id() {
+  if (realm_.on()) {
+    base::EntityId id;
+    do {
+      id = realm_.make_id(++entity_counter_);
+    } while (slice_.entities().find(id) != world::kNoEntity || id.value == 0);
+    return id;
+  }
   // 0 is never used; the counter wraps after 16 million entities of one shard.
   entity_counter_ = (entity_counter_ + 1) & 0xffffff;
   if (entity_counter_ == 0) entity_counter_ = 1;
@@ -44,6 +51,7 @@ void Shard::send_spawn(std::string_view player, DirectoryEntry& entry) {
   mailbox::Spawn spawn{};
   spawn.connection = entry.connection;
   spawn.connection_shard = entry.connection_shard.value;
+  spawn.stamp = entry.stamp;
   if (entry.entity.valid()) {
     spawn.entity = entry.entity;
     spawn.attach = 1;
@@ -77,7 +85,7 @@ void Shard::on_login(mailbox::AgentId from, base::Bytes bytes) {
   if (!config_.session.shared)
     send_far(mailbox::BusOp::kLoggedIn, 0, player, {}, static_cast<uint64_t>(login.since_ms));
   states_.on_login(player, from, login.connection);
-  send_spawn(player, *entry);
+  if (!realm_.hold_login(player, *entry)) send_spawn(player, *entry);
   directory_.update(entry, tick);
 }
 
@@ -121,7 +129,9 @@ void Shard::on_gone(base::Bytes bytes) {
   const auto gone = read_message<mailbox::Gone>(bytes, &tail);
   DirectoryEntry* entry = directory_.find(base::as_text(tail));
   if (entry == nullptr || entry->entity != gone.entity) return;
+  if (entry->remote != 0) realm_.on_gone(gone.entity);
   entry->entity = {};
+  entry->remote = 0;
   entry->has_position = 1;
   entry->yaw = static_cast<uint8_t>(gone.yaw);
   for (int i = 0; i < 3; ++i) entry->position[i] = gone.position[i];
@@ -131,6 +141,7 @@ void Shard::on_gone(base::Bytes bytes) {
 void Shard::on_transfer_notice(mailbox::AgentId from, base::Bytes bytes) {
   base::Bytes tail;
   const auto notice = read_message<mailbox::TransferNotice>(bytes, &tail);
+  realm_.on_moved_to(notice.entity, {static_cast<uint16_t>(from)});
   DirectoryEntry* entry = directory_.find(base::as_text(tail));
   if (entry == nullptr || entry->entity != notice.entity) return;
   entry->entity_shard = {static_cast<uint16_t>(from)};
@@ -149,11 +160,14 @@ void Shard::on_spawn(base::Bytes bytes) {
   failed.connection_shard = spawn.connection_shard;
   const mailbox::AgentId home = world::home_of(player, config_.count).value;
   if (spawn.attach) {
-    const world::Queued queued = slice_.attach(spawn.entity, connection_shard, spawn.connection);
+    const world::Queued queued =
+        slice_.attach(spawn.entity, connection_shard, spawn.connection, spawn.stamp);
     if (queued.status == world::QueueStatus::kForward) {
       outbox_.post(queued.to.value, spawn, tail);
     } else if (queued.status != world::QueueStatus::kOk) {
       outbox_.post(home, failed, tail);
+    } else if (spawn.placed != 0) {
+      realm_.place_taken(spawn);
     }
     // The slice reports the attached entity with its next move result (on_moved).
     return;
@@ -164,6 +178,7 @@ void Shard::on_spawn(base::Bytes bytes) {
   spec.yaw = spawn.yaw;
   spec.connection_shard = connection_shard;
   spec.connection = spawn.connection;
+  spec.stamp = spawn.stamp;
   const world::SpawnStatus status = slice_.spawn(spawn.entity, spec, barrier_.tick());
   const base::ShardId owner = slice_.owner_of_position(spec.position);
   if (status == world::SpawnStatus::kNotOwner && owner.value != config_.index) {

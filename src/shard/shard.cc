@@ -42,6 +42,7 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
               slice_, *this, counters),
       environment_(kEnvironmentBytesMax),
       snapshot_(config.snapshots ? config.world.entities : 0, config.world.tick_rate),
+      realm_(*this, config.realm),
       topics_(*this, config.topics, endpoint_.slots()),
       presence_(*this, config.presence, endpoint_.slots()),
       states_(*this, config.states, endpoint_.slots()),
@@ -61,6 +62,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
   topics_.charge_to(config.endpoint.account);
   add_routes();
   interest_.set_owners(&slice_.owners());
+  // Ids of an earlier life of this gateway may still be known elsewhere.
+  if (config.realm.on) entity_counter_ = static_cast<uint32_t>(prng_.next()) & 0xffffff;
   TG_ASSERT(config.environment.size() <= environment_.size());
   environment_bytes_ = static_cast<uint32_t>(config.environment.size());
   if (environment_bytes_ != 0) {
@@ -91,6 +94,7 @@ void Shard::turn(Wait wait) {
     worked |= progress;
     if (round == 0) {
       cluster_.turn();
+      realm_.turn();
       topics_.turn();
       presence_.turn();
       social_.turn();
@@ -115,6 +119,7 @@ base::Instant Shard::next_deadline() const {
   base::Instant deadline = std::min(tick, endpoint_.next_deadline());
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
+  if (realm_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(10));
   if (cluster_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(1));
   if (topics_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(5));
   if (social_.answering()) deadline = std::min(deadline, now_ + base::milliseconds(1));
@@ -305,6 +310,9 @@ void Shard::on_mail(mailbox::AgentId from, mailbox::MessageType type, base::Byte
     case MessageType::kSessionSend:
       on_session_send(bytes);
       break;
+    case MessageType::kRealmOrder:
+      realm_.on_order(bytes);
+      break;
     case MessageType::kBusView:
       cluster_.on_view(bytes);
       break;
@@ -375,6 +383,7 @@ void Shard::update_gauges() {
   counters_.set(Gauge::kOutboxBytes, outbox_.waiting_bytes());
   counters_.set(Gauge::kTick, current_tick());
   topics_.update_gauges();
+  realm_.update_gauges();
   presence_.update_gauges();
   states_.update_gauges();
   social_.update_gauges();
@@ -435,7 +444,8 @@ uint64_t Shard::memory_bytes() const {
          identities_.memory_bytes() + sessions_.memory_bytes() + bridge_.bytes() +
          players_.bytes() + outbox_.memory_bytes() + snapshot_.memory_bytes() +
          balance_.loads.bytes() + topics_.memory_bytes() + presence_.memory_bytes() +
-         social_.memory_bytes() + packing_.memory_bytes() + json_.memory_bytes() + states_.memory_bytes();
+         realm_.memory_bytes() + social_.memory_bytes() + packing_.memory_bytes() +
+         json_.memory_bytes() + states_.memory_bytes();
 }
 
 }  // namespace tidegate::shard

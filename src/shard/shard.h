@@ -45,6 +45,7 @@
 #include "shard/packing.h"
 #include "shard/player.h"
 #include "shard/presence.h"
+#include "shard/realm.h"
 #include "shard/router.h"
 #include "shard/session_home.h"
 #include "shard/snapshot_capture.h"
@@ -86,6 +87,7 @@ struct ShardConfig {
   std::string_view environment;  // encoded EnvironmentState to begin with; copied
   base::Duration tick_hook_budget = base::milliseconds(2);  // longer is counted
   base::Duration handler_budget = base::milliseconds(1);    // longer is counted
+  RealmConfig realm;
   session::TopicLimits topics;
   session::PresenceLimits presence;
   state::StateLimits states;
@@ -167,6 +169,7 @@ class Shard final : net::ConnectionHandler,
   friend class Cluster;
   friend class Topics;
   friend class Presence;
+  friend class Realm;
   friend class States;
   friend class Social;
   friend class Handover;  // handover.cc
@@ -193,6 +196,8 @@ class Shard final : net::ConnectionHandler,
   void wake_agent(mailbox::AgentId agent) override { io_.wake(*wakers_[agent]); }
   base::Instant now() override { return io_.now(); }
   base::EntityId make_entity_id() override { return new_entity_id(); }
+  uint32_t make_stamp() override { return realm_.next_stamp(0); }
+  bool owns_place(const world::Steps3& position) override { return realm_.owns_place(position); }
   void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) override;
   States& states() override { return states_; }
 
@@ -436,6 +441,7 @@ class Shard final : net::ConnectionHandler,
   uint32_t environment_bytes_ = 0;
   SnapshotCapture snapshot_;
   Cluster cluster_{*this};
+  Realm realm_;
   Topics topics_;
   Presence presence_;
   States states_;

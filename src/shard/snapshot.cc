@@ -39,6 +39,7 @@ bool Shard::restore_entity(world::EntityKind kind, std::string_view name,
   spec.yaw = yaw;
   spec.flags = flags;
   spec.tag = tag;
+  spec.stamp = make_stamp();
   const base::EntityId id = new_entity_id();
   if (slice_.spawn(id, spec, barrier_.tick()) != world::SpawnStatus::kOk) return false;
   bridge_.mark(id);

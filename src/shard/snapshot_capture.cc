@@ -24,6 +24,7 @@ void SnapshotCapture::cut(uint32_t tick, const world::EntityTable& entities,
   next_place_ = 0;
   for (world::EntitySlot s = 0; s < entities.high_water(); ++s) {
     if (!entities.live(s) || (slice != nullptr && slice->came_with_cell(s, tick))) continue;
+    if ((entities.membership(s).state & world::kRemote) != 0) continue;  // its owner keeps it
     const world::Image& image = entities.image(s);
     SnapshotRecord record{};
     record.source = mailbox::kSnapshotEntity;

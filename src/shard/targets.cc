@@ -94,6 +94,8 @@ SendResult Shard::send_to(const Target& target, uint32_t type, Bytes payload, ui
     }
     if (mail.near.shape == NearShape::kEveryone) {
       send_far(mailbox::BusOp::kSendEveryone, type, {}, bytes, 0, source);
+    } else {
+      realm_.send_near(mail.near, bytes);
     }
   }
   if (posted) return SendResult::kOk;

@@ -55,6 +55,7 @@ void Shard::run_simulate() {
   if (steering_count_ != 0) run_steering();
   if (bridge_.wants_tick()) bridge_.run_tick(tick);
   if (bridge_.wants_state()) bridge_.run_providers();
+  realm_.before_simulate();
   slice_.simulate(tick, *this);
   for (uint32_t to = 0; to < config_.count; ++to) {
     outbox_.post(to, mailbox::SimulationDone{tick, 0, started.ns});
@@ -119,6 +120,7 @@ void Shard::run_flush() {
     // SimulationDone is out: everything must be in the kernel or copied before.
     endpoint_.flush();
   }
+  realm_.after_flush();
   counters_.record(metrics::Timing::kTick, io_.now() - simulate_started_);
   report_load();
   const uint64_t late = barrier_.late();
@@ -234,6 +236,7 @@ bool Shard::transfer(base::ShardId to, base::Bytes entity) {
 
 bool Shard::gone(base::EntityId entity, std::string_view player_id, const world::Steps3& position) {
   const world::EntityTable& entities = slice_.entities();
+  if (realm_.note_gone(entities.find(entity))) return true;  // its home ordered that
   if (entities.image(entities.find(entity)).kind != world::EntityKind::kPlayer) return true;
   mailbox::Gone gone{};
   gone.entity = entity;
@@ -346,7 +349,9 @@ void Shard::on_transfer(base::Bytes bytes) {
   counters_.add(Counter::kHandovers, 1);
   if (!id.valid()) return;  // counted by the slice
   const world::EntitySlot s = slice_.entities().find(id);
-  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer) return;  // has no home
+  if (slice_.entities().image(s).kind != world::EntityKind::kPlayer && !realm_.is_remote(s)) {
+    return;  // has no home
+  }
   const std::string_view player = slice_.entities().player_id(s);
   outbox_.post(world::home_of(player, config_.count).value, mailbox::TransferNotice{id},
                base::as_bytes(player));

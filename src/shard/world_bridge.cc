@@ -116,6 +116,7 @@ EntityView WorldBridge::view(EntitySlot s) const {
   v.yaw = static_cast<float>(image.yaw) * kRadiansPerYaw;
   v.flags = image.flags;
   v.tag = entities.control(s).tag;
+  v.remote = (entities.membership(s).state & world::kRemote) != 0;
   return v;
 }
 
@@ -124,6 +125,11 @@ EntitySlot WorldBridge::slot_of(EntityRef entity) const {
   if (s == kNoEntity) return kNoEntity;
   const uint8_t state = slice_.entities().membership(s).state;
   return (state & (world::kLeaving | world::kOutOfCell)) != 0 ? kNoEntity : s;
+}
+
+bool WorldBridge::remote(EntityRef entity) const {
+  const EntitySlot s = slot_of(entity);
+  return s != kNoEntity && (slice_.entities().membership(s).state & world::kRemote) != 0;
 }
 
 // --- input ---
@@ -199,7 +205,8 @@ void WorldBridge::run_tick(uint32_t tick) {
 bool WorldBridge::owns(Position position) const noexcept {
   if (!finite(position)) return false;
   const world::Steps3 at = steps(position);
-  return slice_.scale().in_bounds(at) && slice_.owner_of_position(at).value == config_.shard;
+  return slice_.scale().in_bounds(at) && slice_.owner_of_position(at).value == config_.shard &&
+         host_.owns_place(at);
 }
 
 WorldResult WorldBridge::spawn(const SpawnRequest& request, EntityRef* out) noexcept {
@@ -216,6 +223,8 @@ WorldResult WorldBridge::spawn(const SpawnRequest& request, EntityRef* out) noex
   put_velocity(request.velocity, spec.velocity);
   spec.flags = request.flags;
   spec.tag = request.tag;
+  if (!host_.owns_place(spec.position)) return WorldResult::kNotOwner;
+  spec.stamp = host_.make_stamp();
   const base::EntityId id = host_.make_entity_id();
   const WorldResult result = result_of(slice_.spawn(id, spec, tick_));
   if (result != WorldResult::kOk) return result;
@@ -228,6 +237,7 @@ WorldResult WorldBridge::move(EntityRef entity, const Move& to) noexcept {
   if (!finite(to.position) || !finite(to.velocity) || !std::isfinite(to.yaw)) {
     return WorldResult::kRange;
   }
+  if (remote(entity)) return WorldResult::kNotHere;
   using world::Input;
   Input input{};
   input.has = static_cast<uint8_t>(
@@ -242,7 +252,7 @@ WorldResult WorldBridge::move(EntityRef entity, const Move& to) noexcept {
 
 WorldResult WorldBridge::despawn(EntityRef entity) noexcept {
   const EntitySlot s = slot_of(entity);
-  if (s == kNoEntity) return WorldResult::kNotHere;
+  if (s == kNoEntity || remote(entity)) return WorldResult::kNotHere;
   if (slice_.entities().image(s).kind == world::EntityKind::kPlayer) return WorldResult::kRange;
   return result_of(slice_.remove({entity.id}));
 }
@@ -250,6 +260,7 @@ WorldResult WorldBridge::despawn(EntityRef entity) noexcept {
 WorldResult WorldBridge::set_custom(EntityRef entity, Bytes bytes) noexcept {
   if (bytes.size > kCustomBytesMax) return WorldResult::kTooLarge;
   if (wants_state()) return WorldResult::kRange;
+  if (remote(entity)) return WorldResult::kNotHere;
   return result_of(
       slice_.set_custom({entity.id}, {static_cast<const uint8_t*>(bytes.data), bytes.size}, {}));
 }
@@ -293,6 +304,7 @@ SendResult WorldBridge::remove_state(StateScope scope, std::string_view key,
 
 world::Queued WorldBridge::mark(base::EntityId id) {
   if (!wants_state()) return {};
+  if (remote({id.value})) return {};  // its owner serialises it
   bool first = false;
   const world::Queued queued = slice_.mark_custom(id, &first);
   // Each entity stands in the list once, and the list has room for all.
@@ -303,7 +315,7 @@ world::Queued WorldBridge::mark(base::EntityId id) {
 void WorldBridge::run_providers() {
   for (uint32_t i = 0; i < mark_count_; ++i) {
     const EntitySlot s = slot_of({marks_[i]});
-    if (s != kNoEntity) serialise(s);
+    if (s != kNoEntity && !remote({marks_[i]})) serialise(s);
   }
   mark_count_ = 0;
 }

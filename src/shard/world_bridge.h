@@ -21,6 +21,10 @@ class BridgeHost {
  public:
   virtual base::Instant now() = 0;
   virtual base::EntityId make_entity_id() = 0;
+  // Of the owner of a new entity, among gateways.
+  virtual uint32_t make_stamp() = 0;
+  // Whether this gateway is the one that makes NPCs and objects there.
+  virtual bool owns_place(const world::Steps3& position) = 0;
   // The connection that holds an entity is to be closed with 1008; `code` says why.
   virtual void close_player(base::ShardId shard, base::ConnectionRef connection, uint16_t code) = 0;
   virtual States& states() = 0;
@@ -86,6 +90,8 @@ class WorldBridge final : public world::SliceHooks, public tidegate::World {
   Position metres(const world::Steps3& p) const;
   world::Steps3 steps(const Position& p) const;
   world::EntitySlot slot_of(EntityRef entity) const;
+  // Whether it is here and another gateway's: not ours to change.
+  bool remote(EntityRef entity) const;
   void serialise(world::EntitySlot s);
   // Calls a hook with the clock held beside it; `otherwise` when it threw.
   template <class T, class Call>

@@ -41,7 +41,8 @@ struct GivenInput {
   Input input;
 };
 
-constexpr uint8_t kGivenState = kActive | kResultPending | kAcknowledges | kCorrected | kLeaving;
+constexpr uint8_t kGivenState =
+    kActive | kResultPending | kAcknowledges | kCorrected | kLeaving | kRemote;
 
 }  // namespace
 

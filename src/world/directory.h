@@ -31,6 +31,8 @@ struct DirectoryEntry {
   uint8_t has_position;  // 1: it was here before
   uint8_t yaw;           // valid with has_position
   uint16_t user;         // for the shard's use: state of a login under way
+  uint8_t remote;        // 1: another gateway owns the entity (realm/remotes.h)
+  uint32_t stamp;        // of the player's owner among gateways; 0 with one gateway
   bool online() const { return entity.valid() || connection.valid(); }
 };
 
@@ -52,6 +54,11 @@ class Directory {
   uint32_t high_water() const { return used_; }
   bool known(uint32_t i) const { return name_refs_[i].length != 0; }
   const DirectoryEntry& entry(uint32_t i) const { return entries_[i]; }
+  // nullptr when there is none any more.
+  DirectoryEntry* entry_at(uint32_t i) { return i < used_ && known(i) ? &entries_[i] : nullptr; }
+  uint32_t index_of(const DirectoryEntry* entry) const {
+    return static_cast<uint32_t>(entry - entries_.data());
+  }
   std::string_view player_id(uint32_t i) const { return names_.view(name_refs_[i]); }
 
   uint32_t count() const { return count_; }

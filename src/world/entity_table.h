@@ -92,6 +92,7 @@ enum StateBit : uint8_t {
   kLeaving = 16,       // to be taken out of the world
   kCameWithCell = 64,  // from another slice; its home shard is not told yet
   kOutOfCell = 32,     // is in no cell any more; the notice to the home shard is still due
+  kRemote = 128,       // another gateway owns it: takes no input here, is placed as that one says
 };
 
 // What input needs.
@@ -105,6 +106,7 @@ struct Control {
   uint32_t simulated_tick;   // last tick a shard has simulated it; not twice in a tick
   uint32_t linger_deadline;  // tick; 0: it does not linger
   uint32_t violations;       // moves the checks refused since it came into the world
+  uint32_t stamp;            // of its owner among gateways (realm/batch.h); 0 with one gateway
   uint64_t tag;              // the game's own word, for entities it made
 };
 

@@ -29,7 +29,8 @@ static_assert(sizeof(TransferRecord) + kPlayerIdBytesMax + kCustomBytesMax +
               kTransferBytesMax);
 static_assert(std::is_trivially_copyable_v<TransferRecord>);
 
-constexpr uint8_t kTravellingState = kResultPending | kAcknowledges | kCorrected | kLeaving;
+constexpr uint8_t kTravellingState =
+    kResultPending | kAcknowledges | kCorrected | kLeaving | kRemote;
 
 // Smallest r with r * r >= v. The same on every machine: the estimate is corrected.
 uint64_t ceil_sqrt(uint64_t v) {
@@ -67,7 +68,7 @@ void WorldSlice::apply_inputs(uint32_t tick) {
       continue;
     }
     --entities_.membership(s).queued;
-    if (entities_.membership(s).state & kOutOfCell) continue;
+    if (entities_.membership(s).state & (kOutOfCell | kRemote)) continue;
     apply(s, inputs_[i].input, tick);
   }
   input_count_ = kept;

@@ -77,8 +77,11 @@ SpawnStatus WorldSlice::spawn(EntityId id, const SpawnSpec& spec, uint32_t now_t
   control.budget = scale_.budget_max;
   control.budget_tick = now_tick;
   control.tag = spec.tag;
+  control.stamp = spec.stamp;
   control.simulated_tick = now_tick - 1;
-  if (spec.connection.valid()) {
+  if (spec.remote) {
+    entities_.membership(s).state |= kRemote;
+  } else if (spec.connection.valid()) {
     entities_.membership(s).state |= kResultPending;
     activate(s);
   } else if (spec.kind == EntityKind::kPlayer) {
@@ -123,7 +126,7 @@ void WorldSlice::restore_control(EntityId id, const Control& from) {
   if (from.linger_deadline != 0) count_linger(from.linger_deadline);
 }
 
-Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) {
+Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection, uint32_t stamp) {
   const EntitySlot s = find_present(id);
   if (s == kNoEntity) return not_here(id);
   end_linger(s);
@@ -135,7 +138,26 @@ Queued WorldSlice::attach(EntityId id, ShardId shard, ConnectionRef connection) 
   Membership& membership = entities_.membership(s);
   membership.state =
       static_cast<uint8_t>((membership.state & ~(kCorrected | kAcknowledges)) | kResultPending);
+  if (stamp != 0) {
+    control.stamp = stamp;
+    if ((membership.state & kRemote) != 0) control.budget = scale_.budget_max;
+    membership.state &= static_cast<uint8_t>(~kRemote);
+  }
   activate(s);
+  return {};
+}
+
+Queued WorldSlice::yield(EntityId id, uint32_t stamp) {
+  const EntitySlot s = find_present(id);
+  if (s == kNoEntity) return not_here(id);
+  end_linger(s);
+  Control& control = entities_.control(s);
+  control.connection = {};
+  control.connection_shard = {};
+  control.stamp = stamp;
+  Membership& membership = entities_.membership(s);
+  membership.state = static_cast<uint8_t>(
+      (membership.state & ~(kResultPending | kCorrected | kAcknowledges)) | kRemote);
   return {};
 }
 
@@ -174,6 +196,7 @@ Queued WorldSlice::queue_input(EntityId id, const Input& input) {
   const EntitySlot s = find_present(id);
   if (s == kNoEntity) return not_here(id);
   Membership& membership = entities_.membership(s);
+  if ((membership.state & kRemote) != 0) return {QueueStatus::kUnknown, {}};
   if (membership.queued == kInputsPerTick) {
     // The last word counts: it takes the place of the one before it.
     uint32_t i = input_count_ - 1;

@@ -90,7 +90,9 @@ struct SpawnSpec {
   ConnectionRef connection;  // invalid: lingers from the start unless it is no player
   int16_t velocity[3] = {};
   uint32_t flags = 0;
-  uint64_t tag = 0;  // the game's own word; travels with the entity
+  uint64_t tag = 0;     // the game's own word; travels with the entity
+  uint32_t stamp = 0;   // Control::stamp
+  bool remote = false;  // StateBit kRemote: nobody holds it here, and it does not linger
 };
 
 enum class SpawnStatus : uint8_t {
@@ -151,9 +153,11 @@ class WorldSlice {
   // A spawn was passed on to another slice: what comes for the entity is kForward for a while.
   void forward(EntityId id, ShardId to, uint32_t now_tick) { entities_.forward(id, to, now_tick); }
   // A connection takes the entity (again); linger ends. The next tick sends it a MoveResult.
-  // kForward and kUnknown as for queue_input.
-  Queued attach(EntityId id, ShardId shard, ConnectionRef connection);
-  // The connection is lost: linger starts. Ignored when another connection holds the entity.
+  // kForward and kUnknown as for queue_input. With a stamp it is ours from now on, also when it was
+  // remote.
+  Queued attach(EntityId id, ShardId shard, ConnectionRef connection, uint32_t stamp = 0);
+  // From own to remote: another gateway owns it from `stamp` on. Nobody holds it here any more.
+  Queued yield(EntityId id, uint32_t stamp);
   Queued detach(EntityId id, ShardId shard, ConnectionRef connection, uint32_t now_tick);
   // Leaves the world in the next simulate(), with gone().
   Queued remove(EntityId id);
@@ -219,6 +223,13 @@ class WorldSlice {
       }
       visit(cell.key, cell.members, others, cell.work);
       cell.work = 0;
+    });
+  }
+  // Calls visit(key) for each cell of this slice that somebody watches.
+  template <class Visit>
+  void for_each_watched(Visit&& visit) {
+    cells_.for_each_cell([&](const Cell& cell) {
+      if ((cell.packed_readers | cell.protobuf_readers) != 0) visit(cell.key);
     });
   }
   // Room for what is no player.

@@ -205,14 +205,14 @@ export class Cells {
   rows(cell) { return rowsOf(cell.members); }
   checksumOf(cell) { return checksum(cell.members); }
 
-  // name: {x, y, z} in metres, yaw, flags
+  // name: {x, y, z} in metres, yaw, flags, kind, id
   entities() {
     const found = new Map();
     // Who stands in two cells is where the newer one has it.
     for (const cell of [...this.cells.values()].sort((a, b) => a.tick - b.tick)) {
       for (const m of cell.members.values()) {
         found.set(m.name, { x: cell.x * this.cellSize + m.x * this.step, y: m.y * this.step,
-          z: cell.z * this.cellSize + m.z * this.step, yaw: m.yaw, flags: m.flags, kind: m.kind });
+          z: cell.z * this.cellSize + m.z * this.step, yaw: m.yaw, flags: m.flags, kind: m.kind, id: m.id });
       }
     }
     return found;
