@@ -213,7 +213,9 @@ void SessionKeeper::run_writer() {
     bool probe = false;
     {
       std::unique_lock lock(mutex_);
-      const auto something = [&] { return stop_ || !waiting_.empty() || failed_; };
+      const auto something = [&] {
+        return stop_ || !waiting_.empty() || failed_ || (!held_.empty() && !store_->settling());
+      };
       if (failed_) {
         if (!stop_) changed_.wait_for(lock, delay, [&] { return stop_; });
         if (stop_) return;
@@ -224,8 +226,15 @@ void SessionKeeper::run_writer() {
         changed_.wait(lock, something);
       }
       if (!probe) {
-        if (waiting_.empty() && stop_) return;
-        batch.swap(waiting_);
+        // What was held is older than what waits.
+        if (!store_->settling()) batch.swap(held_);
+        if (batch.empty() && waiting_.empty() && stop_) return;
+        if (batch.empty()) {
+          batch.swap(waiting_);
+        } else {
+          batch.insert(batch.end(), waiting_.begin(), waiting_.end());
+          waiting_.clear();
+        }
       }
     }
     if (probe) {
@@ -255,8 +264,6 @@ void SessionKeeper::try_again(std::chrono::milliseconds* delay) {
     const std::lock_guard lock(mutex_);
     failed_ = false;
     why_.clear();
-    waiting_.swap(held_);
-    held_.clear();
     for (Part& part : parts_) {
       part.failed = false;
       part.again = true;
@@ -272,9 +279,16 @@ void SessionKeeper::write(const std::vector<uint8_t>& batch) {
   std::vector<base::Instant> asked_at;  // of claims, in order
   std::unordered_set<std::string> claimed;
   std::vector<uint64_t> numbers(parts_.size(), 0);
+  const bool settling = store_->settling();
   for_each(batch, [&](const Head& head, base::Bytes message) {
     SessionChange change{record_in(message), message.subspan(sizeof(SessionRecord)), head.shard};
     numbers[head.shard] = change.record.number;
+    if (settling && change.record.op == SessionChangeOp::kForward) {
+      // The receiver's session may not be in the store yet.
+      const std::lock_guard lock(mutex_);
+      pass_over(head.shard, change.record, message);
+      return;
+    }
     if (change.record.op == SessionChangeOp::kClaim &&
         monotonic_now().ns - head.at_ns > std::chrono::nanoseconds(kClaimAge).count()) {
       const std::lock_guard lock(mutex_);

@@ -11,7 +11,7 @@
 // Thread: load and start() by the host before threads; on_record(), next_word() and next_post() by
 // control; stop() by the host after both; status() by any. Owner: server. Limits: kWaitingBytesMax
 // of changes that wait; beyond, the store counts as failed until they are written. kHeldBytesMax of
-// messages for other gateways that wait for a store that is away.
+// messages for other gateways that wait for a store that is away, or not settled yet.
 #pragma once
 
 #include <chrono>

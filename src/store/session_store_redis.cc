@@ -130,6 +130,8 @@ bool RedisStore::connect(std::string* error) {
   return true;
 }
 
+bool RedisStore::settling() const { return monotonic_ms() < settled_at_ms_; }
+
 RedisCommand RedisStore::script(Script which, const std::string& player) const {
   RedisCommand c;
   c.key = key(player, 's');
@@ -145,7 +147,7 @@ RedisCommand RedisStore::claim(const SessionChange& change, const std::string& p
        {settings_.gateway, std::to_string(++number_),
         std::string(change.record.attached != 0 ? "1" : "0"), std::string(refuse ? "1" : "0"),
         ttl_attached_ms_, news_prefix(), player,
-        std::string(monotonic_ms() < settled_at_ms_ ? "1" : "0"),
+        std::string(settling() ? "1" : "0"),
         std::to_string(change.record.session), std::to_string(change.record.nonce_before),
         std::to_string(change.record.nonce), std::to_string(change.record.coming)}) {
     c.words.push_back(std::move(word));
@@ -378,6 +380,7 @@ bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
   }
   if (what == "missing") {
     *error = "Redis has lost sessions (was it emptied, or does maxmemory-policy evict keys?)";
+    was_away_ = true;
     return false;
   }
   return true;

@@ -45,6 +45,7 @@ class RedisStore final : public SessionStore {
   std::string get_blocking(const std::string& name) override;
   // Connects when there is no connection.
   bool put_blocking(const std::string& name, const std::string& value) override;
+  bool settling() const override;
   std::string why_not() const override { return why_not_; }
 
  private:
