@@ -209,7 +209,7 @@ UpgradeError parse_poll_request(Bytes head, const UpgradeRules& rules, PollReque
   below.remove_prefix(kBelow.size());
   const bool named = !below.empty();
   if (named && (below.front() != '/' || !parse_poll_name(below.substr(1), &out.name))) {
-    if (method != "OPTIONS") return not_found();
+    if (method != "OPTIONS" || below.front() != '/') return not_found();
   }
   if (method == "OPTIONS") {
     out.kind = PollKind::kPreflight;

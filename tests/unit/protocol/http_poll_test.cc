@@ -76,6 +76,7 @@ TEST(HttpPoll, WhatIsNotOneIsRefusedWithItsStatus) {
   EXPECT_EQ(status("PUT " + path), 405);
   EXPECT_EQ(status("GET " + path.substr(0, path.size() - 1) + "?from=0"), 404);
   EXPECT_EQ(status("GET /ws/poll/" + std::string(40, 'G') + "?from=0"), 404);
+  EXPECT_EQ(status("OPTIONS /ws/pollen"), 404);
   EXPECT_EQ(status("POST /ws/poll?protocol=none"), 400);
   EXPECT_EQ(status("POST /ws/poll?token=1&token=2"), 400);
 }
