@@ -49,7 +49,6 @@ void check_payload(base::Bytes payload) {
   check<wire::ErrorNotification>(payload);
   check<wire::ResumeResult>(payload);
   check<wire::TokenRefresh>(payload);
-  check<wire::TokenStatus>(payload);
   check<wire::MoveAck>(payload);
   check<wire::Subscribe>(payload);
   check<wire::Publish>(payload);
@@ -75,6 +74,8 @@ void check_payload(base::Bytes payload) {
   static_cast<void>(wire::decode(payload, &delta));
   wire::AuthenticationResult result;
   static_cast<void>(wire::decode(payload, &result));
+  wire::TokenStatus status;
+  static_cast<void>(wire::decode(payload, &status));
 }
 
 }  // namespace
