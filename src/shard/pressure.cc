@@ -9,6 +9,9 @@
 //   up to seven eighths            5 to 10 (5 is what has no priority of its own)
 //   more                           9 and 10; beyond the limit the connection would be cut
 //
+// While nothing waits, what is written in one turn counts for the last row only: the socket may
+// take all of it, or nothing.
+//
 // What does not go out is replaced by something newer (presence, positions of a party), taken from
 // the topic's history later (EVENT), or dropped (messages of the game). Acknowledged messages wait
 // in their session, answers and errors always go out.
@@ -19,9 +22,11 @@ namespace tidegate::shard {
 using metrics::Gauge;
 
 bool Shard::holds_back_now(uint32_t slot, uint32_t priority) const {
-  const uint64_t waits = endpoint_.hot(slot).backlog_bytes + endpoint_.hot(slot).output_bytes;
+  const uint64_t behind = endpoint_.hot(slot).backlog_bytes;
+  const uint64_t waits = behind + endpoint_.hot(slot).output_bytes;
   const uint64_t limit = config_.endpoint.backlog_bytes;
   const uint32_t lowest = waits * 4 <= limit       ? 0
+                          : behind == 0            ? waits * 8 <= limit * 7 ? 0 : 9
                           : waits * 2 <= limit     ? 3
                           : waits * 8 <= limit * 7 ? 5
                                                    : 9;

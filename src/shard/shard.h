@@ -261,11 +261,13 @@ class Shard final : net::ConnectionHandler,
   Handled run_handler(uint32_t slot, const wire::Envelope& message);
   SendResult send_payload(uint32_t slot, uint32_t type, base::Bytes payload, uint64_t sequence = 0);
   // pressure.cc: whether a message without acknowledgement is not for this connection just now.
-  // Costs one load while nothing waits.
+  // Costs two loads of one row while little waits.
   static constexpr uint32_t kPriorityPlain = 5;  // of what has none
   static constexpr uint32_t kRungs = static_cast<uint32_t>(world::Rung::kEnd);
   bool holds_back(uint32_t slot, uint32_t priority) const {
-    return endpoint_.hot(slot).backlog_bytes != 0 && holds_back_now(slot, priority);
+    const auto& row = endpoint_.hot(slot);
+    return (row.backlog_bytes != 0 || row.output_bytes > config_.endpoint.backlog_bytes / 8 * 7) &&
+           holds_back_now(slot, priority);
   }
   bool holds_back_now(uint32_t slot, uint32_t priority) const;
   uint32_t priority_of(uint32_t type) const;  // of a message of the game

@@ -24,6 +24,14 @@ constexpr uint32_t kReleasedPerTurn = 64;
 constexpr uint32_t kExpiredPerTurn = 16;
 constexpr uint32_t kHeldBytes = 512 << 10;
 constexpr uint32_t kNone = TopicMembers::kNone;
+
+// Whether so much more could cost the connection, if the socket takes nothing of it.
+bool overfull(const net::Endpoint& endpoint, const net::EndpointConfig& config, uint32_t slot,
+              size_t bytes) {
+  const auto& row = endpoint.hot(slot);
+  const uint64_t waits = uint64_t{row.backlog_bytes} + row.output_bytes;
+  return waits != 0 && waits + bytes + protocol::kHeaderMax > config.backlog_bytes;
+}
 }  // namespace
 
 Topics::Topics(Shard& shard, const session::TopicLimits& limits, uint32_t slots)
@@ -345,7 +353,9 @@ void Topics::on_event(base::Bytes bytes) {
     if (event.offset < s.next) return;                // had it with another gateway's history
     s.next = event.offset + 1;                        // first: the slot may close on the way
     if (hidden(s.slot, source)) return;
-    if ((note & mailbox::kTopicAckAsked) == 0 && shard_.holds_back(s.slot, priority)) {
+    if ((note & mailbox::kTopicAckAsked) == 0 &&
+        (shard_.holds_back(s.slot, priority) ||
+         overfull(shard_.endpoint_, shard_.config_.endpoint, s.slot, frame.size()))) {
       shard_.counters_.add(Counter::kEventsPutOff, 1);
       s.state = SubscriptionState::kCatching;  // out of the history when the connection has taken
                                                // what waits
@@ -439,7 +449,10 @@ void Topics::on_piece(base::Bytes bytes) {
     if (members_.acknowledged(topic)) record.note |= mailbox::kTopicAckAsked;
     if (hidden(slot, source_of(frame, record.note))) continue;
     PackedForms forms;
-    if (!deliver(slot, keep(frame), record.bytes, record.note, forms)) {
+    // What was there when the piece was asked for may have filled up since.
+    const bool fits = (record.note & mailbox::kTopicAckAsked) != 0 ||
+                      !overfull(shard_.endpoint_, shard_.config_.endpoint, slot, record.bytes);
+    if (!fits || !deliver(slot, keep(frame), record.bytes, record.note, forms)) {
       s = members_.find_row(piece.subscription, piece.generation);
       if (s == nullptr) return;
       s->next = record.offset;  // from here on once more

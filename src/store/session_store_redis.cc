@@ -146,8 +146,7 @@ RedisCommand RedisStore::claim(const SessionChange& change, const std::string& p
   for (std::string word :
        {settings_.gateway, std::to_string(++number_),
         std::string(change.record.attached != 0 ? "1" : "0"), std::string(refuse ? "1" : "0"),
-        ttl_attached_ms_, news_prefix(), player,
-        std::string(settling() ? "1" : "0"),
+        ttl_attached_ms_, news_prefix(), player, std::string(settling() ? "1" : "0"),
         std::to_string(change.record.session), std::to_string(change.record.nonce_before),
         std::to_string(change.record.nonce), std::to_string(change.record.coming)}) {
     c.words.push_back(std::move(word));
