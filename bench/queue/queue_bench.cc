@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What carries messages from one shard to another: the byte ring of this tree against the moodycamel
-// queue with an explicit producer token. One producer and one consumer on two threads, messages of
-// 64 and 256 bytes in batches as a shard's turn makes them; and the cost of both ends on one thread.
+// What carries messages from one shard to another: the byte ring of this tree against the
+// moodycamel queue with an explicit producer token. One producer and one consumer on two threads,
+// messages of 64 and 256 bytes in batches as a shard's turn makes them; and the cost of both ends
+// on one thread.
 #include <benchmark/benchmark.h>
 #include <concurrentqueue/concurrentqueue.h>
 

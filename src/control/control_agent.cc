@@ -193,7 +193,8 @@ std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view s
       session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
   result->token_bytes[0] = static_cast<uint8_t>(tail.size());
   if (shown.empty()) return tail;
-  const store::ResumeClaim claim = session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
+  const store::ResumeClaim claim =
+      session_tokens_->check(shown, who.user_id, who.player_id, unix_now);
   if (claim.status == store::ResumeClaim::Status::kBad) return tail;
   result->resume = TokenVerdict::kExpired;
   if (claim.status == store::ResumeClaim::Status::kExpired) return tail;

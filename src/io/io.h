@@ -134,8 +134,8 @@ class Io {
   virtual void recycle(uint16_t buffer) = 0;
 
   // Sends without waiting (MSG_DONTWAIT). data, parts and what they point at stay valid until
-  // finish_sends() returns. At most one send per socket between two finish_sends(), of at most 1,024
-  // parts (UIO_MAXIOV).
+  // finish_sends() returns. At most one send per socket between two finish_sends(), of at most
+  // 1,024 parts (UIO_MAXIOV).
   virtual void send(uint32_t slot, uint32_t generation, const uint8_t* data, uint32_t size) = 0;
   virtual void send(uint32_t slot, uint32_t generation, const iovec* parts, uint32_t count,
                     uint32_t total) = 0;

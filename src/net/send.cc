@@ -264,7 +264,8 @@ void Endpoint::send_rest() {
   for (uint32_t i = 0; i < count; ++i) {
     const LongOutput rest = long_outputs_[i];
     Hot& row = rows_[rest.slot];
-    if (row.phase == Phase::kClosed || row.phase == Phase::kFree || row.backlog_bytes != 0) continue;
+    if (row.phase == Phase::kClosed || row.phase == Phase::kFree || row.backlog_bytes != 0)
+      continue;
     row.first_segment = rest.next;
     row.output_bytes -= rest.sent;
     cold_[rest.slot].bytes_out -= row.output_bytes;  // counted with the first part

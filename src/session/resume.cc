@@ -22,9 +22,8 @@ constexpr Row kResumes[] = {
 };
 static_assert(sizeof kResumes / sizeof *kResumes == static_cast<size_t>(Resume::kCount));
 
-constexpr const char* kEnds[] = {"left",   "expired", "replaced", "replay_full",
-                                 "memory", "room",    "closed",   "diverged",
-                                 "taken"};
+constexpr const char* kEnds[] = {"left", "expired", "replaced", "replay_full", "memory",
+                                 "room", "closed",  "diverged", "taken"};
 static_assert(sizeof kEnds / sizeof *kEnds == static_cast<size_t>(End::kCount));
 
 const Row& row_of(Resume verdict) {

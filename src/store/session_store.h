@@ -69,8 +69,8 @@ class SessionStore {
                               std::string* error) = 0;
   // What other gateways did meanwhile.
   virtual bool poll_blocking(std::vector<StoreNews>*, std::string*) { return true; }
-  // A store that gateways share is back, perhaps without what it had: others come back to it a little
-  // later, and have to say first which sessions they have.
+  // A store that gateways share is back, perhaps without what it had: others come back to it a
+  // little later, and have to say first which sessions they have.
   virtual bool settling() const { return false; }
   // A text kept under a name; empty when there is none. put: false on an error.
   virtual std::string get_blocking(const std::string& name) = 0;

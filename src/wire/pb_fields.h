@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a protobuf message whose fields are numbered 1, 2, 3… into variables of its fields' types.
 // For decoders inside this module; a module-private header.
-// Thread: any; plain functions. Owner: the caller; views point into the bytes. Limits: none of its own.
+// Thread: any; plain functions. Owner: the caller; views point into the bytes. Limits: none of its
+// own.
 #pragma once
 
 #include <cstdint>

@@ -85,10 +85,9 @@ constexpr EnumValue kSharingValues[] = {{0, "SHARING_UNCHANGED"},
                                         {3, "SHARING_SELECTED"},
                                         {4, "SHARING_NOBODY"}};
 constexpr EnumSchema kSharing{"Sharing", kSharingValues};
-constexpr const EnumSchema* kEnums[] = {&kCompression,    &kStateEncoding, &kPlayerStatus,
-                                        &kGroupOperation, &kGroupRole,     &kGroupAccess,
-                                        &kGroupChange,    &kSharing,       &kStateScope,
-                                        &kStateOperation, &kStateReason};
+constexpr const EnumSchema* kEnums[] = {
+    &kCompression, &kStateEncoding, &kPlayerStatus, &kGroupOperation, &kGroupRole,  &kGroupAccess,
+    &kGroupChange, &kSharing,       &kStateScope,   &kStateOperation, &kStateReason};
 
 // --- session.proto ---
 

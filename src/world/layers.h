@@ -3,9 +3,9 @@
 // 0, layer 1 at 4, layer 2 at 2 and 6; layer 3 is a plain chain of every tick with a change. A
 // reader's level says what it gets: 0, 1, 2 the layers up to that (an eighth, a quarter, half of
 // the tick rate), 3 the chain. Blocks of 4 x 4 cells share a phase, so that what a watcher of lower
-// levels gets comes in few ticks and not a cell in each; the phases of blocks are spread by hash, so
-// that anchors do not fall into one tick. docs/decisions/0006-layers.md.
-// Thread: any. Owner: values. Limits: none.
+// levels gets comes in few ticks and not a cell in each; the phases of blocks are spread by hash,
+// so that anchors do not fall into one tick. docs/decisions/0006-layers.md. Thread: any. Owner:
+// values. Limits: none.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,8 @@ void LoadGovernor::note(base::Duration work, uint64_t keyframe_bytes) {
                                   kShareMax * kOne);
   load_ = static_cast<uint32_t>((uint64_t{load_} * (kMeanTicks - 1) + share) / kMeanTicks);
   // Only a tick in which keyframes were a large part of what was allowed says anything of them. One
-  // long tick is caught up with (tick_barrier.h): what counts is the mean, and that none is too long.
+  // long tick is caught up with (tick_barrier.h): what counts is the mean, and that none is too
+  // long.
   if (keyframe_bytes >= keyframe_bytes_ / 4 * 3) {
     if (load_ > kOne / 4 * 3 || share > 4 * kOne) {
       keyframe_bytes_ = std::max(keyframe_bytes_ / 4 * 3, kKeyframeBytesMin);

@@ -45,7 +45,7 @@ struct Outcome {
   uint64_t updates = 0, checksums = 0, handovers = 0, reconnects = 0, healed = 0, ticks = 0;
   uint64_t left_out = 0, slow_closed = 0;  // by budgets
   uint64_t letters = 0, resumes = 0;
-  uint64_t poll_cuts = 0;  // of requests and answers of long polling
+  uint64_t poll_cuts = 0;                        // of requests and answers of long polling
   uint64_t cells_moved = 0, entities_moved = 0;  // ... with their cells
   uint64_t overflows = 0;  // connections cut because even the last rung was not enough
 };

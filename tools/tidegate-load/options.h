@@ -41,7 +41,7 @@ struct Options {
   double report_every = 10;    // seconds between two checksums sent by a bot of cells that agree
   double flip_every = 0;       // seconds between two bits flipped in a process' pictures; 0: none
   Mode mode = Mode::kWalk;
-  bool polling = false;  // by HTTP long polling, without TLS
+  bool polling = false;                // by HTTP long polling, without TLS
   std::vector<std::string> more_urls;  // further gateways; bots begin in turn at each
   bool resume = false;                 // who loses its connection comes back, at the next gateway
   double letters = 0;                  // a second, of one bot to the next one; examples/letters

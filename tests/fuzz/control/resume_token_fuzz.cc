@@ -19,7 +19,7 @@ constexpr int64_t kLifetime = 1000;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const store::SessionTokens tokens("a key of resume tokens that stands in no seed.",
-                                             kLifetime);
+                                           kLifetime);
   using Status = store::ResumeClaim::Status;
   if (size == 0) return 0;
   const bool own = (data[0] & 1) != 0;

@@ -74,7 +74,9 @@ class Services : public ::testing::Test {
     service_.publish(subject, bytes, {}, {});
     deliver();
   }
-  void say(const std::string& subject, std::string_view text) { say(subject, base::as_bytes(text)); }
+  void say(const std::string& subject, std::string_view text) {
+    say(subject, base::as_bytes(text));
+  }
 
   MemoryHub hub_;
   MemoryHub::Port port_{hub_, ours()};
@@ -103,9 +105,9 @@ TEST_F(Services, ACallInProtobufSaysWhoAndIsAnswered) {
   wire::PbReader pb(d.bytes);
   std::vector<std::string> seen;
   while (pb.next()) {
-    seen.push_back(std::to_string(pb.field()) + '=' +
-                   (pb.is(wire::WireType::kBytes) ? std::string(pb.text())
-                                                  : std::to_string(pb.varint())));
+    seen.push_back(
+        std::to_string(pb.field()) + '=' +
+        (pb.is(wire::WireType::kBytes) ? std::string(pb.text()) : std::to_string(pb.varint())));
   }
   EXPECT_EQ(seen, (std::vector<std::string>{"1=1", "2=1005", "3=gate", "4=0000000000abcdef",
                                             "5=ann", "6=ann-1", "7=chat", "7=admin", "8=12",
@@ -184,7 +186,8 @@ TEST_F(Services, PushesGoToWhomTheyAreFor) {
   say("tidegate.main.out.player",
       R"({"to":"ann-1","type":1001,"requires_ack":true,"session_id":"00ff"})");
   say("tidegate.main.out.everyone", R"({"type":1002,"payload":"aGk="})");
-  say("tidegate.main.out.topic", R"({"to":"room.x","type":3,"payload":"aGk=","requires_ack":true})");
+  say("tidegate.main.out.topic",
+      R"({"to":"room.x","type":3,"payload":"aGk=","requires_ack":true})");
   ASSERT_EQ(sink_.items.size(), 4U);
   EXPECT_EQ(sink_.items[0].mail.op, BusOp::kSendUser);
   EXPECT_EQ(sink_.items[0].tail, "annhi");

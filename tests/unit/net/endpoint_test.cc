@@ -537,8 +537,8 @@ TEST_F(EndpointTest, HeartbeatsMeasureTheRoundTripAndHowMuchItChanges) {
   EXPECT_LT(cold.opened.rtt_jitter_us, (second - first) / 4);
 }
 
-// A turn in which two connections are told something in turns: neither's bytes lie together, and one
-// send takes 1,024 parts.
+// A turn in which two connections are told something in turns: neither's bytes lie together, and
+// one send takes 1,024 parts.
 TEST_F(EndpointTest, AnOutputOfMorePartsThanASendTakes) {
   io::SimClientSocket* clients[2] = {open(), open()};
   constexpr uint32_t kMessages = 2500;

@@ -19,8 +19,8 @@
 #include "mailbox/mailboxes.h"
 #include "mailbox/snapshot_record.h"
 #include "shard/shard.h"
-#include "wire/event_messages.h"
 #include "wire/envelope.h"
+#include "wire/event_messages.h"
 
 namespace {
 bool counting = false;

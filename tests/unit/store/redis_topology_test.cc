@@ -133,8 +133,8 @@ TEST(RedisCluster, SessionsAreFoundOnAllNodesAndWhereSlotsMove) {
   ASSERT_EQ(two.server.ask({"CLUSTER", "SETSLOT", slot, "IMPORTING", one.id()}).text, "OK");
   ASSERT_EQ(one.server.ask({"CLUSTER", "SETSLOT", slot, "MIGRATING", two.id()}).text, "OK");
   // All of the slot's keys.
-  std::vector<std::string> migrate = {"MIGRATE", "127.0.0.1", std::to_string(two.server.port()),
-                                      "",        "0",         "5000", "KEYS"};
+  std::vector<std::string> migrate = {
+      "MIGRATE", "127.0.0.1", std::to_string(two.server.port()), "", "0", "5000", "KEYS"};
   for (const RedisReply& key : one.server.ask({"CLUSTER", "GETKEYSINSLOT", slot, "100"}).list) {
     migrate.push_back(key.text);
   }

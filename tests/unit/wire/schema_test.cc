@@ -13,8 +13,8 @@
 #include "tidegate/v1/envelope.pb.h"
 #include "tidegate/v1/presence.pb.h"
 #include "tidegate/v1/session.pb.h"
-#include "tidegate/v1/state.pb.h"
 #include "tidegate/v1/social.pb.h"
+#include "tidegate/v1/state.pb.h"
 #include "tidegate/v1/world.pb.h"
 
 namespace tidegate::wire {
