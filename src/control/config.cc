@@ -287,7 +287,8 @@ class Loader {
       std::string list;
       for (const char* a : allowed) {
         if (value == a) return;
-        list += (list.empty() ? "" : ", ") + std::string(a);
+        if (!list.empty()) list += ", ";
+        list += a;
       }
       error({}, std::string(key).append(" must be one of: ").append(list), key);
     };
