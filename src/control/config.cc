@@ -363,6 +363,18 @@ class Loader {
         break;
       }
     }
+    for (const size_t i : {size_t{0}, size_t{2}}) {
+      if (c.world.spawn_radius > 0 &&
+          (c.world.spawn[i] - c.world.spawn_radius < c.world.bounds_min[i] ||
+           c.world.spawn[i] + c.world.spawn_radius > c.world.bounds_max[i])) {
+        error(
+            {},
+            "world.spawn_radius reaches beyond world.bounds_min or world.bounds_max: players would "
+            "pile up at the border; make it smaller or the world larger",
+            "world.spawn_radius");
+        break;
+      }
+    }
     if (c.session.second_login != "replace" && c.session.second_login != "refuse") {
       error({}, "session.second_login is \"replace\" or \"refuse\"", "session.second_login");
     }
