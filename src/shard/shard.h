@@ -329,6 +329,7 @@ class Shard final : net::ConnectionHandler,
   void run_simulate();
   void run_encode();
   void run_flush();
+  bool rests(uint32_t slot, uint32_t tick) const;
   void flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms);
   void on_moved(base::Bytes bytes);
   void on_input(base::Bytes bytes);

@@ -99,6 +99,7 @@ void Shard::run_flush() {
           slot = endpoint_.skip_unused(slot);
           continue;
         }
+        if (rests(slot, tick)) continue;
         flush_player(slot, tick, unix_ms);
         if (interest_.keyframe_bytes() < sent + kPortion) continue;
         sent = interest_.keyframe_bytes();
@@ -135,6 +136,14 @@ void Shard::run_flush() {
   governor_.note(work_ + took, keyframe_bytes);
   counters_.record(metrics::Timing::kFlush, took);
   balance_.meter.note(work_, took);
+}
+
+// Nothing is owed to the player, and the tick has nothing for it.
+bool Shard::rests(uint32_t slot, uint32_t tick) const {
+  const Player& player = players_[slot];
+  return (player.flags & kAnswerDue) == 0 && !player.inbound.ack_owed() &&
+         endpoint_.hot(slot).backlog_bytes == 0 && interest_.watching(slot) &&
+         interest_.rests(slot, tick);
 }
 
 void Shard::flush_player(uint32_t slot, uint32_t tick, base::UnixMs unix_ms) {

@@ -14,6 +14,7 @@ void InterestTable::store(const Publication& publication) {
   }
   ++counters_.publications;
   publications_[i] = publication;
+  published_at_[i] = publication.tick;
   cells_[i].members = publication.members;
   count_traffic(cells_[i], publication);
 }
@@ -21,6 +22,21 @@ void InterestTable::store(const Publication& publication) {
 const Publication* InterestTable::published(uint32_t cell, uint32_t tick) const {
   const Publication& p = publications_[cell];
   return p.tick == tick && p.cell == cells_[cell].key ? &p : nullptr;
+}
+
+// Few lines of memory: most players of a large world rest in most ticks.
+bool InterestTable::rests(uint32_t watcher, uint32_t tick) const {
+  const Watcher& w = watchers_[watcher];
+  const uint32_t phase = (tick + watcher) % second_ticks_;
+  if (phase % std::max(1U, second_ticks_ / kPlansPerSecond) == 0 || ceiling_changed_) return false;
+  if ((w.state & (kWorldDue | kLimited | kDecide)) != 0) return false;
+  uint64_t open = w.joining | w.dropping | w.healing;
+  if ((w.state & kIsPacked) != 0) open |= w.level_low & w.level_high & ~w.chained;
+  if (open != 0 || w.budget.rung() != Rung::kAll || !w.budget.idle()) return false;
+  for (uint32_t i = 0; i < w.count; ++i) {
+    if (published_at_[w.cells[i]] == tick) return false;
+  }
+  return true;
 }
 
 // Whether the watcher has been told the cell's state before this tick: also when it is about to

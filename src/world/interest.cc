@@ -33,6 +33,7 @@ InterestTable::InterestTable(const WorldConfig& config, uint32_t watchers, uint3
       watchers_(watchers),
       cells_(cells),
       publications_(cells),
+      published_at_(cells),
       changed_(cells),
       cell_of_(cells) {
   TG_ASSERT(cells <= 65'535);
@@ -320,6 +321,7 @@ uint32_t InterestTable::watch(CellKey key) {
   cells_[i] = WatchedCell{};
   cells_[i].key = key;
   publications_[i] = Publication{};
+  published_at_[i] = 0;
   cell_of_.insert(key.packed(), i);
   return i;
 }
@@ -387,8 +389,8 @@ void InterestTable::post_changes(InterestEvents& events) {
 }
 
 size_t InterestTable::bytes() const {
-  return watchers_.bytes() + cells_.bytes() + publications_.bytes() + changed_.bytes() +
-         cell_of_.bytes();
+  return watchers_.bytes() + cells_.bytes() + publications_.bytes() + published_at_.bytes() +
+         changed_.bytes() + cell_of_.bytes();
 }
 
 }  // namespace tidegate::world

@@ -169,10 +169,14 @@ class InterestTable {
   void post_changes(InterestEvents& events);
   // Keeps a publication for this tick's gathers. Unwanted ones are ignored.
   void store(const Publication& publication);
+  // Whether the tick has nothing for the watcher: nothing that it watches was published, nothing is
+  // asked for and its budget has nothing to make up for. Then update_budget() and gather() may be
+  // left out; a few times a second they are due all the same. For a watcher whose queue is empty.
+  bool rests(uint32_t watcher, uint32_t tick) const;
   // Appends what the watcher gets in `tick`: deltas, then drops, then keyframes of joined cells.
   // `world` gets at most kChunkBytesMax bytes of WorldStateSnapshot fields.
-  // Call once for each watcher in every tick that brought publications: membership changes as if
-  // the chunks were sent.
+  // Call once for each watcher that does not rest in every tick that brought publications:
+  // membership changes as if the chunks were sent.
   Gathered gather(uint32_t watcher, uint32_t tick, ChunkList& chunks, ChunkList& world);
 
   // Cells whose chunks the watcher has received, unordered; for tests and the inspector.
@@ -314,6 +318,7 @@ class InterestTable {
   mem::MappedArray<Watcher> watchers_;
   mem::MappedArray<WatchedCell> cells_;
   mem::MappedArray<Publication> publications_;  // of cells_, valid when live and tick agree
+  mem::MappedArray<uint32_t> published_at_;     // of cells_: the tick of the publication
   mem::MappedArray<uint16_t> changed_;
   uint32_t changed_count_ = 0;
   uint32_t free_cells_ = 0;

@@ -45,7 +45,8 @@ struct Walker {  // an entity's client: where it is held to be
   uint32_t since = 0;          // tick in which it came
   uint32_t link = UINT32_MAX;  // bytes that its client takes in a tick
   uint32_t sent = 0, waiting = 0, waiting_most = 0;
-  bool ended = false;  // its budget said so
+  uint32_t rested = 0;  // ticks that had nothing for its client, as was foreseen
+  bool ended = false;   // its budget said so
   bool connected = true;
   bool gone = false;
   uint32_t chunks_max = 2048;           // of one tick; what is beyond them is lost
@@ -185,6 +186,9 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       w.waiting -= taken;
       w.sent += taken;
       if (published_[w.shard].empty() && interests_[w.shard]->limited_count() == 0) continue;
+      const bool rests = w.waiting == 0 && interests_[w.shard]->rests(w.slot, tick);
+      w.rested += rests;
+      if (rests && w.slot % 2 == 0) continue;  // as a shard does; the others show that it may
       if (interests_[w.shard]->update_budget(w.slot, {tick * 16, w.sent, w.waiting}) ==
           Rung::kEnd) {
         w.ended = true;
@@ -192,6 +196,9 @@ class Harness : public SliceEvents, public InterestEvents, public PublicationSin
       }
       ChunkList chunks{chunks_, w.chunks_max}, world{world_chunks_, 2048};
       const Gathered gathered = interests_[w.shard]->gather(w.slot, tick, chunks, world);
+      if (rests) {
+        ASSERT_EQ(chunks.count + world.count, 0u);
+      }
       if (chunks.overflowed) {
         ASSERT_LT(w.chunks_max, 2048u);
         interests_[w.shard]->resync(w.slot);

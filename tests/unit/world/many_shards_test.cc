@@ -298,5 +298,40 @@ TEST(ManyShards, ArenaWithRoomForOneRecordOnlyIsGivenUp) {
   EXPECT_GT(skipped, 20u);
 }
 
+// Nobody looks at a player's cells when none of them changed.
+TEST(ManyShards, WhoSeesNothingChangeRests) {
+  for (const Encoding encoding : {Encoding::kPacked, Encoding::kProtobuf}) {
+    Options options;
+    options.config = small_world(2);
+    options.config.view_distance = 40.0F;
+    Harness h(options);
+    h.add({12'000, 0, 12'000}, true, encoding);  // in a corner
+    h.add({12'000, 0, 12'000}, true, encoding);  // with somebody
+    for (int i = 0; i < 4; ++i) h.add({-12'000, 0, -12'000}, true, encoding);
+    const auto run = [&](uint32_t ticks) {
+      for (uint32_t i = 0; i < ticks; ++i) {
+        for (size_t k = 2; k < h.walkers.size(); ++k) {  // in the opposite corner
+          Walker& w = h.walkers[k];
+          Steps3 wish = w.position;
+          wish[0] += i % 2 == 0 ? 5 : -5;
+          h.send(w, wish);
+        }
+        h.step();
+        h.check();
+      }
+    };
+    run(120);
+    for (Walker& w : h.walkers) w.rested = 0;
+    run(240);
+    for (size_t k = 0; k < h.walkers.size(); ++k) {
+      if (k < 2) {
+        EXPECT_GT(h.walkers[k].rested, 200u) << k;
+      } else {
+        EXPECT_LT(h.walkers[k].rested, 20u) << k;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tidegate::world::test
