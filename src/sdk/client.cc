@@ -7,6 +7,7 @@
 #include <new>
 
 #include "client/cell_report.h"
+#include "sdk/c_values.h"
 #include "sdk/tcp_transport.h"
 #include "wire/quantise.h"
 
@@ -25,25 +26,8 @@ constexpr uint32_t kSyncFirst = 5;
 constexpr base::Duration kSyncFirstPause = base::milliseconds(150);
 constexpr base::Duration kSyncPause = base::seconds(1);
 
-tidegate_text text_of(std::string_view text) { return {text.data(), text.size()}; }
-tidegate_bytes bytes_of(base::Bytes bytes) { return {bytes.data(), bytes.size()}; }
-tidegate_vector vector_of(double x, double y, double z) {
-  return {static_cast<float>(x), static_cast<float>(y), static_cast<float>(z)};
-}
-Vec vec_of(const wire::Vector3& v) {
-  return {static_cast<double>(v.x), static_cast<double>(v.y), static_cast<double>(v.z)};
-}
-wire::Vector3 wire_of(const Vec& v) {
-  return {static_cast<float>(v.x), static_cast<float>(v.y), static_cast<float>(v.z)};
-}
 base::Duration ms_or(uint32_t ms, int64_t otherwise) {
   return base::milliseconds(ms != 0 ? ms : otherwise);
-}
-tidegate_client_event event_of(int32_t kind) {
-  tidegate_client_event event{};
-  event.struct_size = sizeof event;
-  event.kind = kind;
-  return event;
 }
 bool whole(const tidegate_client_transport& t) {
   return t.open != nullptr && t.status != nullptr && t.send != nullptr && t.receive != nullptr &&
@@ -139,6 +123,8 @@ Client::Client(ConnectionOptions options, const tidegate_client_config& c,
       transport_(polling_.table()),
       connection_(std::move(options), transport_, *this, &polling_),
       world_(c.entities_most != 0 ? c.entities_most : 65'536, c.no_interpolation == 0),
+      // Where nobody looks at the delay it need not be exact.
+      playout_({.measure_ms = c.no_interpolation != 0 ? 1000.0 : 100.0}),
       prediction_([this, &c] {
         PredictionOptions p;
         p.step = step;
@@ -152,6 +138,7 @@ Client::Client(ConnectionOptions options, const tidegate_client_config& c,
   settings_.step = c.step;
   settings_.step_user = c.step_user;
   steering_.set_limit(c.limit, c.limit_user);
+  steering_.set_lead(&lead_);
   report_.reserve(16 * 1024);
 }
 
@@ -292,71 +279,8 @@ tidegate_client_result Client::steer(const tidegate_vector& direction, float yaw
   std::fill_n(samples, count, sample);
   uint8_t runs[64];
   m.samples = {runs, wire::encode_steer_runs(runs, samples, count)};
+  m.wait = lead_.tell();
   return connection_.send_message(now(), MessageType::kPlayerSteer, m);
-}
-
-Vec Client::own_shown() const {
-  const Vec at = prediction_.shown(to_ms(now()));
-  const Vec ahead = steering_.ahead();
-  return {at.x - ahead.x, at.y - ahead.y, at.z - ahead.z};
-}
-
-// ---- the world as it is shown
-
-tidegate_client_entity Client::view(uint32_t row) const {
-  const Entity& e = world_.entity(row);
-  tidegate_client_entity out{};
-  out.struct_size = sizeof out;
-  out.id = text_of(e.name);
-  out.kind = e.kind;
-  out.flags = e.flags;
-  out.tick = e.tick;
-  out.is_self = row == own_row_;
-  out.position = vector_of(e.x, e.y, e.z);
-  out.velocity = {e.vx, e.vy, e.vz};
-  out.yaw = static_cast<float>(e.yaw);
-  out.shown = vector_of(e.shown.x, e.shown.y, e.shown.z);
-  out.shown_yaw = static_cast<float>(e.shown.yaw);
-  out.custom = bytes_of(e.custom);
-  return out;
-}
-
-bool Client::next_entity(uint32_t* cursor, tidegate_client_entity* out) {
-  if (*cursor == 0) {
-    shown_tick_ = playout_.shown_tick(to_ms(now()));
-    horizon_ = playout_.horizon();
-  }
-  while (*cursor < world_.rows()) {
-    const uint32_t row = (*cursor)++;
-    Entity& e = world_.entity(row);
-    if (!e.live) continue;
-    Track* const track = world_.track(row);
-    if (row == own_row_ && prediction_.placed()) {
-      const Vec shown = own_shown();
-      e.shown = {shown.x, shown.y, shown.z, e.yaw};
-    } else if (track != nullptr && !std::isnan(shown_tick_)) {
-      e.shown = track->sample(shown_tick_, horizon_);
-    } else {
-      e.shown = {e.x, e.y, e.z, e.yaw};
-    }
-    *out = view(row);
-    return true;
-  }
-  return false;
-}
-
-bool Client::find_entity(std::string_view id, tidegate_client_entity* out) {
-  const uint32_t row = world_.find(id);
-  if (row == NameMap::kNone) return false;
-  *out = view(row);
-  return true;
-}
-
-bool Client::self(tidegate_vector* out) const {
-  if (!prediction_.placed()) return false;
-  const Vec shown = own_shown();
-  *out = vector_of(shown.x, shown.y, shown.z);
-  return true;
 }
 
 bool Client::server_time(double* unix_ms, double* tick) const {
@@ -399,13 +323,6 @@ void Client::emit(tidegate_client_event& event) {
   }
 }
 
-void Client::emit_entity(int32_t kind, uint32_t row) {
-  tidegate_client_event event = event_of(kind);
-  const tidegate_client_entity entity = view(row);
-  event.entity = &entity;
-  emit(event);
-}
-
 // ---- from the connection
 
 void Client::on_state(State from, State to) {
@@ -444,6 +361,9 @@ void Client::on_established(const wire::ConnectionEstablished& m) {
   }
   uint32_t speed = 0;
   std::from_chars(m.steer_speed.data(), m.steer_speed.data() + m.steer_speed.size(), speed);
+  uint32_t delay = 0;
+  std::from_chars(m.steer_delay.data(), m.steer_delay.data() + m.steer_delay.size(), delay);
+  lead_.set_server(delay, playout_.tick_ms);
   steering_.set_position_step(world_.position_step);
   steering_.set_server(speed, m.tick_rate > 0 ? 1.0 / m.tick_rate : 0);
 }
@@ -561,206 +481,6 @@ void Client::on_message(const wire::Envelope& m) {
       return;
     }
   }
-}
-
-// ---- keyed state
-
-namespace {
-tidegate_client_keyed_state view_of(const KeyedState& s) {
-  tidegate_client_keyed_state out{};
-  out.struct_size = sizeof out;
-  out.key = text_of(s.key);
-  out.value = bytes_of(s.value);
-  out.version = s.version;
-  out.scope = s.scope;
-  out.owner = text_of(s.owner);
-  out.position = {s.position.x, s.position.y, s.position.z};
-  out.expires_in_ms = s.expires_in_ms;
-  return out;
-}
-}  // namespace
-
-void Client::tell_state(const KeyedState& state, bool removed) {
-  const tidegate_client_keyed_state keyed = view_of(state);
-  tidegate_client_event event = event_of(TIDEGATE_EVENT_KEYED_STATE);
-  event.code = removed ? 1 : 0;
-  event.keyed = &keyed;
-  emit(event);
-}
-
-void Client::on_state_update(base::Bytes payload) {
-  states_.apply(payload, [this](const KeyedState& s, bool gone) { tell_state(s, gone); });
-}
-
-void Client::on_state_result(base::Bytes payload) {
-  wire::StateResult result;
-  if (!wire::decode(payload, &result)) return;
-  if (result.has_current) {
-    // The place of a state does not stand in a correction; it is where it was.
-    states_.apply(result.current, [this](const KeyedState& s, bool gone) { tell_state(s, gone); });
-  }
-  if (dead_) return;
-  tidegate_client_event event = event_of(TIDEGATE_EVENT_STATE_RESULT);
-  event.attempt = result.request;
-  event.text = text_of(result.key);
-  event.code = result.reason;
-  const KeyedState* const now =
-      result.has_current ? states_.find(result.scope, result.key) : nullptr;
-  tidegate_client_keyed_state keyed{};
-  if (now != nullptr) {
-    keyed = view_of(*now);
-    event.keyed = &keyed;
-  }
-  emit(event);
-}
-
-bool Client::next_state(uint32_t* cursor, tidegate_client_keyed_state* out) const {
-  if (*cursor >= states_.all().size()) return false;
-  *out = view_of(states_.all()[(*cursor)++]);
-  return true;
-}
-
-bool Client::find_state(uint32_t scope, std::string_view key,
-                        tidegate_client_keyed_state* out) const {
-  const KeyedState* const state = states_.find(scope, key);
-  if (state == nullptr) return false;
-  *out = view_of(*state);
-  return true;
-}
-
-tidegate_client_result Client::change_state(const wire::StateChange& change, uint32_t* request) {
-  wire::StateChange numbered = change;
-  numbered.request = ++last_request_;
-  if (request != nullptr) *request = numbered.request;
-  uint8_t payload[wire::kStateEntryBytesMax];
-  wire::PbWriter out(payload);
-  wire::encode(out, numbered);
-  return connection_.send(now(), static_cast<uint32_t>(MessageType::kStateChange), out.written());
-}
-
-// The picture of the session before stays until the first state of the new one.
-void Client::begin_state() {
-  state_came_ = true;
-  if (!first_state_) return;
-  first_state_ = false;
-  world_.clear();
-  for (size_t i = 0; i < world_.removed().size() && !dead_; ++i) {
-    emit_entity(TIDEGATE_EVENT_ENTITY_REMOVED, world_.removed()[i]);
-  }
-  world_.release();
-  own_row_ = NameMap::kNone;
-  placed_ = false;
-  prediction_.forget();
-  steering_.reset();
-}
-
-void Client::apply_cell_frames(base::Bytes payload) {
-  wire::CellFrames frames(payload);
-  base::Bytes frame;
-  while (!dead_ && frames.next(&frame)) apply_cell_frame(frame, frames.tick());
-  if (frames.malformed()) world_.note_malformed();
-}
-
-void Client::apply_cell_frame(base::Bytes frame, uint32_t tick) {
-  const World::Applied applied = world_.apply_cell_frame(frame, tick);
-  uint32_t code = 0;
-  switch (applied.status) {
-    case wire::CellStatus::kOk:
-      return;
-    case wire::CellStatus::kChecksumMismatch: {
-      code = 1;
-      const uint32_t size = client::write_cell_report(report_, *applied.image, client::Rows::kYes);
-      connection_.send_frame(now(), static_cast<uint32_t>(MessageType::kCellReport),
-                             {report_.data(), size});
-      break;
-    }
-    case wire::CellStatus::kMissingReference:
-      code = 2;
-      break;
-    case wire::CellStatus::kMalformed:
-      code = 3;
-      break;
-  }
-  tidegate_client_event event = event_of(TIDEGATE_EVENT_DESYNC);
-  event.code = code;
-  emit(event);
-}
-
-void Client::on_move_ack(base::Bytes payload) {
-  wire::MoveAck m;
-  if (!wire::decode(payload, &m)) return;
-  last_ack_tick_ = m.server_tick;
-  Ack ack;
-  ack.client_tick = m.client_tick;
-  ack.position = vec_of(m.position);
-  ack.has_position = true;
-  ack.corrected = m.corrected;
-  ack.reason = m.reason;
-  prediction_.on_ack(ack, to_ms(now()));
-  tidegate_client_event event = event_of(TIDEGATE_EVENT_MOVE_ACK);
-  event.position = {m.position.x, m.position.y, m.position.z};
-  event.code = m.corrected ? m.reason : 0;
-  event.tick = m.server_tick;
-  event.type = m.client_tick;
-  emit(event);
-}
-
-void Client::on_message_end() {
-  if (!state_came_) return;
-  state_came_ = false;
-  playout_.on_tick(world_.tick(), to_ms(now()));
-  tell_world();
-  // In the world is who has a place there: the own cell may come later than others.
-  if (!dead_ && placed_ && connection_.state() == TIDEGATE_CLIENT_AUTHENTICATED) {
-    connection_.enter_world(now());
-    if (dead_) return;
-    tidegate_client_event event = event_of(TIDEGATE_EVENT_WORLD_ENTERED);
-    emit(event);
-  }
-}
-
-void Client::tell_world() {
-  world_.end_message();
-  const base::Bytes environment = world_.environment();
-  world_.environment_told();
-  if (environment.data() != nullptr) {
-    tidegate_client_event event = event_of(TIDEGATE_EVENT_ENVIRONMENT);
-    event.payload = bytes_of(environment);
-    emit(event);
-  }
-  for (size_t i = 0; i < world_.removed().size() && !dead_; ++i) {
-    const uint32_t row = world_.removed()[i];
-    emit_entity(TIDEGATE_EVENT_ENTITY_REMOVED, row);
-    if (row == own_row_) own_row_ = NameMap::kNone;
-  }
-  for (size_t i = 0; i < world_.added().size() && !dead_; ++i) {
-    const uint32_t row = world_.added()[i];
-    if (world_.entity(row).name == player_id_) own_row_ = row;
-    on_entity_state(row);
-    emit_entity(TIDEGATE_EVENT_ENTITY_ADDED, row);
-  }
-  for (size_t i = 0; i < world_.changed().size() && !dead_; ++i) {
-    const uint32_t row = world_.changed()[i];
-    on_entity_state(row);
-    emit_entity(TIDEGATE_EVENT_ENTITY_CHANGED, row);
-  }
-  world_.release();
-}
-
-void Client::on_entity_state(uint32_t row) {
-  Entity& e = world_.entity(row);
-  if (row == own_row_) {
-    const Vec place{e.x, e.y, e.z};
-    if (!placed_) {
-      placed_ = true;
-      last_ack_tick_ = e.tick;
-      prediction_.reset(place);
-    } else if (e.tick > last_ack_tick_) {
-      prediction_.on_server_place(place, to_ms(now()));
-    }
-    return;
-  }
-  if (Track* const track = world_.track(row)) track->push(e.tick, {e.x, e.y, e.z, e.yaw});
 }
 
 }  // namespace tidegate::sdk

@@ -134,6 +134,7 @@ class Client final : ConnectionSink {
   ClockSync clock_;
   PlayoutClock playout_;
   Prediction prediction_;
+  SteerLead lead_;
   Steering steering_;
   Rate bytes_in_, bytes_out_, messages_in_;
   uint64_t bytes_in_seen_ = 0, bytes_out_seen_ = 0, messages_seen_ = 0;

@@ -9,7 +9,6 @@ namespace tidegate::sdk {
 namespace {
 
 constexpr double kBaseWindowMs = 10'000;
-constexpr double kMeasureMs = 100;
 constexpr double kJumpMs = 1000;    // further off the shown time is set, not steered
 constexpr double kSlowRate = 0.25;  // of the shown time that is ahead of what can be known
 constexpr double kLagRate = 0.25;   // how much slower or faster one entity may be shown
@@ -19,7 +18,7 @@ constexpr double kSettled = 0.001;
 constexpr double kAheadMs = 250;  // nobody is shown further ahead of its newest state
 constexpr double kSettleMs = 100;
 constexpr double kGoalMs = 150;  // of a delay above it, up to the next is left to extrapolation
-constexpr double kLeftToPaceMs = 100;
+constexpr double kLeftToPaceMs = 130;
 constexpr uint32_t kPaceStates = 3;
 
 double short_way(double turn) {
@@ -46,8 +45,8 @@ void PlayoutClock::reset() {
   shown_ = std::numeric_limits<double>::quiet_NaN();
 }
 
-void PlayoutClock::on_tick(uint32_t tick, double now_ms) {
-  if (tick <= last_tick_) return;
+bool PlayoutClock::on_tick(uint32_t tick, double now_ms) {
+  if (tick <= last_tick_) return false;
   if (last_tick_ != 0) gap_ += (std::min(30.0, static_cast<double>(tick - last_tick_)) - gap_) / 16;
   last_tick_ = tick;
   last_arrival_ = now_ms;
@@ -66,10 +65,10 @@ void PlayoutClock::on_tick(uint32_t tick, double now_ms) {
   late_[at_] = when - base_;
   at_ = (at_ + 1) % kArrivals;
   late_count_ = std::min(late_count_ + 1, kArrivals);
-  if (now_ms - measured_ > kMeasureMs) {
-    measured_ = now_ms;
-    measure();
-  }
+  if (now_ms - measured_ <= options_.measure_ms) return false;
+  measured_ = now_ms;
+  measure();
+  return true;
 }
 
 void PlayoutClock::measure() {
@@ -79,7 +78,9 @@ void PlayoutClock::measure() {
       std::min(late_count_ - 1,
                static_cast<uint32_t>(static_cast<double>(late_count_) * options_.percentile));
   std::nth_element(sorted, sorted + rank, sorted + late_count_);
-  double wanted = sorted[rank] + (gap_ + 0.5) * tick_ms;
+  late_rank_ = sorted[rank];
+  late_most_ = *std::max_element(sorted + rank, sorted + late_count_);
+  double wanted = late_rank_ + (gap_ + 0.5) * tick_ms;
   // Between more delay and a little extrapolation, players prefer the latter.
   if (wanted > kGoalMs) wanted = std::max(kGoalMs, wanted - kLeftToPaceMs);
   wanted_ = std::min(options_.most_ms, std::max(options_.least_ms, wanted));

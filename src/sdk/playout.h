@@ -19,6 +19,7 @@ struct PlayoutOptions {
   double most_ms = 600;
   double percentile = 0.95;  // share of arrivals that must be in time
   double rate = 0.08;        // how much faster or slower the shown time may run
+  double measure_ms = 100;   // between two measurements of what comes late
 };
 
 // What a track has to know of the world to tell an entity that stands from one that is not told of.
@@ -52,8 +53,12 @@ class PlayoutClock {
   uint64_t starved() const { return starved_; }
 
   void reset();
-  // State of `tick` arrived.
-  void on_tick(uint32_t tick, double now_ms);
+  // State of `tick` arrived. True: what the next three say was measured anew.
+  bool on_tick(uint32_t tick, double now_ms);
+  uint32_t states() const { return late_count_; }  // the last that came
+  // Of them, compared to the fastest: how late most of them were, and the latest.
+  double late_ms() const { return late_rank_; }
+  double late_most_ms() const { return late_most_; }
   // The tick to show, with its fraction; NaN before the first state. Once a picture.
   double shown_tick(double now_ms);
 
@@ -70,6 +75,7 @@ class PlayoutClock {
   uint32_t last_tick_ = 0;
   double gap_ = 1;
   double wanted_ = 100;
+  double late_rank_ = 0, late_most_ = 0;
   double shown_ = std::numeric_limits<double>::quiet_NaN();
   double last_now_ = 0;
   double last_arrival_ = 0;

@@ -33,6 +33,7 @@ void Steering::reset() {
   last_ = {};
   stood_ = true;
   before_ = {};
+  if (lead_ != nullptr) lead_->end_stretch();
 }
 
 uint32_t Steering::advance(const wire::SteerSample& sample, double dt, Prediction* prediction,
@@ -43,6 +44,7 @@ uint32_t Steering::advance(const wire::SteerSample& sample, double dt, Predictio
     last_ = {};
     return 0;
   }
+  if (lead_ != nullptr && !sample.still()) dt += lead_->more(dt);
   time_ = std::min(time_ + dt, 0.25);
   uint32_t count = 0;
   MoveInput input;
@@ -56,7 +58,9 @@ uint32_t Steering::advance(const wire::SteerSample& sample, double dt, Predictio
     if (count++ == 0) *first_tick = prediction->client_tick();
     before_ = sample;
     stood_ = sample.still();
-    if (stood_) break;
+    if (!stood_) continue;
+    if (lead_ != nullptr) lead_->end_stretch();
+    break;
   }
   return count;
 }

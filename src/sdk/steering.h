@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "sdk/prediction.h"
+#include "sdk/steer_lead.h"
 #include "wire/steer.h"
 
 namespace tidegate::sdk {
@@ -27,6 +28,8 @@ class Steering {
     speed_ = speed;
     step_ = step_seconds;
   }
+  // Makes up for samples that should wait at the server; null: nothing.
+  void set_lead(SteerLead* lead) { lead_ = lead; }
   bool possible() const { return speed_ != 0 && step_ > 0; }
   void reset();
 
@@ -43,6 +46,7 @@ class Steering {
   Limit limit_ = nullptr;
   void* limit_user_ = nullptr;
   double position_step_ = 0.02;
+  SteerLead* lead_ = nullptr;
   uint32_t speed_ = 0;
   double step_ = 0;
   double time_ = 0;  // not yet a whole step

@@ -68,6 +68,9 @@ void Shard::write_welcome(uint32_t slot, const mailbox::SessionOpened& opened,
   char steer_speed[16];
   std::snprintf(steer_speed, sizeof steer_speed, "%u", slice_.scale().steer_speed);
   established.steer_speed = steer_speed;
+  char steer_delay[16];
+  std::snprintf(steer_delay, sizeof steer_delay, "%u", slice_.scale().steer_delay_ticks);
+  established.steer_delay = steer_delay;
   established.resume_token = token;
   established.tick_rate = config_.world.tick_rate;
   established.server_tick = current_tick();

@@ -11,12 +11,16 @@ SteerBuffer::Put SteerBuffer::put(uint32_t client_tick, const wire::SteerSample&
   if (known_ && static_cast<int32_t>(client_tick - last_tick_) <= 0) return Put::kOld;
   if (count_ == kSteerBuffered) return Put::kFull;
   // What a player learned of the network holds for the next stretch too.
-  if (count_ == 0 && !streaming_) hold_ = delay_;
+  if (count_ == 0 && !streaming_) hold_ = std::max(delay_, wanted_);
   ring_[(first_ + count_) % kSteerBuffered] = {client_tick, sample};
   ++count_;
   last_tick_ = client_tick;
   known_ = true;
   return Put::kOk;
+}
+
+void SteerBuffer::want(uint32_t ticks, uint32_t delay_most) {
+  wanted_ = static_cast<uint8_t>(std::min({ticks, delay_most, kSteerBuffered / 2}));
 }
 
 uint32_t SteerBuffer::tick(uint32_t delay_most) {
@@ -51,8 +55,10 @@ uint32_t SteerBuffer::tick(uint32_t delay_most) {
   low_ = low_ == 0 ? static_cast<uint16_t>(left + 1)
                    : std::min<uint16_t>(low_, static_cast<uint16_t>(left + 1));
   if (clock_ % kWindowTicks == 0) {
-    // One sample is kept in hand. Half of the rest goes: what comes once in a while comes again.
-    surplus_ = low_ > 2 ? static_cast<uint16_t>((low_ - 1) / 2) : uint16_t{0};
+    // One sample is kept in hand, or as many as the client wants. Half of the rest goes: what comes
+    // once in a while comes again.
+    const uint32_t kept = std::max<uint32_t>(wanted_, 1);
+    surplus_ = low_ > kept + 1 ? static_cast<uint16_t>((low_ - kept) / 2) : uint16_t{0};
     low_ = 0;
   }
   const bool deep = count_ > std::max(delay_most, 1U);

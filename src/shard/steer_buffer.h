@@ -2,9 +2,10 @@
 // The samples of one player's PLAYER_STEER between their arrival and the tick that applies them.
 // One is taken each tick, so that a network that bunches messages moves nobody in jumps. Each tick
 // that lacks one makes the buffer a sample deeper; while more wait than are ever needed, now and
-// then two are taken. A client cannot move faster by sending more: samples beyond one a tick are
-// paid with ticks that had none. Thread: shard. Owner: value; all-zero bytes are an empty one.
-// Limits: kSteerBuffered samples, further ones are refused.
+// then two are taken. A client that knows its network says how deep it should be: the next stretch
+// begins so much later, and so many are left to wait. A client cannot move faster by sending more:
+// samples beyond one a tick are paid with ticks that had none. Thread: shard. Owner: value;
+// all-zero bytes are an empty one. Limits: kSteerBuffered samples, further ones are refused.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,9 @@ class SteerBuffer {
     kFull,  // more than one a tick, for long
   };
   Put put(uint32_t client_tick, const wire::SteerSample& sample);
+
+  // The client wants so many samples to wait; `delay_most` as in tick().
+  void want(uint32_t ticks, uint32_t delay_most);
 
   // A server tick: how many samples it applies, 0 to 2, which pop() then gives. `delay_most`: depth
   // beyond which it is not allowed to learn, in ticks.
@@ -57,6 +61,7 @@ class SteerBuffer {
   uint16_t missed_;   // of them in a row
   uint8_t first_, count_;
   uint8_t delay_, hold_;
+  uint8_t wanted_;  // by the client
   bool known_;      // last_tick_ holds one
   bool streaming_;  // one sample a tick is expected
   bool starved_;

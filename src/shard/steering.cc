@@ -23,6 +23,7 @@ Handled Shard::on_steer(uint32_t slot, const wire::PlayerSteer& message) {
     steer_listed_[slot] = true;
     steering_[steering_count_++] = slot;
   }
+  if (message.wait != 0) buffer.want(message.wait, slice_.scale().steer_delay_ticks);
   wire::SteerRuns samples(message.samples);
   for (uint32_t tick = message.client_tick; samples.next(&sample); ++tick) {
     if (buffer.put(tick, sample) == SteerBuffer::Put::kFull) {

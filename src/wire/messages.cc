@@ -10,6 +10,7 @@ namespace {
 // Keys of ConnectionEstablished.features.
 constexpr std::string_view kCellSize = "cell_size";
 constexpr std::string_view kSteerSpeed = "steer_speed";
+constexpr std::string_view kSteerDelay = "steer_delay";
 constexpr std::string_view kCompression = "compression";
 constexpr std::string_view kZstdDictionary = "zstd_dictionary";
 
@@ -79,6 +80,7 @@ bool read_feature(const Field& field, ConnectionEstablished* m) {
   }
   if (parts[0] == kCellSize) m->cell_size = parts[1];
   if (parts[0] == kSteerSpeed) m->steer_speed = parts[1];
+  if (parts[0] == kSteerDelay) m->steer_delay = parts[1];
   if (parts[0] == kCompression) m->compression = parts[1];
   if (parts[0] == kZstdDictionary) m->zstd_dictionary = parts[1];
   return true;
@@ -212,6 +214,7 @@ bool decode(base::Bytes bytes, PlayerSteer* m) {
   return for_fields(bytes, [m](uint32_t n, const Field& f) {
     if (n == 1) return f.to(&m->client_tick);
     if (n == 2) return f.to(&m->samples);
+    if (n == 3) return f.to(&m->wait);
     return true;
   });
 }
@@ -506,6 +509,7 @@ void encode(PbWriter& out, const PlayerMovement& m) {
 void encode(PbWriter& out, const PlayerSteer& m) {
   out.varint(1, m.client_tick);
   out.bytes(2, m.samples);
+  out.varint(3, m.wait);
 }
 
 void encode(PbWriter& out, const PlayerStateUpdate& m) {
@@ -556,6 +560,7 @@ void encode(PbWriter& out, const ConnectionEstablished& m) {
   out.varint(4, m.heartbeat_interval);
   write_feature(out, kCellSize, m.cell_size);
   write_feature(out, kSteerSpeed, m.steer_speed);
+  write_feature(out, kSteerDelay, m.steer_delay);
   write_feature(out, kCompression, m.compression);
   write_feature(out, kZstdDictionary, m.zstd_dictionary);
   out.text(6, m.resume_token);

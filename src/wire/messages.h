@@ -56,6 +56,7 @@ struct PlayerMovement {
 struct PlayerSteer {
   uint32_t client_tick = 0;  // of the first sample
   base::Bytes samples;       // wire/steer.h
+  uint32_t wait = 0;         // ticks that samples should wait at the server; 0: as told before
 };
 
 struct PlayerStateUpdate {
@@ -113,6 +114,7 @@ struct ConnectionEstablished {
   std::string_view compression;      // features["compression"], methods by name; empty: left out
   std::string_view zstd_dictionary;  // features["zstd_dictionary"], its id; empty: left out
   std::string_view steer_speed;      // features["steer_speed"], see wire/steer.h; empty: left out
+  std::string_view steer_delay;      // features["steer_delay"], ticks; empty: left out
   std::string_view resume_token;
   uint32_t tick_rate = 0;
   uint32_t server_tick = 0;

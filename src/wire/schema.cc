@@ -267,8 +267,8 @@ constexpr FieldSchema kPlayerMovementFields[] = {
 };
 constexpr MessageSchema kPlayerMovement{"PlayerMovement", kPlayerMovementFields};
 
-constexpr FieldSchema kPlayerSteerFields[] = {field(1, kUint32, "client_tick"),
-                                              field(2, kBytes, "samples")};
+constexpr FieldSchema kPlayerSteerFields[] = {
+    field(1, kUint32, "client_tick"), field(2, kBytes, "samples"), field(3, kUint32, "wait")};
 constexpr MessageSchema kPlayerSteer{"PlayerSteer", kPlayerSteerFields};
 
 constexpr FieldSchema kMoveAckFields[] = {

@@ -240,6 +240,15 @@ test('ten thousand dots are drawn', options, async (t) => {
   await evaluated(page, 'the dots', () => window.live.map.drawn > 9000 && window.live.fps > 0);
   await sleep(2000);
   const { fps, drawMs } = await page.evaluate(() => ({ fps: window.live.fps, drawMs: window.live.drawMs }));
+  // Squares of two by two pixels, some over others, on what is background otherwise.
+  const lit = await page.evaluate(() => {
+    const { canvas, context } = window.live.map;
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) count += data[i] === 0x5c && data[i + 1] === 0xb3 && data[i + 2] === 0xff;
+    return count;
+  });
+  assert.ok(lit > 20_000 && lit <= 40_000, `${lit} pixels are dots`);
   console.log(`10,000 dots: ${fps.toFixed(1)} pictures a second, ${drawMs.toFixed(2)} ms of script each (no GPU)`);
   await page.context().close();
   await within(server.stop(), 'the end');

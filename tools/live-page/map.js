@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The map: everybody in view at the time shown, the own player as predicted, and where the server
 // last knew it. Metres; x to the right, z down.
+import { Pixels, pixelOf } from './pixels.js';
+
 const COLORS = { back: '#10151c', grid: '#1d2836', axis: '#33465c', kinds: ['#5cb3ff', '#9ccc65', '#c39bd3'], self: '#ffb454', ghost: '#ff6b6b' };
 const FEW = 1500;  // so many are drawn as arrows, more as squares
 const TRAIL = 120;
+const PIXELS = { back: pixelOf(COLORS.back), grid: pixelOf(COLORS.grid), axis: pixelOf(COLORS.axis), kinds: COLORS.kinds.map(pixelOf) };
 
 export class WorldMap {
   scale = 3;  // pixels a metre
@@ -11,6 +14,7 @@ export class WorldMap {
   showTrail = false;
   camera = { x: 0, z: 0 };
   #trail = [];
+  #pixels = new Pixels();
 
   constructor(canvas) {
     this.canvas = canvas;
@@ -37,14 +41,44 @@ export class WorldMap {
     const left = width / 2 - this.camera.x * k;
     const top = height / 2 - this.camera.z * k;
 
+    this.drawn = 0;
+    if (world.count > FEW) this.#crowd(world, now, k, left, top, width, height);
+    else this.#few(world, now, k, left, top, ratio);
+    if (own) this.#self(world, own, k, left, top, ratio);
+  }
+
+  // Many: squares on whole pixels.
+  #crowd(world, now, k, left, top, width, height) {
+    const pixels = this.#pixels;
+    pixels.begin(width, height, PIXELS.back);
+    const cell = world.cellSize * k;
+    if (cell >= 8) {
+      for (let x = left % cell; x < width; x += cell) pixels.fill(Math.floor(x), 0, 1, height, PIXELS.grid);
+      for (let y = top % cell; y < height; y += cell) pixels.fill(0, Math.floor(y), width, 1, PIXELS.grid);
+      pixels.fill(Math.floor(left), 0, 1, height, PIXELS.axis);
+      pixels.fill(0, Math.floor(top), width, 1, PIXELS.axis);
+    }
+    const size = Math.round(Math.max(2, Math.min(7, k * 0.7)));
+    const x0 = left - size / 2;
+    const y0 = top - size / 2;
+    world.eachRemote(now, (entity, pose) => {
+      const x = Math.round(x0 + pose.x * k);
+      const y = Math.round(y0 + pose.z * k);
+      if (x <= -size || y <= -size || x >= width || y >= height) return;
+      this.drawn += 1;
+      pixels.fill(x, y, size, size, PIXELS.kinds[entity.kind] ?? PIXELS.kinds[0]);
+    });
+    pixels.show(this.context);
+  }
+
+  // Few: arrows, and close up with names.
+  #few(world, now, k, left, top, ratio) {
+    const { canvas: { width, height }, context: c } = this;
     c.fillStyle = COLORS.back;
     c.fillRect(0, 0, width, height);
     this.#grid(world.cellSize, k, left, top, width, height);
-
-    const many = world.count > FEW;
-    const size = many ? Math.max(2, Math.min(7, k * 0.7)) : Math.min(12 * ratio, Math.max(5 * ratio, k * 0.9));
+    const size = Math.min(12 * ratio, Math.max(5 * ratio, k * 0.9));
     let kind = -1;
-    this.drawn = 0;
     world.eachRemote(now, (entity, pose) => {
       const x = left + pose.x * k;
       const y = top + pose.z * k;
@@ -54,14 +88,12 @@ export class WorldMap {
         kind = entity.kind;
         c.fillStyle = COLORS.kinds[kind] ?? COLORS.kinds[0];
       }
-      if (many) c.fillRect(x - size / 2, y - size / 2, size, size);
-      else this.#arrow(x, y, pose.yaw, size);
+      this.#arrow(x, y, pose.yaw, size);
     });
-    if (k > 10 && !many) {
+    if (k > 10) {
       c.font = `${11 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
       world.eachRemote(now, (entity, pose) => c.fillText(entity.id, left + pose.x * k + size, top + pose.z * k - size));
     }
-    if (own) this.#self(world, own, k, left, top, ratio);
   }
 
   #grid(cell, k, left, top, width, height) {

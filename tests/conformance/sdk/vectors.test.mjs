@@ -90,6 +90,19 @@ test('steering', () => {
   });
 });
 
+test('samples that should wait at the server', () => {
+  const lead = new sdk.SteerLead();
+  lead.setServer(21, 1000 / 60);
+  vectors.lead.forEach(([[what, ...a], wanted, more, told], i) => {
+    let made = 0;
+    if (what === 0) lead.onNetwork(...a);
+    else if (what === 1) lead.onBuffered(...a);
+    else if (what === 2) made = lead.more(...a);
+    else if (what === 3) lead.endStretch();
+    assert.deepEqual([lead.wantedTicks, made, what > 2 ? lead.tell() : 0], [wanted, more, told], `row ${i}`);
+  });
+});
+
 test('prediction and replay', () => {
   const prediction = new sdk.Prediction();
   let now = 1000;

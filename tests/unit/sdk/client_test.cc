@@ -10,6 +10,7 @@
 
 #include "model_server.h"
 #include "sdk/world.h"
+#include "wire/state_messages.h"
 
 namespace {
 // Counts what is taken while it is asked to.
@@ -65,6 +66,18 @@ wire::PlayerStateDelta moved(std::string_view name, float x, uint32_t tick) {
   d.position = {x, 0, 0};
   d.delta_tick = tick;
   return d;
+}
+
+void keyed_state(Game& game, std::string_view key, uint64_t version) {
+  uint8_t bytes[256];
+  wire::StateEntry entry;
+  entry.key = key;
+  entry.version = version;
+  wire::PbWriter update(bytes);
+  const size_t mark = update.begin(wire::kStateUpdateEntries);
+  wire::encode(update, entry);
+  update.end(mark);
+  game.server.send(client::frame_of(MessageType::kStateUpdate, update.written()));
 }
 
 TEST(SdkClient, EntitiesInProtobuf) {
@@ -419,10 +432,13 @@ TEST(SdkClient, TheOverlayShowsWhatTheNetworkDoes) {
   tidegate_client_overlay_destroy(overlay);
 }
 
+// Everybody walks, some of them from cell to cell; own inputs are answered, now and then with a
+// correction; entities are shown interpolated; events of every steady kind are told.
 TEST(SdkClient, ASteadyClientTakesNoMemory) {
 #ifdef __SANITIZE_ADDRESS__
   ASSERT_GT(hooked, 0);
 #endif
+  constexpr uint32_t kWalkers = 50;
   for (const bool packed : {false, true}) {
     Game game;
     game.create([&](auto& c) {
@@ -431,45 +447,95 @@ TEST(SdkClient, ASteadyClientTakesNoMemory) {
     });
     game.server.steer_speed = "1067";
     ASSERT_TRUE(game.enter());
+    game.messages.reserve(10'000);  // the test's own list of what it was told
     const auto cell = [](const ByteString& payload) {
       return client::frame_of(MessageType::kCellFrame, base::Bytes(payload));
     };
     std::vector<wire::CellMember> members;
     std::vector<std::string> names;
-    for (uint32_t i = 0; i < 50; ++i)
+    for (uint32_t i = 0; i < kWalkers; ++i)
       names.push_back("somebody-with-a-long-name-" + std::to_string(i));
-    for (uint32_t i = 0; i < 50; ++i) {
+    for (uint32_t i = 0; i < kWalkers; ++i) {
       members.push_back(client::member(static_cast<uint16_t>(i), i, names[i]));
       if (!packed) zone(game, {client::state_of(names[i])}, {}, {});
     }
+    // One who goes to and fro between two cells.
+    const char* const wanderer = "one-who-wanders-over-a-border";
     if (packed) {
       game.server.send(cell(client::keyframe(0, 1, members)));
+      game.server.send(cell(client::keyframe(1, 1, {client::member(0, 77, wanderer)})));
       // One in which nothing moves: its checksum is told now and then.
       game.server.send(cell(client::keyframe(9, 1, {client::member(0, 99, "quiet")})));
     }
-    wire::CellChange change;
-    change.moved = true;
-    change.residual[0] = 1;
+    std::vector<wire::CellChange> changes(kWalkers);
+    for (uint16_t i = 0; i < kWalkers; ++i) {
+      changes[i].slot = i;
+      changes[i].moved = true;
+    }
+    wire::CellLeave leave;
+    leave.to_cell = true;
     uint64_t in_poll = 0;
     int steered = 0;
-    for (uint32_t i = 0; i < 600; ++i) {
+    for (uint32_t i = 0; i < 900; ++i) {
       game.net.now = game.net.now + base::milliseconds(16);
       if (packed) {
-        change.slot = static_cast<uint16_t>(i % 50);
-        game.server.send(cell(client::delta(0, i + 2, {}, {}, {change})));
+        // In steps that lead back, so that places stay within the cell.
+        for (auto& change : changes) change.residual[0] = i % 40 < 20 ? 5 : -5;
+        const bool crosses = i % 30 == 29;
+        const bool back = i / 30 % 2 != 0;  // from cell 0 to 1
+        leave.slot = back ? kWalkers : 0;
+        leave.cell_x = back ? 1 : 0;
+        const auto member = client::member(back ? 0 : kWalkers, 77, wanderer);
+        std::vector<wire::CellLeave> out, none;
+        std::vector<wire::CellMember> in, nobody;
+        if (crosses) {
+          out.push_back(leave);
+          in.push_back(member);
+        }
+        game.server.send(
+            cell(client::delta(0, i + 2, back ? out : none, back ? nobody : in, changes)) +
+            cell(client::delta(1, i + 2, back ? none : out, back ? in : nobody, {})));
       } else {
-        zone(game, {}, {}, {moved(names[i % 50], static_cast<float>(i), i + 1)});
+        std::vector<wire::PlayerStateDelta> all;
+        for (const std::string& name : names) {
+          all.push_back(moved(name, static_cast<float>(i), i + 1));
+        }
+        zone(game, {}, {}, all);
+        if (i % 30 == 29) {
+          const bool there = i / 30 % 2 != 0;
+          zone(game,
+               there ? std::vector<wire::PlayerStateUpdate>{}
+                     : std::vector{client::state_of(wanderer)},
+               there ? std::vector<std::string>{wanderer} : std::vector<std::string>{}, {});
+        }
+      }
+      wire::MoveAck ack;
+      ack.client_tick = i;
+      ack.server_tick = i;
+      ack.corrected = i % 50 == 0;
+      ack.reason = ack.corrected ? 1 : 0;
+      ack.position = {static_cast<float>(i) * 0.05F, 0, 0};
+      game.server.send(MessageType::kMoveAck, ack);
+      const uint8_t environment[] = {0x2a, 0x00};
+      if (i % 20 == 0) {
+        game.server.send(client::frame_of(MessageType::kZoneUpdate, base::Bytes(environment)));
+        game.server.send_acknowledged(1001, "told");
+        keyed_state(game, "door", i + 1);
       }
       game.server.turn();
-      if (i == 300) taken = 0;
+      if (i == 300) {
+        taken = 0;
+        game.counts[TIDEGATE_EVENT_ENTITY_CHANGED] = 0;
+      }
       counting = i >= 300;
       const auto before = taken;
       uint32_t cursor = 0;
       tidegate_client_entity e{};
       e.struct_size = sizeof e;
-      // The test's own listener keeps lists; it hears nothing of what comes here but counts.
       tidegate_client_poll(game.client, 0);
       while (tidegate_client_next(game.client, &cursor, &e) != 0) continue;
+      tidegate_vector self;
+      tidegate_client_self(game.client, &self);
       if (i % 2 == 0) {
         tidegate_client_move(game.client, {1, 0, 0}, 0, 0, 0.016F);
       } else {
@@ -477,14 +543,23 @@ TEST(SdkClient, ASteadyClientTakesNoMemory) {
             tidegate_client_steer(game.client, {1, 0, 0}, 0, 0, 0.032F) == TIDEGATE_CLIENT_OK;
       }
       game.send("hello", TIDEGATE_SEND_QUEUED);
+      if (i % 20 == 10) game.send("for sure", TIDEGATE_SEND_ACKNOWLEDGED);
       counting = false;
       if (i >= 300) in_poll += taken - before;
       game.server.turn();
     }
-    EXPECT_EQ(steered, 300);
+    EXPECT_EQ(steered, 450);
     EXPECT_EQ(in_poll, 0u) << (packed ? "packed" : "protobuf");
-    EXPECT_EQ(stats_of(game).entities, packed ? 52u : 51u);
+    EXPECT_EQ(stats_of(game).entities, packed ? kWalkers + 3 : kWalkers + 1);
     EXPECT_EQ(game.server.types[205] > 5, packed) << "reports";
+    // All of it was there.
+    EXPECT_GE(game.counts[TIDEGATE_EVENT_ENTITY_CHANGED], 600 * static_cast<int>(kWalkers));
+    EXPECT_EQ(game.counts[TIDEGATE_EVENT_MOVE_ACK], 900);
+    EXPECT_EQ(game.counts[TIDEGATE_EVENT_MESSAGE], 45);
+    EXPECT_EQ(game.counts[TIDEGATE_EVENT_KEYED_STATE], 45);
+    EXPECT_EQ(game.counts[TIDEGATE_EVENT_ENVIRONMENT], 45);
+    EXPECT_EQ(game.server.delivered.size(), 45u);
+    EXPECT_GT(stats_of(game).corrections, 10u);
   }
 }
 

@@ -174,6 +174,7 @@ class ModelServer {
   std::string refuse_fields;
   bool resumes = true;  // keeps the session over connections
   bool enters = true;   // sends a first state after CLIENT_HELLO
+  bool greets = true;   // CONNECTION_ESTABLISHED comes
   bool logs_in = true;  // AUTHENTICATION_RESULT comes
   uint32_t heartbeat_ms = 0;
   std::string steer_speed;  // empty: players are not moved by steering
@@ -241,6 +242,7 @@ class ModelServer {
     e.tick_rate = 60;
     e.cell_size = "64";
     e.steer_speed = steer_speed;
+    if (!greets) return true;
     send(MessageType::kConnectionEstablished, e);
     if (!logs_in) return true;
     wire::AuthenticationResult a;
@@ -348,7 +350,7 @@ class Game {
       ADD_FAILURE() << problem;
       return;
     }
-    for (int32_t kind = 0; kind <= TIDEGATE_EVENT_ENVIRONMENT; ++kind) {
+    for (int32_t kind = 0; kind <= TIDEGATE_EVENT_STATE_RESULT; ++kind) {
       tidegate_client_listen(
           client, kind,
           [](void* user, tidegate_client*, const tidegate_client_event* e) {

@@ -19,6 +19,7 @@
 #include "sdk/playout.h"
 #include "sdk/prediction.h"
 #include "sdk/simulator.h"
+#include "sdk/steer_lead.h"
 #include "sdk/steering.h"
 #include "sdk/transport_choice.h"
 
@@ -240,6 +241,51 @@ std::string steering() {
   return rows.list();
 }
 
+// How many samples should wait at the server, on a network that is bad for a while. Rows: [0,
+// states, late, latest, round trip, now], [1, waiting, now], [2, dt], [3] a stretch ends; [4]
+// nothing; each followed by the ticks wanted, what `dt` is more, and the ticks told
+// ([3] and [4]).
+std::string lead() {
+  Rows rows;
+  base::Prng random(33);
+  SteerLead lead;
+  lead.set_server(21, 1000.0 / 60);
+  double now = 1000;
+  for (int i = 0; i < 400; ++i) {
+    now += 50;
+    const bool bad = i > 60 && i < 160;
+    std::string what;
+    double more = 0;
+    switch (i % 4) {
+      case 0: {
+        const double late = random.unit() * (bad ? 120 : 20);
+        const double most = late + random.unit() * (bad ? 60 : 10);
+        lead.on_network(static_cast<uint32_t>(i), late, most, 100, now);
+        what = "[0, " + std::to_string(i) + ", " + number(late) + ", " + number(most) + ", 100, " +
+               number(now) + "]";
+        break;
+      }
+      case 1: {
+        const auto waiting = static_cast<uint32_t>(random.below(12));
+        lead.on_buffered(waiting, now);
+        what = "[1, " + std::to_string(waiting) + ", " + number(now) + "]";
+        break;
+      }
+      case 2:
+        more = lead.more(0.2);
+        what = "[2, 0.2]";
+        break;
+      default:
+        if (i % 80 == 79) lead.end_stretch();
+        what = i % 80 == 79 ? "[3]" : "[4]";
+        break;
+    }
+    rows.add("[" + what + ", " + std::to_string(lead.wanted_ticks()) + ", " + number(more) + ", " +
+             std::to_string(i % 4 == 3 ? lead.tell() : 0) + "]");
+  }
+  return rows.list();
+}
+
 // [0, x, y, z] reset; [1, vx, vy, vz, dt] input; [2, client tick, x, y, z, corrected, now] answer;
 // [3, x, y, z, now] the server's place; each followed by where the prediction is, how many inputs
 // wait, how many corrections there were, and [x, y, z] shown at the last `now` plus 20.
@@ -433,9 +479,9 @@ TEST(SdkVectors, AreWhatThisCodeDoes) {
        << ",\n  \"backoff\": " << backoff() << ",\n  \"clock\": " << clock()
        << ",\n  \"playout\": " << playout() << ",\n  \"track\": " << track()
        << ",\n  \"prediction\": " << prediction() << ",\n  \"steering\": " << steering()
-       << ",\n  \"delivery\": " << delivery() << ",\n  \"codes\": " << codes()
-       << ",\n  \"transitions\": " << transitions() << ",\n  \"transport\": " << transport()
-       << ",\n  \"simulator\": " << simulator() << "\n}\n";
+       << ",\n  \"lead\": " << lead() << ",\n  \"delivery\": " << delivery()
+       << ",\n  \"codes\": " << codes() << ",\n  \"transitions\": " << transitions()
+       << ",\n  \"transport\": " << transport() << ",\n  \"simulator\": " << simulator() << "\n}\n";
   if (std::getenv("TIDEGATE_WRITE_VECTORS") != nullptr) std::ofstream(path) << made.str();
   std::ifstream file(path);
   std::ostringstream there;

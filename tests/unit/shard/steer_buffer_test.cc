@@ -142,6 +142,41 @@ TEST(SteerBuffer, ShrinksAgainWhenTheNetworkIsGood) {
   EXPECT_LE(buffer.waiting(), 2u);
 }
 
+TEST(SteerBuffer, AClientThatKnowsItsNetworkIsWaitedFor) {
+  SteerBuffer buffer{};
+  buffer.want(9, kDelayMost);
+  uint32_t sent = 0;
+  uint32_t applied = 0;
+  const auto run = [&](uint32_t ticks) {
+    for (uint32_t i = 0; i < ticks; ++i) {
+      buffer.put(++sent, forward());
+      for (uint32_t n = buffer.tick(kDelayMost); n > 0; --n) {
+        buffer.pop();
+        ++applied;
+      }
+      EXPECT_FALSE(buffer.starved());
+    }
+  };
+  run(60);
+  EXPECT_EQ(applied, 51u) << "the stretch begins 9 ticks later";
+  run(14'000);
+  EXPECT_GE(buffer.waiting(), 9u) << "what the client wants is not worked off";
+  buffer.want(2, kDelayMost);
+  run(14'000);
+  EXPECT_LE(buffer.waiting(), 4u);
+  // No deeper than the server allows.
+  buffer.want(5000, kDelayMost);
+  buffer.put(++sent, {});
+  for (int i = 0; i < 100; ++i) {
+    for (uint32_t n = buffer.tick(kDelayMost); n > 0; --n) buffer.pop();
+  }
+  EXPECT_TRUE(buffer.idle());
+  applied = 0;
+  run(60);
+  EXPECT_GE(applied, 60 - kDelayMost);
+  EXPECT_LE(applied, 62 - kDelayMost);
+}
+
 // Who sends more than a sample a tick gains nothing but the trickle that clocks need.
 TEST(SteerBuffer, NobodyIsFasterByASampleATickForLong) {
   for (const double rate : {1.05, 1.5, 3.0}) {

@@ -96,6 +96,7 @@ export declare class TidegateClient extends Emitter<ClientEvents> {
     readonly clock: ClockSync;
     readonly playout: PlayoutClock;
     readonly prediction: Prediction;
+    private readonly lead;
     private readonly steering;
     /** The own entity's id, once logged in. */
     playerId: string;

@@ -9,6 +9,7 @@ import { CellReport, ClientHello, Compression, Event, FriendStatus, GroupEvent, 
 import { PlayoutClock, Track, defaultPlayout } from './playout.js';
 import { Prediction, walk } from './prediction.js';
 import { KeyedStates } from './states.js';
+import { SteerLead } from './steer_lead.js';
 import { Steering, encodeSteerRun, steerSample } from './steering.js';
 import { WorldPicture, quaternionOf } from './world.js';
 const SYNC_FIRST = 5;
@@ -23,6 +24,7 @@ export class TidegateClient extends Emitter {
     clock = new ClockSync();
     playout;
     prediction;
+    lead = new SteerLead();
     steering = new Steering();
     /** The own entity's id, once logged in. */
     playerId = '';
@@ -48,6 +50,7 @@ export class TidegateClient extends Emitter {
             step: (at, input) => (input.sample ? this.steering.step(at, input) : walked(at, input)),
         });
         this.steering.limit = options.steerLimit;
+        this.steering.lead = this.lead;
         this.connection = new Connection(this.host, options);
         const { connection, world } = this;
         connection.on('state', (change) => {
@@ -72,6 +75,7 @@ export class TidegateClient extends Emitter {
                 this.clock.tickRate = established.tickRate;
                 this.playout.tickMs = 1000 / established.tickRate;
             }
+            this.lead.setServer(Number(established.features['steer_delay'] ?? 0), this.playout.tickMs);
         });
         connection.on('authenticated', (result) => {
             this.playerId = result.characterId || result.userId;
@@ -135,7 +139,7 @@ export class TidegateClient extends Emitter {
             return false;
         const sample = steerSample(direction, yaw, flags);
         const { count, firstTick } = this.steering.advance(sample, dt, this.prediction);
-        return count === 0 || this.connection.send(MessageType.PLAYER_STEER, PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count) }));
+        return count === 0 || this.connection.send(MessageType.PLAYER_STEER, PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count), wait: this.lead.tell() }));
     }
     /** Where to draw the own player at `now`; undefined while it is not in the world. */
     selfShown(now) {
@@ -249,6 +253,7 @@ export class TidegateClient extends Emitter {
                 const ack = MoveAck.decode(payload);
                 this.lastAckTick = ack.serverTick;
                 this.prediction.onAck(ack, this.host.now());
+                this.lead.onBuffered(ack.buffered, this.host.now());
                 this.emit('moveAck', ack);
                 break;
             }
@@ -309,7 +314,10 @@ export class TidegateClient extends Emitter {
         if (!this.stateCame)
             return;
         this.stateCame = false;
-        this.playout.onTick(this.world.tick, this.host.now());
+        const now = this.host.now();
+        if (this.playout.onTick(this.world.tick, now)) {
+            this.lead.onNetwork(this.playout.states, this.playout.lateMs, this.playout.lateMostMs, this.clock.rtt, now);
+        }
         this.world.endMessage();
         // In the world is who has a place there: the own cell may come later than others.
         if (this.state === 'authenticated' && this.placed) {

@@ -324,6 +324,7 @@ export type PlayerMovement = Of<typeof PlayerMovement>;
 export declare const PlayerSteer: Message<{
     clientTick: number;
     samples: Uint8Array<ArrayBufferLike>;
+    wait: number;
 }>;
 export type PlayerSteer = Of<typeof PlayerSteer>;
 export declare const PlayerAction: Message<{

@@ -97,7 +97,7 @@ export const PlayerMovement = define('PlayerMovement', {
     position: sub(1, Vector3), rotation: sub(2, Quaternion), velocity: sub(3, Vector3),
     movementFlags: u32(4), clientTick: u32(5), clientTime: i64(6),
 });
-export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2) });
+export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2), wait: u32(3) });
 export const PlayerAction = define('PlayerAction', {
     actionId: text(1), targetId: text(2), parameters: map(3), clientTick: u32(4),
 });

@@ -21,6 +21,8 @@ export declare class PlayoutClock {
     private lastTick;
     private gap;
     private wanted;
+    private lateRank;
+    private lateMost;
     private shown;
     private lastNow;
     private lastArrival;
@@ -42,8 +44,12 @@ export declare class PlayoutClock {
     /** For the tracks of this world. */
     get horizon(): Horizon;
     reset(): void;
-    /** State of `tick` arrived. */
-    onTick(tick: number, now: number): void;
+    /** The last states that came: how many, and compared to the fastest how late most of them were, and the latest. */
+    get states(): number;
+    get lateMs(): number;
+    get lateMostMs(): number;
+    /** State of `tick` arrived. True: how late states come was measured anew. */
+    onTick(tick: number, now: number): boolean;
     private measure;
     /** The tick to show at `now`, with its fraction; NaN before the first state. Call it once a picture. */
     shownTick(now: number): number;

@@ -14,7 +14,7 @@ const SETTLED = 0.001;
 const AHEAD_MS = 250; // nobody is shown further ahead of its newest state
 const SETTLE_MS = 100;
 const GOAL_MS = 150; // of a delay above it, up to the next is left to extrapolation
-const LEFT_TO_PACE_MS = 100;
+const LEFT_TO_PACE_MS = 130;
 const PACE_STATES = 3;
 export const defaultPlayout = { leastMs: 20, mostMs: 600, percentile: 0.95, rate: 0.08 };
 /** Which tick is shown at a time. */
@@ -29,6 +29,8 @@ export class PlayoutClock {
     lastTick = 0;
     gap = 1;
     wanted = 100;
+    lateRank = 0;
+    lateMost = 0;
     shown = NaN;
     lastNow = 0;
     lastArrival = 0;
@@ -63,10 +65,14 @@ export class PlayoutClock {
         this.gap = 1;
         this.shown = NaN;
     }
-    /** State of `tick` arrived. */
+    /** The last states that came: how many, and compared to the fastest how late most of them were, and the latest. */
+    get states() { return this.late.length; }
+    get lateMs() { return this.lateRank; }
+    get lateMostMs() { return this.lateMost; }
+    /** State of `tick` arrived. True: how late states come was measured anew. */
     onTick(tick, now) {
         if (tick <= this.lastTick)
-            return;
+            return false;
         if (this.lastTick !== 0)
             this.gap += (Math.min(30, tick - this.lastTick) - this.gap) / 16;
         this.lastTick = tick;
@@ -85,15 +91,18 @@ export class PlayoutClock {
         this.base = Math.min(this.base, when);
         this.late[this.at] = when - this.base;
         this.at = (this.at + 1) % ARRIVALS;
-        if (now - this.measured > 100) {
-            this.measured = now;
-            this.measure();
-        }
+        if (now - this.measured <= 100)
+            return false;
+        this.measured = now;
+        this.measure();
+        return true;
     }
     measure() {
         const { leastMs, mostMs, percentile } = this.options;
         const sorted = [...this.late].sort((a, b) => a - b);
         const late = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * percentile))] ?? 0;
+        this.lateRank = late;
+        this.lateMost = sorted[sorted.length - 1] ?? 0;
         let wanted = late + (this.gap + 0.5) * this.tickMs;
         // Between more delay and a little extrapolation, players prefer the latter.
         if (wanted > GOAL_MS)

@@ -2,6 +2,7 @@
 import type { MoveInput, SteerSample } from './input.js';
 import type { Vector3 } from './messages.js';
 import type { Prediction } from './prediction.js';
+import type { SteerLead } from './steer_lead.js';
 /** The place instead of `to`, for walls and the like; the game's server must do the same. */
 export type SteerLimit = (from: Vector3, to: Vector3) => Vector3;
 /** A direction of length up to 1 and a yaw in radians. */
@@ -17,6 +18,8 @@ export declare class Steering {
     speed: number;
     /** Of one sample, seconds. */
     stepTime: number;
+    /** Makes up for samples that should wait at the server. */
+    lead: SteerLead | undefined;
     private time;
     private last;
     private before;

@@ -56,6 +56,8 @@ export class Steering {
     speed = 0;
     /** Of one sample, seconds. */
     stepTime = 0;
+    /** Makes up for samples that should wait at the server. */
+    lead;
     time = 0; // not yet a whole step
     last = none();
     before = standing(); // set while the player stands
@@ -64,6 +66,7 @@ export class Steering {
         this.time = 0;
         this.last = none();
         this.before = standing();
+        this.lead?.endStretch();
     }
     /** Applies what `dt` seconds of `sample` are; how many samples, and the first one's client tick. */
     advance(sample, dt, prediction) {
@@ -72,7 +75,8 @@ export class Steering {
             this.last = none();
             return { count: 0, firstTick: 0 };
         }
-        this.time = Math.min(this.time + dt, 0.25);
+        const more = this.lead && !still(sample) ? this.lead.more(dt) : 0;
+        this.time = Math.min(this.time + (dt + more), 0.25);
         let count = 0;
         let firstTick = 0;
         while (this.time >= this.stepTime && count < STEPS_MOST) {
@@ -83,8 +87,10 @@ export class Steering {
             if (count++ === 0)
                 firstTick = clientTick;
             this.before = still(sample) ? sample : undefined;
-            if (this.before)
-                break;
+            if (!this.before)
+                continue;
+            this.lead?.endStretch();
+            break;
         }
         return { count, firstTick };
     }

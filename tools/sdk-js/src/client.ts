@@ -17,6 +17,7 @@ import { PlayoutClock, Track, defaultPlayout, type PlayoutOptions, type Pose } f
 import { Prediction, walk, type PredictionOptions } from './prediction.js';
 import { KeyedStates } from './states.js';
 import type { ChannelFigures } from './statistics.js';
+import { SteerLead } from './steer_lead.js';
 import { Steering, encodeSteerRun, steerSample, type SteerLimit } from './steering.js';
 import { WorldPicture, quaternionOf, type Entity, type WorldCounters } from './world.js';
 
@@ -113,6 +114,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
   readonly clock = new ClockSync();
   readonly playout: PlayoutClock;
   readonly prediction: Prediction;
+  private readonly lead = new SteerLead();
   private readonly steering = new Steering();
   /** The own entity's id, once logged in. */
   playerId = '';
@@ -140,6 +142,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
       step: (at, input) => (input.sample ? this.steering.step(at, input) : walked(at, input)),
     });
     this.steering.limit = options.steerLimit;
+    this.steering.lead = this.lead;
     this.connection = new Connection(this.host, options);
     const { connection, world } = this;
     connection.on('state', (change) => {
@@ -162,6 +165,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
         this.clock.tickRate = established.tickRate;
         this.playout.tickMs = 1000 / established.tickRate;
       }
+      this.lead.setServer(Number(established.features['steer_delay'] ?? 0), this.playout.tickMs);
     });
     connection.on('authenticated', (result) => {
       this.playerId = result.characterId || result.userId;
@@ -227,7 +231,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
     const sample = steerSample(direction, yaw, flags);
     const { count, firstTick } = this.steering.advance(sample, dt, this.prediction);
     return count === 0 || this.connection.send(MessageType.PLAYER_STEER,
-      PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count) }));
+      PlayerSteer.encode({ clientTick: firstTick, samples: encodeSteerRun(sample, count), wait: this.lead.tell() }));
   }
 
   /** Where to draw the own player at `now`; undefined while it is not in the world. */
@@ -344,6 +348,7 @@ export class TidegateClient extends Emitter<ClientEvents> {
         const ack = MoveAck.decode(payload);
         this.lastAckTick = ack.serverTick;
         this.prediction.onAck(ack, this.host.now());
+        this.lead.onBuffered(ack.buffered, this.host.now());
         this.emit('moveAck', ack);
         break;
       }
@@ -386,7 +391,10 @@ export class TidegateClient extends Emitter<ClientEvents> {
   private endMessage(): void {
     if (!this.stateCame) return;
     this.stateCame = false;
-    this.playout.onTick(this.world.tick, this.host.now());
+    const now = this.host.now();
+    if (this.playout.onTick(this.world.tick, now)) {
+      this.lead.onNetwork(this.playout.states, this.playout.lateMs, this.playout.lateMostMs, this.clock.rtt, now);
+    }
     this.world.endMessage();
     // In the world is who has a place there: the own cell may come later than others.
     if (this.state === 'authenticated' && this.placed) {

@@ -20,6 +20,7 @@ export * from './prediction.js';
 export * from './simulator.js';
 export * from './states.js';
 export * from './statistics.js';
+export * from './steer_lead.js';
 export * from './steering.js';
 export * from './transport.js';
 export * from './world.js';

@@ -124,7 +124,7 @@ export const PlayerMovement = define('PlayerMovement', {
   movementFlags: u32(4), clientTick: u32(5), clientTime: i64(6),
 });
 export type PlayerMovement = Of<typeof PlayerMovement>;
-export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2) });
+export const PlayerSteer = define('PlayerSteer', { clientTick: u32(1), samples: bytes(2), wait: u32(3) });
 export type PlayerSteer = Of<typeof PlayerSteer>;
 export const PlayerAction = define('PlayerAction', {
   actionId: text(1), targetId: text(2), parameters: map(3), clientTick: u32(4),

@@ -16,7 +16,7 @@ const SETTLED = 0.001;
 const AHEAD_MS = 250;  // nobody is shown further ahead of its newest state
 const SETTLE_MS = 100;
 const GOAL_MS = 150;  // of a delay above it, up to the next is left to extrapolation
-const LEFT_TO_PACE_MS = 100;
+const LEFT_TO_PACE_MS = 130;
 const PACE_STATES = 3;
 
 export interface PlayoutOptions {
@@ -41,6 +41,8 @@ export class PlayoutClock {
   private lastTick = 0;
   private gap = 1;
   private wanted = 100;
+  private lateRank = 0;
+  private lateMost = 0;
   private shown = NaN;
   private lastNow = 0;
   private lastArrival = 0;
@@ -78,9 +80,14 @@ export class PlayoutClock {
     this.shown = NaN;
   }
 
-  /** State of `tick` arrived. */
-  onTick(tick: number, now: number): void {
-    if (tick <= this.lastTick) return;
+  /** The last states that came: how many, and compared to the fastest how late most of them were, and the latest. */
+  get states(): number { return this.late.length; }
+  get lateMs(): number { return this.lateRank; }
+  get lateMostMs(): number { return this.lateMost; }
+
+  /** State of `tick` arrived. True: how late states come was measured anew. */
+  onTick(tick: number, now: number): boolean {
+    if (tick <= this.lastTick) return false;
     if (this.lastTick !== 0) this.gap += (Math.min(30, tick - this.lastTick) - this.gap) / 16;
     this.lastTick = tick;
     this.lastArrival = now;
@@ -98,16 +105,18 @@ export class PlayoutClock {
     this.base = Math.min(this.base, when);
     this.late[this.at] = when - this.base;
     this.at = (this.at + 1) % ARRIVALS;
-    if (now - this.measured > 100) {
-      this.measured = now;
-      this.measure();
-    }
+    if (now - this.measured <= 100) return false;
+    this.measured = now;
+    this.measure();
+    return true;
   }
 
   private measure(): void {
     const { leastMs, mostMs, percentile } = this.options;
     const sorted = [...this.late].sort((a, b) => a - b);
     const late = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * percentile))] ?? 0;
+    this.lateRank = late;
+    this.lateMost = sorted[sorted.length - 1] ?? 0;
     let wanted = late + (this.gap + 0.5) * this.tickMs;
     // Between more delay and a little extrapolation, players prefer the latter.
     if (wanted > GOAL_MS) wanted = Math.max(GOAL_MS, wanted - LEFT_TO_PACE_MS);

@@ -6,6 +6,7 @@
 import type { MoveInput, SteerSample } from './input.js';
 import type { Vector3 } from './messages.js';
 import type { Prediction } from './prediction.js';
+import type { SteerLead } from './steer_lead.js';
 
 /** The place instead of `to`, for walls and the like; the game's server must do the same. */
 export type SteerLimit = (from: Vector3, to: Vector3) => Vector3;
@@ -69,6 +70,8 @@ export class Steering {
   speed = 0;
   /** Of one sample, seconds. */
   stepTime = 0;
+  /** Makes up for samples that should wait at the server. */
+  lead: SteerLead | undefined;
   private time = 0;  // not yet a whole step
   private last = none();
   private before: SteerSample | undefined = standing();  // set while the player stands
@@ -79,6 +82,7 @@ export class Steering {
     this.time = 0;
     this.last = none();
     this.before = standing();
+    this.lead?.endStretch();
   }
 
   /** Applies what `dt` seconds of `sample` are; how many samples, and the first one's client tick. */
@@ -88,7 +92,8 @@ export class Steering {
       this.last = none();
       return { count: 0, firstTick: 0 };
     }
-    this.time = Math.min(this.time + dt, 0.25);
+    const more = this.lead && !still(sample) ? this.lead.more(dt) : 0;
+    this.time = Math.min(this.time + (dt + more), 0.25);
     let count = 0;
     let firstTick = 0;
     while (this.time >= this.stepTime && count < STEPS_MOST) {
@@ -98,7 +103,9 @@ export class Steering {
       this.last = { x: to.x - from.x, y: to.y - from.y, z: to.z - from.z };
       if (count++ === 0) firstTick = clientTick;
       this.before = still(sample) ? sample : undefined;
-      if (this.before) break;
+      if (!this.before) continue;
+      this.lead?.endStretch();
+      break;
     }
     return { count, firstTick };
   }
