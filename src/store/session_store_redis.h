@@ -73,6 +73,7 @@ class RedisStore final : public SessionStore {
   bool write(std::span<const SessionChange> changes, std::vector<StoreNews>* news,
              std::string* error);
   bool poll(std::vector<StoreNews>* news, std::string* error);
+  bool check_not_emptied(std::string* error);
   void ask_news(std::vector<RedisCommand>* commands);
   std::string key(const std::string& player, char part) const;
   std::string news_prefix() const;
@@ -83,8 +84,8 @@ class RedisStore final : public SessionStore {
   void end_unsaid(uint32_t shard);
   bool on_claimed(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
                   std::vector<RedisCommand>* after, std::string* error);
-  bool on_written(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
-                  std::vector<RedisCommand>* after, std::string* error);
+  void on_written(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
+                  std::vector<RedisCommand>* after);
   void tell(const std::string& gateway, const std::string& text, std::vector<RedisCommand>* after);
   bool claim_of_dead(const Asked& asked, const std::string& holder, RedisReply* reply,
                      std::string* error);
@@ -103,6 +104,7 @@ class RedisStore final : public SessionStore {
   int64_t said_alive_ms_ = 0;
   int64_t settled_at_ms_ = 0;
   bool was_away_ = false;
+  bool missing_ = false;  // a session of the last batch was not there
   std::string why_not_;
 };
 

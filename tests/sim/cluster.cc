@@ -337,14 +337,15 @@ class Run {
     for (auto& writer : writers_) {
       if (!writer->connected()) {
         const auto g = static_cast<uint32_t>(prng_.below(plan_.gateways));
-        if (gateways_[g] != nullptr && prng_.chance(0.02)) {
+        if (gateways_[g] != nullptr && prng_.chance(std::min(0.02 * plan_.drops, 0.4))) {
           writer->connect(network_, static_cast<uint16_t>(kPort + g));
         }
         continue;
       }
       // Not in the middle of the first login, nor before a slow store has heard of it: nothing
       // tells another gateway then that there is a session.
-      if (walking && writer->letters().has_session() && prng_.chance(0.0005) && stored(*writer)) {
+      if (walking && writer->letters().has_session() && prng_.chance(0.0005 * plan_.drops) &&
+          stored(*writer)) {
         writer->disconnect(network_);
         continue;
       }

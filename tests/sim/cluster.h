@@ -30,6 +30,7 @@ struct ClusterPlan {
   uint32_t shards = 2;  // of each
   uint32_t clients = 45;
   uint32_t writers = 0;  // of letters, with sessions in a store that all share
+  uint32_t drops = 1;    // how often writers lose their connections and come back, in times
   uint32_t topics = 12;
   double seconds = 6;        // of faults
   uint32_t slow_turns = 80;  // of 2 ms in which a gateway does not reach the store, at most

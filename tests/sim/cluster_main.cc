@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim-cluster --seeds N [--from S]   N runs with seeds S, S + 1, ...; odd ones with partitions
 // sim-cluster --seed S               one run, to replay a failure
-// More: --clients N, --writers N, --gateways N, --shards N, --slow N (turns of 2 ms in which a
-// gateway does not reach the store, at most). The last line is "N passed, N failed".
+// More: --clients N, --writers N, --drops N (times as often), --gateways N, --shards N, --slow N
+// (turns of 2 ms in which a gateway does not reach the store, at most). The last line is "N passed,
+// N failed".
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +25,8 @@ int main(int argc, char** argv) {
       plan.clients = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--writers") == 0) {
       plan.writers = static_cast<uint32_t>(value);
+    } else if (std::strcmp(argv[i], "--drops") == 0) {
+      plan.drops = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--slow") == 0) {
       plan.slow_turns = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--gateways") == 0) {

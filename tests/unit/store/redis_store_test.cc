@@ -236,6 +236,18 @@ TEST_F(RedisStoreTest, ALetterForASessionEndsWithIt) {
   EXPECT_EQ(s.letters[0].origin, 903u);
 }
 
+// It counted as a Redis that lost everything, and all players of the gateway were said anew.
+TEST_F(RedisStoreTest, ASessionThatEndedAtAnotherGatewayIsNoFailure) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(a_->poll());
+  ASSERT_TRUE(b_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->add(Gateway::record(SessionChangeOp::kEnd, 1)).write());
+  ASSERT_TRUE(a_->progress(1, 3, 0).write()) << a_->error;
+  ASSERT_EQ(a_->news.size(), 1u);
+  EXPECT_EQ(a_->news[0].kind, Kind::kTaken);
+  EXPECT_EQ(a_->news[0].session, 1u);
+}
+
 TEST_F(RedisStoreTest, AnEndLeavesNothingBehindAndALifeEndsByItself) {
   const int64_t before = keys();
   ASSERT_TRUE(a_->claim("ann").put(1, "ann").append(1, 1, "one", 5).forward("ann", "x", 6).write());
