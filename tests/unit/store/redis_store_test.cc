@@ -88,7 +88,8 @@ class Gateway {
   }
   bool poll() {
     news.clear();
-    return store.poll_blocking(&news, &error);
+    // The first tells what came with the last batch.
+    return store.poll_blocking(&news, &error) && store.poll_blocking(&news, &error);
   }
 
   RedisStore store;
