@@ -171,7 +171,7 @@ control::AdminReply Server::reload() {
   control::take_live_keys(loaded.config, &merged);
   {
     const std::lock_guard lock(operator_mutex_);
-    config_ = merged;
+    control::take_live_keys(loaded.config, &config_);
   }
   const auto wake = [this] { control_waker_->wake(); };
   const shard::LiveSettings settings = live_settings(merged);

@@ -232,6 +232,9 @@ class Server final : control::AdminSource {
   void start_jwks(const control::Config::Auth& auth);
   control::Config config_copy();
 
+  // Live keys change under operator_mutex_ while it runs: others read them through config_copy().
+  // All other keys stay as they are once it is set up; shards and other threads read them as they
+  // like.
   control::Config config_;
   Extensions extensions_;
   std::unique_ptr<control::AuthService> auth_;
@@ -273,7 +276,7 @@ class Server final : control::AdminSource {
   std::mutex jwks_mutex_;                       // jwks_
   std::atomic<bool> keys_ready_{false};
   std::mutex reload_mutex_;
-  std::mutex operator_mutex_;  // config_ once it runs, and:
+  std::mutex operator_mutex_;  // live keys of config_, and:
   control::DrainOrder drain_order_;
   base::Instant drain_empty_{};               // since when nobody is there
   std::unique_ptr<Inheritance> inheritance_;  // nullptr: a server of its own

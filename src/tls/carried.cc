@@ -223,6 +223,12 @@ Received Carried::receive(base::MutableBytes records, base::MutableBytes said, s
     if (plain.size() > kRecordPlainMax) {
       return fail(out, kRecordOverflow, "a record is too long", said, said_bytes);
     }
+    if (type == kApplicationData && !plain.empty()) {
+      vain_records_ = 0;
+    } else if (++vain_records_ > kVainRecordsMax) {
+      return fail(out, kUnexpectedMessage, "too many records with nothing in them", said,
+                  said_bytes);
+    }
     if (type == kApplicationData) {
       std::memmove(records.data() + out.plain_bytes, plain.data(), plain.size());
       out.plain_bytes += plain.size();

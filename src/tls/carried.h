@@ -3,7 +3,7 @@
 // 8446 section 5.2 and RFC 5246 section 6.2.3.3 over the library's ciphers, alerts and key updates.
 // It makes no handshake; a peer that asks for one is refused as the library would refuse it.
 //
-// Thread: the session's. Owner: Session. Limits: records as in records.h; 2.5 KB.
+// Thread: the session's. Owner: Session. Limits: records as in records.h; 2.5 KB; kVainRecordsMax.
 #pragma once
 
 #include <memory>
@@ -16,6 +16,10 @@ struct evp_cipher_ctx_st;
 namespace tidegate::tls {
 
 struct Received;
+
+// Records in a row that carry nothing for the application: empty ones, key updates, mild alerts.
+// Each costs more to open than to send, so more of them end the connection.
+inline constexpr uint32_t kVainRecordsMax = 32;
 
 class Carried {
  public:
@@ -53,6 +57,7 @@ class Carried {
   const Suite& suite_;
   Traffic traffic_;
   Way in_, out_;
+  uint32_t vain_records_ = 0;  // in a row
   bool shut_ = false;
   bool over_ = false;
 };

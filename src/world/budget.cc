@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace tidegate::world {
 namespace {
@@ -14,7 +15,6 @@ constexpr uint32_t kRungRestMs = 500;  // with an empty queue before the next ru
 constexpr uint32_t kMeasureMs = 250;
 constexpr uint32_t kMeasureMsMax = 2000;
 constexpr uint32_t kOverdrawnMs = 1000;
-constexpr uint32_t kRaiseMs = 1000;    // what was raised is seen in the bucket before the next one
 constexpr uint32_t kTickMsMax = 1000;  // a longer pause fills no more than that
 
 Rung rung_of(uint32_t age_ms) {
@@ -54,52 +54,55 @@ void Budget::start(const BudgetConfig& config, uint32_t asked) {
   room_ = std::min(config.queue_bytes, rate_max_);
 }
 
-void Budget::spend(uint32_t bytes) {
+void Budget::spend(uint32_t bytes, uint32_t must) {
   // No deeper than a second: what a client needs to begin with is not charged for ever.
   tokens_ = static_cast<int32_t>(std::max(int64_t{tokens_} - bytes, -int64_t{rate_}));
   room_ -= std::min(room_, bytes);
-  slots_[slot_] = static_cast<uint16_t>(
-      std::min<uint32_t>(slots_[slot_] + (bytes + kUnit - 1) / kUnit, UINT16_MAX));
+  spent_ += bytes;
+  must_ += must;
 }
 
 void Budget::turn_slots() {
   if (at_ms_ - slot_ms_ >= kSlots * kSlotMs) {
     std::fill(std::begin(slots_), std::end(slots_), uint16_t{0});
     slot_ms_ = at_ms_;
-    return;
+    spent_ = second_ = 0;
   }
   for (; at_ms_ - slot_ms_ >= kSlotMs; slot_ms_ += kSlotMs) {
+    slots_[slot_] = static_cast<uint16_t>(std::min<uint32_t>(spent_ / kUnit, UINT16_MAX));
+    spent_ = slots_[slot_] == UINT16_MAX ? 0 : spent_ % kUnit;
+    second_ += slots_[slot_];
     slot_ = static_cast<uint8_t>((slot_ + 1) % kSlots);
+    second_ -= slots_[slot_];
     slots_[slot_] = 0;
   }
-}
-
-// A second at least: the oldest slot counts as long as a part of it lies within. By share it would
-// let a burst go before its time.
-uint32_t Budget::last_second() const {
-  uint32_t sum = 0;
-  for (const uint16_t spent : slots_) sum += spent;
-  return sum * kUnit;
+  if (at_ms_ - other_ms_ >= kOtherMs) {
+    const uint32_t elapsed = at_ms_ - other_ms_;
+    for (auto [sum, rate] : {std::pair{&answers_, &answer_rate_}, {&keyframes_, &keyframe_rate_}}) {
+      const auto now = static_cast<uint32_t>(uint64_t{*sum} * 1000 / elapsed);
+      *rate = (*rate * 3 + now) / 4;
+      *sum = 0;
+    }
+    other_ms_ = at_ms_;
+  }
+  peak_ = std::max(peak_, must_);
+  must_ = 0;
+  if (at_ms_ - peak_ms_ < kPeakMs) return;
+  peak_before_ = peak_;
+  peak_ = 0;
+  peak_ms_ = at_ms_;
 }
 
 int32_t Budget::allowance() const {
-  // What has to be sent, whatever it costs, has the rest.
-  const uint32_t most = rate_ - rate_ / 32;
-  return std::min(tokens_, static_cast<int32_t>(most) - static_cast<int32_t>(last_second()));
+  // The second that is counted is one and the slot under way. What must be sent has the rest.
+  const uint32_t most = rate_ + rate_ / 64;
+  return std::min(tokens_, static_cast<int32_t>(most) - static_cast<int32_t>(last_second()) -
+                               static_cast<int32_t>(peak()));
 }
 
 void Budget::hold() {
   rung_ = std::max(rung_, Rung::kOwnOnly);
   rung_ms_ = at_ms_;
-}
-
-bool Budget::may_raise() {
-  if (rung_ != Rung::kAll || tokens_ < static_cast<int32_t>(rate_ / 4 * 3) ||
-      last_second() > rate_ / 8 * 7 || at_ms_ - raised_ms_ < kRaiseMs) {
-    return false;
-  }
-  raised_ms_ = at_ms_;
-  return true;
 }
 
 bool Budget::overdrawn() {
@@ -136,9 +139,9 @@ Rung Budget::update(const BudgetConfig& config, const QueueSample& sample) {
     started_ = true;
     moved_ms_ = sample.now_ms;
     sent_ = sample.sent;
-    at_ms_ = positive_ms_ = raised_ms_ = rung_ms_ = mark_ms_ = measured_ms_ = sample.now_ms;
+    at_ms_ = positive_ms_ = rung_ms_ = mark_ms_ = measured_ms_ = sample.now_ms;
     measured_from_ = sample.sent;
-    slot_ms_ = sample.now_ms;
+    slot_ms_ = peak_ms_ = other_ms_ = sample.now_ms;
   }
   const uint32_t elapsed = std::min(sample.now_ms - at_ms_, kTickMsMax);
   at_ms_ = sample.now_ms;

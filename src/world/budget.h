@@ -8,6 +8,7 @@
 // Thread: shard. Owner: InterestTable holds one for each watcher. Limits: BudgetConfig.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace tidegate::world {
@@ -46,55 +47,76 @@ class Budget {
   void start(const BudgetConfig& config, uint32_t asked);
   // Once in each tick, before what is sent in it.
   Rung update(const BudgetConfig& config, const QueueSample& sample);
-  void spend(uint32_t bytes);
+  // `must`: of the bytes, frames that may not be left out (not keyframes: they come when there is
+  // room).
+  void spend(uint32_t bytes, uint32_t must);
+  // Notes that of what was spent so much was no delta of the world. Rates: bytes a second, the mean
+  // of some.
+  void note_answer(uint32_t bytes) { answers_ += bytes; }  // and headers
+  void note_keyframe(uint32_t bytes) { keyframes_ += bytes; }
+  uint32_t answer_rate() const { return answer_rate_; }
+  uint32_t keyframe_rate() const { return keyframe_rate_; }
 
   Rung rung() const { return rung_; }
   // Bytes that optional frames may take now. Below 0: what had to be sent was more than the rate.
   int32_t tokens() const { return tokens_; }
   // Bytes that may be put into the queue in this tick at all.
   uint32_t room() const { return room_; }
-  // The same, but never so many that the second that ends now would have more than the rate: what a
-  // full bucket holds goes out over a second, not on top of one.
+  // The same, but never so many that the second that ends now would have more than the rate, with
+  // the next tick's frames that may not be left out: what a full bucket holds goes out over a
+  // second, not on top of one.
   int32_t allowance() const;
+  // The most that frames which may not be left out took in a tick, lately.
+  uint32_t peak() const { return std::max(peak_, peak_before_); }
   uint32_t rate() const { return rate_; }  // bytes a second, now
   bool idle() const { return !busy_; }     // nothing waits
   // To the last rung but one at once: what had to be sent did not find room.
   void hold();
-  // So much is left over that the client may be shown more: once in a second.
-  bool may_raise();
   // For a second there was nothing left for optional frames. Asking begins a new second.
   bool overdrawn();
 
  private:
-  static constexpr uint32_t kSlots = 9;  // a second and the slot under way
-  static constexpr uint32_t kSlotMs = 125;
+  static constexpr uint32_t kSlots = 41;  // a second and the slot under way
+  static constexpr uint32_t kSlotMs = 25;
   static constexpr uint32_t kUnit = 16;  // bytes, of slots_
+  static constexpr uint32_t kPeakMs = 250;
+  static constexpr uint32_t kOtherMs = 1000;
 
   void measure(const QueueSample& sample);
   void turn_slots();
-  uint32_t last_second() const;  // bytes spent
+  uint32_t last_second() const { return second_ * kUnit + spent_; }  // bytes spent
 
   uint32_t rate_max_ = 0;  // bytes a second
   uint32_t rate_ = 0;
   int32_t tokens_ = 0;  // at most a second of rate_
   uint32_t room_ = 0;
-  uint32_t at_ms_ = 0;           // last update
-  uint32_t positive_ms_ = 0;     // when tokens were last above 0
-  uint32_t raised_ms_ = 0;       // when may_raise() last said so
-  uint32_t rung_ms_ = 0;         // when the rung was entered, or its cause last seen
-  uint32_t mark_ms_ = 0;         // when the byte at mark_ came into the queue
-  uint32_t mark_ = 0;            // place in the stream of bytes, as QueueSample::sent counts
-  uint32_t moved_ms_ = 0;        // when the queue was last empty, or a byte left it
-  uint32_t sent_ = 0;            // at the last update
-  uint32_t measured_ms_ = 0;     // when the measurement under way began
-  uint32_t measured_from_ = 0;   // sent then
-  uint32_t slot_ms_ = 0;         // when the slot under way began
+  uint32_t at_ms_ = 0;          // last update
+  uint32_t positive_ms_ = 0;    // when tokens were last above 0
+  uint32_t rung_ms_ = 0;        // when the rung was entered, or its cause last seen
+  uint32_t mark_ms_ = 0;        // when the byte at mark_ came into the queue
+  uint32_t mark_ = 0;           // place in the stream of bytes, as QueueSample::sent counts
+  uint32_t moved_ms_ = 0;       // when the queue was last empty, or a byte left it
+  uint32_t sent_ = 0;           // at the last update
+  uint32_t measured_ms_ = 0;    // when the measurement under way began
+  uint32_t measured_from_ = 0;  // sent then
+  uint32_t slot_ms_ = 0;        // when the slot under way began
+  uint32_t spent_ = 0;          // in the slot under way, and less than a unit of those before it
+  uint32_t second_ = 0;         // sum of slots_
+  uint32_t answers_ = 0;        // since other_ms_
+  uint32_t keyframes_ = 0;      // ... of keyframes
+  uint32_t other_ms_ = 0;
+  uint32_t answer_rate_ = 0;
+  uint32_t keyframe_rate_ = 0;
+  uint32_t must_ = 0;         // in this tick
+  uint32_t peak_ = 0;         // most of must_ since peak_ms_
+  uint32_t peak_before_ = 0;  // ... and in the time before
+  uint32_t peak_ms_ = 0;
   uint16_t slots_[kSlots] = {};  // spent in each, a ring
   uint8_t slot_ = 0;             // under way
   Rung rung_ = Rung::kAll;
   bool started_ = false;  // at_ms_ is set
   bool busy_ = false;     // the queue was not empty at the last update
 };
-static_assert(sizeof(Budget) <= 84, "part of a watcher's row");
+static_assert(sizeof(Budget) <= 188, "part of a watcher's row");
 
 }  // namespace tidegate::world

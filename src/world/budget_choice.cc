@@ -9,31 +9,27 @@
 namespace tidegate::world {
 namespace {
 
-// Priority of a cell: its wait first, then how near it is; what the client must have stands above.
+// Priority of a cell: what the client must have, its own, what it touches, then its wait, then how
+// near it is.
 constexpr uint32_t kNeeded = 1 << 16;
 constexpr uint32_t kOwnCell = 1 << 15;
+constexpr uint32_t kTouched = 1 << 14;
 constexpr uint32_t kWaitUnit = 1 << 4;
 constexpr uint8_t kWaitMax = 255;
-
-// Seconds with plenty of budget until cells that were cut come back: each time twice as long,
-// because each return costs their keyframes.
-constexpr uint8_t kPatienceMin = 2;
-constexpr uint8_t kPatienceMax = 4;
 
 struct Wanted {
   uint32_t bytes, rank;
   uint8_t cell;
-  bool anchor;
   bool whole;  // a keyframe
 };
 
 }  // namespace
 
-// Highest level for a cell that has the level `now`.
-uint8_t InterestTable::level_cap(const Watcher& w, uint8_t now, bool own) const {
+// Highest level for cells[i].
+uint8_t InterestTable::level_cap(const Watcher& w, uint32_t i) const {
   if (w.budget.rung() >= Rung::kNoLayer2) return std::min<uint8_t>(1, ceiling_);
   if (w.budget.rung() >= Rung::kNoLayer3) return std::min<uint8_t>(kFullLevel - 1, ceiling_);
-  const bool capped = (w.state & kCapped) != 0 && now < kFullLevel && !own;
+  const bool capped = (w.unchained >> i & 1) != 0;
   return std::min<uint8_t>(capped ? kFullLevel - 1 : kFullLevel, ceiling_);
 }
 
@@ -57,13 +53,14 @@ void InterestTable::cut_farthest(Watcher& w) {
     if ((w.dropping >> i & 1) != 0) continue;
     farthest = std::max(farthest, distance_of(w, i));
   }
-  if (farthest == 0) return;  // its own cell is left
+  // Its own cell is left, and what it touches: it may be there in a moment.
+  if (farthest <= touch_squared()) return;
   w.cut_steps = static_cast<int32_t>(std::sqrt(static_cast<double>(farthest))) - 1;
   ++counters_.cells_cut;
 }
 
 void InterestTable::note_limited(Watcher& w) {
-  const bool limited = w.budget.rung() != Rung::kAll || (w.state & kCapped) != 0 || w.stale != 0 ||
+  const bool limited = w.budget.rung() != Rung::kAll || w.unchained != 0 || w.stale != 0 ||
                        w.cut_steps != kNoCut || w.crowd_steps != kNoCrowd;
   if (limited == ((w.state & kLimited) != 0)) return;
   w.state ^= kLimited;
@@ -97,7 +94,6 @@ Rung InterestTable::update_budget(uint32_t watcher, const QueueSample& queue) {
     ++counters_.rungs[r];
   }
   bool decide_anew = rung != before || ceiling_changed_;
-  const bool less = w.cut_steps != kNoCut || (w.state & kCapped) != 0;
   if (rung >= Rung::kOwnOnly && (w.state & kIsPacked) != 0) {
     for (uint32_t i = 0; i < w.count; ++i) lose(w, i);
   }
@@ -106,21 +102,7 @@ Rung InterestTable::update_budget(uint32_t watcher, const QueueSample& queue) {
   }
   if (rung < Rung::kOwnOnly && w.budget.overdrawn()) {
     cut_farthest(w);
-    w.cut_patience =
-        static_cast<uint8_t>(std::clamp<uint32_t>(w.cut_patience * 2U, kPatienceMin, kPatienceMax));
-    w.cut_wait = w.cut_patience;
-    decide_anew = true;
-  } else if (less && w.budget.may_raise()) {
-    // Far cells first: they are no more than a quarter of the rate.
-    if (w.cut_wait != 0) {
-      --w.cut_wait;
-    } else if (w.cut_steps != kNoCut) {
-      w.cut_steps += scale_.cell_steps;
-      if (w.cut_steps > w.view_steps + scale_.cell_steps) w.cut_steps = kNoCut;
-    } else {
-      w.cut_patience = 0;
-      w.state &= static_cast<uint8_t>(~kCapped);
-    }
+    be_patient(w);
     decide_anew = true;
   }
   // Levels stay as they are until this tick's frames are gathered: owners encoded for those.
@@ -145,30 +127,68 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
     *needed = own || (p.flags & kRebased) != 0 || (w.healing & bit) != 0;
     return p.packed_keyframe.bytes;
   }
-  // What is nearest goes on at full rate, whatever becomes of the others.
-  *needed = p.layer == 0 || (own && (w.chained & bit) != 0);
+  // The plan has room for what is in the chain.
+  *needed = p.layer == 0 || (w.chained & bit) != 0;
   if ((w.chained & bit) != 0) return packed ? p.packed_chain.bytes : p.protobuf_chain.bytes;
   if (p.layer > std::min<uint8_t>(level_of(w, i), kFullLevel - 1)) return 0;
   return packed ? p.packed_layer.bytes : p.protobuf_layer.bytes;
 }
 
+// The largest keyframe that the watcher waits for: room is kept for it, or it would never come.
+uint32_t InterestTable::awaited_bytes(const Watcher& w) const {
+  uint64_t open = w.joining & ~w.dropping;
+  if ((w.state & kIsPacked) != 0) open |= w.level_low & w.level_high & ~w.chained & ~w.dropping;
+  uint32_t most = 0;
+  for (; open != 0; open &= open - 1) {
+    const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
+    most = std::max(most, keyframe_of(cells_[w.cells[i]]));
+  }
+  return most;
+}
+
+bool InterestTable::begins_chain(const Watcher& w, uint32_t i, const Publication& p) const {
+  return (w.joining >> i & 1) == 0 && (p.flags & kRebased) == 0 && (w.healing >> i & 1) == 0 &&
+         takes_whole(w, i, p);
+}
+
+// Whether a chain that would begin in this tick waits for another anchor. What is more than half a
+// second's budget may never find room: its own cell does not wait for it. `left`: of the budget.
+bool InterestTable::puts_off_chain(const Watcher& w, uint32_t i, const Publication& p,
+                                   int64_t left) const {
+  if (!begins_chain(w, i, p)) return false;
+  if (keyframes_spent()) return true;
+  const bool touched = distance_of(w, i) <= touch_squared();
+  // What is further away leaves room for another one, of a cell that is touched next.
+  if (int64_t{p.packed_keyframe.bytes} * (touched ? 1 : 2) <= left) return false;
+  const bool own = p.cell == scale_.cell_of({w.x, 0, w.z});
+  return !own || p.packed_keyframe.bytes <= w.budget.rate() / 2;
+}
+
 // Cells whose frames of this tick are left out, as bits.
 uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
   int64_t tokens = w.budget.allowance();
+  const int64_t awaited = awaited_bytes(w);
   const bool queued = !w.budget.idle();
   int64_t room = w.budget.room();
   if (queued) room = std::min(room, queued_room_);
   int64_t total = 0;
   uint64_t whole = 0;  // keyframes, of the total
-  bool needed = false;
+  must_bytes_ = 0;
+  put_off_ = 0;
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
+    bool needed = false;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     total += bytes;
-    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) whole += bytes;
+    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) {
+      whole += bytes;
+    } else if (needed) {
+      must_bytes_ += bytes;
+    }
   }
-  if (total <= room && total <= tokens && (whole == 0 || !keyframes_spent())) {
+  if (total <= room && total <= tokens - (whole == 0 ? awaited : 0) &&
+      (whole == 0 || !keyframes_spent())) {
     keyframe_bytes_ += whole;
     if (queued) queued_room_ -= total;
     return 0;
@@ -176,34 +196,34 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
 
   Wanted wanted[kActiveCellsMax];
   uint32_t count = 0;
+  int64_t left = tokens - must_bytes_;  // for chains that begin
+  must_bytes_ = 0;
   for (uint32_t i = 0; i < w.count; ++i) {
     const Publication* const p = published(w.cells[i], tick);
     if (p == nullptr) continue;
     const bool own = p->cell == scale_.cell_of({w.x, 0, w.z});
     const bool joins = (w.joining >> i & 1) != 0;
-    if ((!own || keyframes_spent()) && !joins && (p->flags & kRebased) == 0 &&
-        (w.healing >> i & 1) == 0 && takes_whole(w, i, *p)) {
-      // This is not the time to take up a chain; its own cell tries again at the next anchor.
-      w.state |= own ? kDecide : kCapped;
-      set_level(w, i, kFullLevel - 1);
-    }
-    needed = false;
+    if (puts_off_chain(w, i, *p, left)) put_off_ |= uint64_t{1} << i;
+    bool needed = false;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     if (bytes == 0) continue;
-    const uint32_t rank =
-        (needed ? kNeeded : 0) + (own ? kOwnCell : 0) + w.wait[i] * kWaitUnit + level_of(w, i);
-    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), p->layer == 0,
-                       joins || takes_whole(w, i, *p)};
+    if (begins_chain(w, i, *p)) {  // left out, it would cost the cell its layer 0 as well
+      needed = true;
+      left -= bytes;
+    }
+    const bool keyframe = joins || takes_whole(w, i, *p);
+    if (needed && !keyframe) must_bytes_ += bytes;
+    const bool touched = distance_of(w, i) <= touch_squared();
+    const uint32_t rank = (needed ? kNeeded : 0) + (own ? kOwnCell : 0) + (touched ? kTouched : 0) +
+                          w.wait[i] * kWaitUnit + level_of(w, i);
+    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), keyframe};
   }
   std::sort(wanted, wanted + count,
             [](const Wanted& a, const Wanted& b) { return a.rank > b.rank; });
   uint64_t left_out = 0;
-  const int64_t debt_max = w.budget.rate();
-  const uint32_t anchor_share = w.budget.rate() / floor_anchors_;
-  const uint32_t tick_share = w.budget.rate() / second_ticks_;
   for (uint32_t n = 0; n < count; ++n) {
     const Wanted& f = wanted[n];
-    needed = f.rank >= kNeeded;
+    const bool needed = f.rank >= kNeeded;
     // What is larger than all the room passes when nothing waits: it would never fit.
     const bool has_room = f.bytes <= room || (needed && n == 0 && w.budget.idle());
     const bool joins = (w.joining >> f.cell & 1) != 0;
@@ -215,15 +235,10 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
       left_out |= uint64_t{1} << f.cell;
       continue;
     }
-    // A client's first image of a cell may put it into debt, and so may a stale cell, but with one
-    // of more than a second's bytes it waits for the end of the debt. In debt its own cell goes on
-    // while that alone is within the rate: a keyframe would cost more.
-    const bool begins = joins && ((w.stale >> f.cell & 1) == 0 || f.bytes <= w.budget.rate());
-    const bool goes_on = !joins && f.rank >= (kNeeded | kOwnCell) &&
-                         f.bytes <= (f.anchor ? anchor_share : tick_share);
-    const bool affordable =
-        f.bytes <= tokens ||
-        (needed && (begins || goes_on || tokens > 0 || tokens - f.bytes >= -debt_max));
+    // What the plan holds goes out in any case, and so does the first image of its own cell. The
+    // image of another that waited a second may be more than is left, but one at a time.
+    const bool affordable = f.bytes <= tokens - (f.whole ? 0 : awaited) ||
+                            (needed && (!f.whole || (f.rank & kOwnCell) != 0 || tokens > 0));
     // A protobuf client cannot begin a single cell anew: it gets nothing until the queue is empty,
     // and then a WORLD_STATE.
     const bool must = needed && !joins && (w.state & kIsPacked) == 0;
@@ -262,7 +277,7 @@ void InterestTable::leave_out(Watcher& w, uint32_t i, const Publication& p) {
   if (p.layer == 1) w.half_held &= ~bit;
   if ((w.chained & bit) == 0) return;
   // The chain is broken; the layers go on from its last anchor.
-  w.state |= kCapped;
+  w.unchained |= bit;
   ++counters_.levels_lowered;
   set_level(w, i, kFullLevel - 1);
 }

@@ -15,6 +15,7 @@ void InterestTable::store(const Publication& publication) {
   ++counters_.publications;
   publications_[i] = publication;
   cells_[i].members = publication.members;
+  count_traffic(cells_[i], publication);
 }
 
 const Publication* InterestTable::published(uint32_t cell, uint32_t tick) const {
@@ -73,7 +74,7 @@ bool InterestTable::takes_whole(const Watcher& w, uint32_t i, const Publication&
   return (w.state & kIsPacked) != 0 && (p.answered & kPackedKeyframe) != 0 &&
          (w.dropping >> i & 1) == 0 &&
          ((p.flags & kRebased) != 0 || (w.healing >> i & 1) != 0 ||
-          (level_of(w, i) == kFullLevel && (w.chained >> i & 1) == 0));
+          (level_of(w, i) == kFullLevel && ((w.chained | put_off_) >> i & 1) == 0));
 }
 
 // What a watcher that has the cell gets of it in this tick. `left_out`: only what it must have.
@@ -117,7 +118,9 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
                                ChunkList& world) {
   Watcher& w = watchers_[watcher];
   TG_ASSERT(w.state != 0);
-  if ((tick + watcher) % second_ticks_ == 0) watch_crowd(w);
+  const uint32_t phase = (tick + watcher) % second_ticks_;
+  if (phase == 0) watch_crowd(w);
+  if (phase % std::max(1U, second_ticks_ / kPlansPerSecond) == 0) plan(w, tick, phase == 0);
   const bool packed = (w.state & kIsPacked) != 0;
   const uint8_t joined_by = packed ? kPackedKeyframe : kProtobufSpawns;
   const uint8_t dropped_by = packed ? kPackedDrop : kProtobufDespawns;
@@ -171,6 +174,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       if ((joined >> i & 1) == 0) continue;
       const Publication& p = publications_[w.cells[i]];
       chunks.add(packed ? p.packed_keyframe : p.protobuf_spawns);
+      w.budget.note_keyframe(packed ? p.packed_keyframe.bytes : p.protobuf_spawns.bytes);
       complete(w, i);
     }
   }
@@ -190,7 +194,7 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
       request(w.cells[i], join_requests(w));
     }
   }
-  w.budget.spend(chunks.bytes + world.bytes);
+  w.budget.spend(chunks.bytes + world.bytes, must_bytes_);
   end_gather(w);
   return result;
 }

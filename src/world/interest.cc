@@ -101,7 +101,8 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
     if (distance <= keep) {
       w.dropping &= ~bit;
       const uint8_t now = level_of(w, i);
-      const uint8_t level = std::min(level_at(distance, now), level_cap(w, now, distance == 0));
+      if (distance == 0) w.unchained &= ~bit;
+      const uint8_t level = std::min(level_at(distance, now), level_cap(w, i));
       if (level == now) continue;
       ++(level > now ? counters_.levels_raised : counters_.levels_lowered);
       set_level(w, i, level);
@@ -138,8 +139,8 @@ void InterestTable::decide(Watcher& w, const Steps3& position) {
       w.cells[w.count] = static_cast<uint16_t>(cell);
       w.joining |= uint64_t{1} << w.count;
       use(cell, encoding_of(w), uses_of(w, w.count), 1);
-      set_level(w, w.count,
-                std::min(level_at(distance, 0), level_cap(w, kFullLevel, distance == 0)));
+      // Its keyframe begins a chain too: whether the budget holds that, the next plan says.
+      set_level(w, w.count, std::min(level_at(distance, 0), level_cap(w, w.count)));
       ++w.count;
       request(cell, join_requests(w));
       ++counters_.joins;
@@ -210,7 +211,7 @@ void InterestTable::forget(Watcher& w, uint32_t i) {
   w.wait[i] = w.wait[last];
   w.wait[last] = 0;
   for (uint64_t* bits : {&w.joining, &w.dropping, &w.level_low, &w.level_high, &w.chained,
-                         &w.half_held, &w.stale, &w.healing}) {
+                         &w.half_held, &w.stale, &w.healing, &w.unchained}) {
     const uint64_t moved = *bits >> last & 1;
     *bits = (*bits & ~(uint64_t{1} << last) & ~(uint64_t{1} << i)) | (i == last ? 0 : moved << i);
   }

@@ -154,7 +154,10 @@ class InterestTable {
   void set_budget(const BudgetConfig& budget) { budget_ = budget; }
   Rung rung(uint32_t watcher) const { return watchers_[watcher].budget.rung(); }
   // Bytes that were sent to the watcher besides its chunks.
-  void spend(uint32_t watcher, uint32_t bytes) { watchers_[watcher].budget.spend(bytes); }
+  void spend(uint32_t watcher, uint32_t bytes) {
+    watchers_[watcher].budget.spend(bytes, bytes);
+    watchers_[watcher].budget.note_answer(bytes);
+  }
   // True when the distance to which the watcher sees is another than it was told: view distance,
   // less what budget or crowd cut off. It counts as told then.
   bool take_view_change(uint32_t watcher, float* metres);
@@ -179,7 +182,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 368;
+  static constexpr size_t kWatcherBytes = 480;
 
  private:
   struct Watcher {
@@ -191,6 +194,7 @@ class InterestTable {
     uint64_t half_held;               // bit i: packed, the client has the layer 1 of this period
     uint64_t stale;                   // bit i: joining, and the client holds an old image of it
     uint64_t healing;                 // bit i: a keyframe is due although the client has the cell
+    uint64_t unchained;               // bit i: the budget does not hold the chain of cells[i]
     uint8_t wait[kActiveCellsMax];    // priority that cells[i] has gained by waiting
     Budget budget;
     int32_t x, z;          // steps, where the cells were last decided
@@ -199,7 +203,7 @@ class InterestTable {
     uint16_t crowd_steps;  // cells further away are off because of the crowd; kNoCrowd: none
     uint16_t told_steps;   // radius that the client knows
     uint8_t crowd_wait;    // seconds until crowd_steps may grow
-    uint8_t cut_wait;      // ... until cut_steps may, with plenty of budget
+    uint8_t cut_wait;      // ... until cut_steps may
     uint8_t cut_patience;  // ... after the next cut
     uint8_t count;
     uint8_t state;  // WatcherBit
@@ -209,9 +213,17 @@ class InterestTable {
     kInUse = 1,
     kIsPacked = 2,
     kWorldDue = 4,  // protobuf: WORLD_STATE comes first
-    kCapped = 8,    // a chain was left for want of budget: none begins before there is plenty
-    kLimited = 16,  // counted in limited_
-    kDecide = 32,   // cells are to be decided anew behind the next gather()
+    kLimited = 8,   // counted in limited_
+    kDecide = 16,   // cells are to be decided anew behind the next gather()
+  };
+
+  // What the streams of a cell take, for the plan. A stream that nobody here gets is not known.
+  struct Traffic {
+    uint32_t from;              // tick in which counting began, 0: never
+    uint32_t keyframe;          // bytes of the last one, 0: none was made
+    uint32_t sum[2][kLevels];   // bytes since then, by Encoding; of layers 0 to 2, the chain
+    uint32_t rate[2][kLevels];  // bytes a second in the time before
+    uint8_t known[2];           // levels that somebody had in that time, as bits
   };
 
   struct WatchedCell {
@@ -222,6 +234,7 @@ class InterestTable {
     uint8_t posted[2];              // by Encoding: the levels the owner was told
     uint32_t next_free;             // index + 1; 0: none
     uint32_t members;               // as last published
+    Traffic traffic;
   };
 
   static constexpr uint32_t kNoCell = UINT32_MAX;
@@ -249,15 +262,32 @@ class InterestTable {
   void lose(Watcher& w, uint32_t i);
   void cut_farthest(Watcher& w);
   int64_t distance_of(const Watcher& w, uint32_t i) const;
-  uint8_t level_cap(const Watcher& w, uint8_t now, bool own) const;
+  // How near a cell is touched: the watcher may be in it in a moment. It has its chain before what
+  // is further away, and no want of budget cuts it off.
+  static constexpr int32_t kTouchDivisor = 4;  // of the cell's edge
+  int64_t touch_squared() const {
+    return int64_t{scale_.cell_steps / kTouchDivisor} * (scale_.cell_steps / kTouchDivisor);
+  }
+  uint8_t level_cap(const Watcher& w, uint32_t i) const;
   void note_limited(Watcher& w);
   void end_gather(Watcher& w);
   uint64_t choose(Watcher& w, uint32_t tick);
   uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
+  uint32_t awaited_bytes(const Watcher& w) const;
+  bool begins_chain(const Watcher& w, uint32_t i, const Publication& p) const;
+  bool puts_off_chain(const Watcher& w, uint32_t i, const Publication& p, int64_t left) const;
   bool keyframes_spent() const {
     return keyframe_bytes_ >= std::min(keyframe_bytes_max_, keyframe_room_);
   }
   void leave_out(Watcher& w, uint32_t i, const Publication& p);
+  // level_plan.cc
+  void count_traffic(WatchedCell& cell, const Publication& p);
+  void turn_traffic(WatchedCell& cell, uint32_t tick) const;
+  static uint32_t bytes_of(const WatchedCell& cell, Encoding encoding, bool chain);
+  static uint32_t keyframe_of(const WatchedCell& cell);
+  static constexpr uint32_t kPlansPerSecond = 4;  // who walks comes to other cells
+  void plan(Watcher& w, uint32_t tick, bool reach);
+  static void be_patient(Watcher& w);
   // crowd_radius.cc
   void watch_crowd(Watcher& w);
   uint64_t known_within(const Watcher& w, int32_t steps) const;
@@ -289,6 +319,8 @@ class InterestTable {
   uint32_t free_cells_ = 0;
   uint32_t cells_used_ = 0;
   uint32_t limited_ = 0;
+  uint32_t must_bytes_ = 0;                   // of the last choose(): what could not be left out
+  uint64_t put_off_ = 0;                      // ... cells whose chain waits for another anchor
   uint64_t keyframe_bytes_ = 0;               // of this flush
   uint64_t keyframe_bytes_max_ = UINT64_MAX;  // ... may be
   uint64_t keyframe_room_ = UINT64_MAX;       // ... by limit_keyframes()

@@ -38,7 +38,7 @@ void LoadGovernor::note(base::Duration work, uint64_t keyframe_bytes) {
   ++since_;
   ++rested_;
   if (!adaptive_) return;
-  if (load_ > kOne / 10 * 3) rested_ = 0;
+  if (load_ > kOne / 10 * 4) rested_ = 0;
   // Half the frames are taken for half the load; the mean must have seen what it is.
   if (load_ > kOne / 10 * 9 && since_ >= 2 * kMeanTicks && ceiling_ != 0) {
     --ceiling_;

@@ -4,7 +4,7 @@
 // level (layers.h) that any client has. Both follow the mean share of its period that a tick took
 // over half a second. Keyframes are fewer while that is above three quarters, or one tick took four
 // periods. Above nine tenths all clients go down a level, which halves the frames that are sent;
-// below three tenths, for two seconds, they come up again, one level at a time.
+// below four tenths, for two seconds, they come up again, one level at a time.
 // docs/decisions/0010-load-governor.md.
 // Thread: shard. Owner: Shard. Limits: none.
 #pragma once

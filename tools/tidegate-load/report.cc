@@ -113,6 +113,8 @@ void sum(const Stats* stats, uint32_t count, Sums* out) {
     out->letters_wrong += get(s.letters_wrong);
     out->windows += get(s.windows);
     out->windows_over += get(s.windows_over);
+    out->windows_under += get(s.windows_under);
+    out->window_sum += get(s.window_sum);
     out->window_most = std::max(out->window_most, get(s.window_most));
     if (get(s.wall_ns) != 0) {
       const double share = static_cast<double>(get(s.cpu_ns)) / static_cast<double>(get(s.wall_ns));
@@ -198,8 +200,10 @@ std::string to_json(const Options& o, const Sums& s, double seconds, double conn
          share(s.far_unseen, s.far_unseen + s.far_seconds));
   append(out,
          ",\n  \"budget\": %u, \"windows\": %" PRIu64 ", \"windows_over\": %" PRIu64
-         ", \"window_most_bytes\": %" PRIu64,
-         o.budget, s.windows, s.windows_over, s.window_most);
+         ", \"windows_under\": %" PRIu64
+         ", \"window_mean_bytes\": %.0f, \"window_most_bytes\": %" PRIu64,
+         o.budget, s.windows, s.windows_over, s.windows_under, share(s.window_sum, s.windows),
+         s.window_most);
   latency_json(out, "echo_ms", s.echo_us);
   latency_json(out, "generator_lag_ms", s.lag_us);
   const std::string verdict = generator_verdict(s);
@@ -269,9 +273,10 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
   if (s.windows != 0) {
     append(out,
            "  budget                 %" PRIu64 " windows of a second, %" PRIu64
-           " (%.3f %%) more than 2 %% above %u bytes, the fullest %" PRIu64 "\n",
+           " (%.3f %%) more than 2 %% above %u bytes, %.1f %% more than 2 %% below; mean %.0f, the "
+           "fullest %" PRIu64 "\n",
            s.windows, s.windows_over, 100 * share(s.windows_over, s.windows), o.budget,
-           s.window_most);
+           100 * share(s.windows_under, s.windows), share(s.window_sum, s.windows), s.window_most);
   }
   if (!s.problem.empty()) out += "  first problem          " + s.problem + '\n';
   const std::string verdict = generator_verdict(s);

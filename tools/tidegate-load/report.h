@@ -21,7 +21,8 @@ struct Sums {
   uint64_t near_seconds = 0, near_updates = 0, far_seconds = 0, far_updates = 0, far_unseen = 0;
   uint64_t drops = 0, resumes = 0, sessions_lost = 0;
   uint64_t letters_written = 0, letters_read = 0, letters_wrong = 0;
-  uint64_t windows = 0, windows_over = 0, window_most = 0;
+  uint64_t windows = 0, windows_over = 0, windows_under = 0;
+  uint64_t window_sum = 0, window_most = 0;
   double worker_cpu_max = 0;  // share of a core, busiest worker
   metrics::Histogram connect_us, ack_us, neighbour_us, heal_us, echo_us, lag_us, near_age_us,
       far_age_us, resume_us;

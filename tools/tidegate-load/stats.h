@@ -27,9 +27,10 @@ struct Stats {
   // With --resume: connections lost, sessions that went on and that did not, letters.
   Count drops{0}, resumes{0}, sessions_lost{0};
   Count letters_written{0}, letters_read{0}, letters_wrong{0};
-  // One-second windows of bots with a budget (--budget): all, with more than 2 % above it, and the
-  // fullest, in bytes.
-  Count windows{0}, windows_over{0}, window_most{0};
+  // One-second windows of bots with a budget (--budget), one that ends in each hundredth of a
+  // second: all, with more than 2 % above it, with more than 2 % below; bytes of all and of the
+  // fullest.
+  Count windows{0}, windows_over{0}, windows_under{0}, window_sum{0}, window_most{0};
   Count cpu_ns{0}, wall_ns{0};      // of the worker while it measured
   Count ready{0}, done{0};          // all tried to connect; finished
   metrics::Histogram connect_us;    // intended connect to login accepted

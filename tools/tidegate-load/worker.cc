@@ -211,22 +211,32 @@ bool Bot::on_readable() {
 }
 
 void Bot::count_window(base::Instant now, uint32_t bytes) {
-  if (!worker_.measuring(now) || limited()) return;
-  const int64_t from = worker_.control_.measure_from_ns.load(std::memory_order_relaxed);
-  const int64_t window = (now.ns - from) / 1'000'000'000;
-  if (window != window_) {
-    Stats& s = worker_.stats_;
-    if (window_ >= 0) {
-      // Seconds in which nothing came are windows too.
-      bump(s.windows, static_cast<uint64_t>(window - window_));
-      const uint64_t budget = worker_.options_.budget;
-      if (window_bytes_ * 100 > budget * 102) bump(s.windows_over);
-      const uint64_t most = s.window_most.load(std::memory_order_relaxed);
-      if (window_bytes_ > most) s.window_most.store(window_bytes_, std::memory_order_relaxed);
-    }
-    window_ = window;
-    window_bytes_ = 0;
+  const int64_t from =
+      worker_.control_.measure_from_ns.load(std::memory_order_relaxed) + kWindowSettle.ns;
+  if (!worker_.measuring(now) || now.ns < from || limited()) return;
+  const int64_t slot = (now.ns - from) / 10'000'000;
+  if (slot_ < 0) {
+    slot_ = slot;
+    window_from_ = slot;
   }
+  Stats& s = worker_.stats_;
+  const uint64_t budget = worker_.options_.budget;
+  // Windows in which nothing came are windows too.
+  for (; slot_ < slot; ++slot_) {
+    if (slot_ >= window_from_ + kWindowSlots - 1) {
+      bump(s.windows);
+      bump(s.window_sum, window_bytes_);
+      if (window_bytes_ * 100 > budget * 102) bump(s.windows_over);
+      if (window_bytes_ * 100 < budget * 98) bump(s.windows_under);
+      if (window_bytes_ > s.window_most.load(std::memory_order_relaxed)) {
+        s.window_most.store(window_bytes_, std::memory_order_relaxed);
+      }
+    }
+    uint32_t& oldest = window_[(slot_ + 1) % kWindowSlots];
+    window_bytes_ -= oldest;
+    oldest = 0;
+  }
+  window_[slot_ % kWindowSlots] += bytes;
   window_bytes_ += bytes;
 }
 

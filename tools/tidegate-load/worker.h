@@ -59,7 +59,10 @@ class Bot final : public client::ClientEvents {
   void end(bool expected);
   // A slow or stalled bot: not counted in latencies and delivery.
   bool limited() const;
-  // Bytes that came in, for the windows of a bot with a budget.
+  // Bytes that came in, for the windows of a bot with a budget: a second that ends with each
+  // hundredth. They count from kWindowSettle after everybody is in.
+  static constexpr int64_t kWindowSlots = 100;
+  static constexpr base::Duration kWindowSettle = base::seconds(5);
   void count_window(base::Instant now, uint32_t bytes);
   void refill(base::Instant now);
   // Bytes of the socket to the client, by way of TLS when it is spoken. False: it is over.
@@ -85,8 +88,10 @@ class Bot final : public client::ClientEvents {
   base::Instant dropped_at_{}, again_at_{}, next_letter_{};
   uint32_t tries_ = 0;  // since the last time it was in
   uint64_t resumes_seen_ = 0, letters_seen_ = 0;
-  int64_t window_ = -1;        // the second under way since measuring began; -1: none
-  uint64_t window_bytes_ = 0;  // in it
+  int64_t slot_ = -1;          // hundredth of a second under way since windows count; -1: none
+  int64_t window_from_ = 0;    // the first one
+  uint64_t window_bytes_ = 0;  // in the second that ends with it
+  uint32_t window_[kWindowSlots] = {};  // by hundredth, a ring
   client::PictureCounters collected_;
   uint64_t messages_collected_ = 0;
   base::Instant due_of_[64] = {};  // intended times of the last moves, by tick

@@ -199,6 +199,32 @@ TEST_P(Carried_, NonsenseEndsIt) {
   }
 }
 
+TEST_P(Carried_, RecordsWithNothingInThemAreNotTakenForEver) {
+  Carry c(GetParam());
+  c.move();
+  Traffic traffic;
+  ASSERT_TRUE(c.server->session.traffic(&traffic));
+  std::swap(traffic.in, traffic.out);
+  const auto client = Carried::make(traffic);
+  ASSERT_NE(client, nullptr);
+  const auto send = [&](std::string_view plain) {
+    uint8_t record[64 + kRecordExpansionMax];
+    c.server->feed(text({record, client->seal(base::as_bytes(plain), record)}));
+  };
+  for (uint32_t round = 0; round < 3; ++round) {
+    for (uint32_t i = 0; i < kVainRecordsMax; ++i) send("");
+    send("something");
+    EXPECT_EQ(c.server->status, Status::kOk);
+  }
+  EXPECT_EQ(c.server->plain, "somethingsomethingsomething");
+  for (uint32_t i = 0; i <= kVainRecordsMax; ++i) {
+    EXPECT_EQ(c.server->status, Status::kOk) << i;
+    send("");
+  }
+  EXPECT_EQ(c.server->status, Status::kFailed);
+  EXPECT_EQ(c.server->failure, Failure::kBadMessage);
+}
+
 class CarriedTls13 : public testing::TestWithParam<Kind> {};
 INSTANTIATE_TEST_SUITE_P(Tls, CarriedTls13, testing::Values(kKinds[0], kKinds[1], kKinds[2]),
                          [](const auto& info) { return std::string(info.param.name); });

@@ -53,6 +53,8 @@ Outcome walk(const Options& options, uint64_t seed, uint32_t walkers, uint32_t t
     if (i == ticks / 2) h.disconnect(h.walkers[2]);
     h.step();
     options.levels ? h.check_levels() : h.check();
+    // There is plenty, and the plan of what each client gets must see that.
+    for (uint32_t s = 0; s < h.shards(); ++s) EXPECT_EQ(h.interest(s).limited_count(), 0u);
   }
   for (uint32_t i = 0; options.levels && i < 2 * kLayerPeriod; ++i) h.step();
   if (options.levels) h.check();

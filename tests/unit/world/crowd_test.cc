@@ -194,7 +194,12 @@ class ShortBudget : public CrowdRadius {
   std::unique_ptr<Harness> limited;
 };
 
-TEST_F(ShortBudget, LeavesItsOwnCellAtFullRate) {
+class ShorterBudget : public ShortBudget {
+ protected:
+  ShorterBudget() : ShortBudget(5000) {}
+};
+
+TEST_F(ShorterBudget, LeavesItsOwnCellAtFullRate) {
   Harness& l = *limited;
   // 4 m from the next cell, which is full rate by distance.
   l.add({3000, 0, 1600}, true, Encoding::kPacked);
@@ -221,6 +226,44 @@ TEST_F(ShortBudget, LeavesItsOwnCellAtFullRate) {
   });
   EXPECT_GT(own, 230u);
   EXPECT_LT(other, 180u);  // slower, or not at all
+  l.check_levels();
+}
+
+// What the client touches comes at full rate too when the budget holds it, what is further away at
+// the lowest; nothing begins anew once that is found.
+TEST_F(ShortBudget, KeepsWhatItTouchesAtFullRateWithoutKeyframes) {
+  Harness& l = *limited;
+  l.add({3000, 0, 1600}, true, Encoding::kPacked);  // 4 m from the cell (1, 0), 32 m from (0, 1)
+  const auto fill = [&](uint32_t n, int32_t x, int32_t z) {
+    for (uint32_t i = 0; i < n; ++i) {
+      l.add({x * kCell + static_cast<int32_t>(i * 131 % 3000), 0,
+             z * kCell + static_cast<int32_t>(i * 577 % 3000)},
+            false, Encoding::kPacked);
+    }
+  };
+  fill(60, 0, 0);
+  fill(100, 1, 0);
+  fill(300, 0, 1);
+  run(1800, [] {});
+  const uint64_t stale = l.interest(0).counters().cells_stale;
+  const uint64_t raised = l.interest(0).counters().levels_raised;
+  const uint64_t joins = l.interest(0).counters().joins;
+  uint32_t own = 0;
+  uint32_t touched = 0;
+  run(240, [&] {
+    const auto& images = l.walkers[0].client->images;
+    const auto at = [&](int16_t x) {
+      const auto it = images.find(CellKey{x, 0});
+      return it != images.end() && it->second.header().tick == l.tick - 1;
+    };
+    own += at(0);
+    touched += at(1);
+  });
+  EXPECT_GT(own, 230u);
+  EXPECT_GT(touched, 230u);
+  EXPECT_EQ(l.interest(0).counters().cells_stale, stale);
+  EXPECT_EQ(l.interest(0).counters().levels_raised, raised);
+  EXPECT_LE(l.interest(0).counters().joins, joins + 1);
   l.check_levels();
 }
 

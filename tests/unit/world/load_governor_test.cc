@@ -36,11 +36,24 @@ TEST(LoadGovernor, GoesDownLevelByLevelUnderLoadAndComesUpAgainWhenItRests) {
   for (uint32_t i = 0; i < 20 * kRate; ++i) tick(3.4);
   EXPECT_EQ(governor.ceiling(), 1);  // 0.85 of the period
   EXPECT_EQ(governor.lowered(), 2u);
-  // Half of that load stays where it is: at the next level it would be too much again.
-  for (uint32_t i = 0; i < 20 * kRate; ++i) tick(1.5);
+  // Half of that load stays where it is: at the next level it might be too much again.
+  for (uint32_t i = 0; i < 20 * kRate; ++i) tick(1.7);
   EXPECT_EQ(governor.ceiling(), 1);
   for (uint32_t i = 0; i < 20 * kRate; ++i) tick(0.2);
   EXPECT_EQ(governor.ceiling(), kFullLevel);
+}
+
+// Joins made it too much for a while; the full rate itself is not.
+TEST(LoadGovernor, ComesBackWhereTheFullRateFits) {
+  for (const double full : {0.5, 0.65, 0.75}) {
+    LoadGovernor governor(kRate, true);
+    for (uint32_t i = 0; i < 2 * kRate; ++i) governor.note(share(1.2), 0);
+    EXPECT_LT(governor.ceiling(), kFullLevel);
+    for (uint32_t i = 0; i < 20 * kRate; ++i) {
+      governor.note(share(full / (1 << (kFullLevel - governor.ceiling()))), 0);
+    }
+    EXPECT_EQ(governor.ceiling(), kFullLevel) << full;
+  }
 }
 
 TEST(LoadGovernor, DoesNotSwingBetweenTwoLevels) {
