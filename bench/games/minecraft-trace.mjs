@@ -46,7 +46,7 @@ const server = squid.createMCServer({
   motd: 'trace', port, host: '127.0.0.1', 'max-players': count + 5, 'online-mode': false, logging: false, gameMode: 0,
   difficulty: 0, generation: { name: 'superflat', options: {} }, kickTimeout: 600000, plugins: {}, modpe: false,
   'view-distance': 4, 'player-list-text': { header: { text: '' }, footer: { text: '' } }, 'everybody-op': true,
-  'max-entities': 20, version,
+  'max-entities': count + 20, version,
 });
 server.on('error', (error) => { console.error(`server: ${error.message}`); process.exit(1); });
 // Nobody is told of the others: they do not push each other in this game, and a crowd of n costs it n times n packets.
@@ -54,6 +54,7 @@ server.on('newPlayer', (player) => { player.viewDistance = -1; });
 await new Promise((done) => setTimeout(done, 1500));
 
 const places = Array.from({ length: count }, () => []);
+const bots = [];
 let home;
 // Keys for the next ticks; back to the middle when it has gone far.
 const press = (bot) => {
@@ -71,6 +72,8 @@ for (let i = 0; i < count; i += 1) {
   await new Promise((done) => bot.once('spawn', done));
   await bot.waitForChunksToLoad();
   home ??= bot.entity.position.clone();
+  bot.physicsEnabled = false;  // until all are in: logging in costs the more the more of them walk
+  bots.push(bot);
   let until = 0;
   let ticks = 0;
   const settle = 100 + Math.floor(random() * 200);
@@ -84,6 +87,7 @@ for (let i = 0; i < count; i += 1) {
     }
   });
 }
+for (const bot of bots) bot.physicsEnabled = true;
 const whole = setInterval(() => {
   if (!places.every((p) => p.length === frames)) return;
   clearInterval(whole);

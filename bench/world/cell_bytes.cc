@@ -5,9 +5,10 @@
 // WebSocket message, its frame and its envelope; answers to its own input are not.
 //
 // cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] [--late SHARE]
-//            [--cell-size METRES] [--trace FILE] [--keyframes DIR] [--json]
-// --late: share of inputs that come a tick late. --crowd: interest.crowd_entities. --keyframes:
-// writes keyframes there, for a compressor to be tried on.
+//            [--cell-size METRES] [--budget BYTES] [--trace FILE] [--keyframes DIR] [--json]
+// --late: share of inputs that come a tick late. --crowd: interest.crowd_entities. --budget:
+// budget.bytes_per_second; also counts the seconds, one that ends with each tick, by what they
+// take of it. --keyframes: writes keyframes there, for a compressor to be tried on.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -29,6 +30,17 @@ constexpr uint32_t kTicksPerSecond = 60;
 constexpr uint32_t kInputEvery = 3;  // ticks: 20 Hz
 constexpr uint32_t kDecoders = 24;   // watchers that decode
 constexpr uint32_t kNearest = 20;
+
+// A second that ends with each tick of one watcher.
+struct Windows {
+  uint32_t ring[kTicksPerSecond] = {};
+  uint32_t at = 0, sum = 0;
+  void add(uint32_t bytes) {
+    sum += bytes - ring[at];
+    ring[at] = bytes;
+    at = (at + 1) % kTicksPerSecond;
+  }
+};
 
 struct Decoder final : wire::CellImage::Listener {
   void on_enter(const wire::CellImage::Member&) override {}
@@ -119,16 +131,18 @@ struct Decoder final : wire::CellImage::Listener {
 class Run final : public SliceEvents, public InterestEvents, public PublicationSink {
  public:
   Run(const bench::Scene& scene, const std::string& trace, double late, uint64_t seed,
-      uint32_t crowd, float cell_size)
+      uint32_t crowd, float cell_size, uint32_t budget)
       : movement_(scene, trace, seed),
         walkers_(scene.walkers),
-        config_(config_for(scene.walkers, crowd, cell_size)),
+        config_(config_for(scene.walkers, crowd, cell_size, budget)),
         scale_(config_),
         slice_(config_, {0}),
         interest_(config_, scene.walkers + 1, 4096),
         positions_(scene.walkers),
         decoders_(std::min(scene.walkers, kDecoders)),
         late_(scene.walkers),
+        windows_(scene.walkers),
+        budget_(budget),
         late_share_(late),
         prng_(seed + 3) {
     for (Decoder& d : decoders_) d.told.resize(walkers_ + 1);
@@ -167,11 +181,21 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
       interest_.update_budget(w, {tick_ * 50 / 3, sent_, 0});
       interest_.gather(w, tick_, chunks, world);
       bytes += chunks.bytes;
+      if (budget_ != 0) count_window(w, chunks.bytes);
       if (decodes(w)) decoder_of(w).take(chunks, tick_);
     }
     published_.clear();
     if (tick_ % kTicksPerSecond == 0) look_around();
     ++tick_;
+  }
+  void count_window(uint32_t w, uint32_t taken) {
+    windows_[w].add(taken);
+    const uint64_t sum = windows_[w].sum;
+    ++windows;
+    window_bytes += sum;
+    windows_over += sum * 100 > uint64_t{budget_} * 102;
+    windows_under += sum * 100 < uint64_t{budget_} * 98;
+    window_most = std::max(window_most, sum);
   }
   // How often each decoder was told of those who stand nearest to it, and of how many at all.
   void look_around() {
@@ -202,7 +226,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   }
   // What was told until now, the join, is not measured.
   void start() {
-    bytes = 0;
+    bytes = windows = windows_over = windows_under = window_bytes = window_most = 0;
     for (Decoder& d : decoders_) {
       d.tally = {};
       d.near_updates = d.near_seconds = d.seen = d.looks = 0;
@@ -212,6 +236,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   const WorldSlice& slice() const { return slice_; }
   const InterestTable& interest() const { return interest_; }
   uint64_t bytes = 0;
+  uint64_t windows = 0, windows_over = 0, windows_under = 0, window_bytes = 0, window_most = 0;
 
   bool moved(base::ShardId, ConnectionRef connection, const MoveResult& result) override {
     interest_.move(connection.slot, result.position);
@@ -226,11 +251,13 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   void publish(base::ShardId, const Publication& p) override { published_.push_back(p); }
 
  private:
-  static WorldConfig config_for(uint32_t walkers, uint32_t crowd, float cell_size) {
+  static WorldConfig config_for(uint32_t walkers, uint32_t crowd, float cell_size,
+                                uint32_t budget) {
     WorldConfig config;
     config.entities = walkers;
     config.cells = 4096;
     config.crowd_entities = crowd;
+    if (budget != 0) config.budget.bytes_per_second = budget;
     config.cell_size = cell_size;
     config.view_distance = std::min(config.view_distance, kViewCellsMax * cell_size);
     config.half_rate_distance = std::min(config.half_rate_distance, config.view_distance);
@@ -265,6 +292,8 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   std::vector<Steps3> positions_;
   std::vector<Decoder> decoders_;
   std::vector<uint8_t> late_;  // 1: an input comes in this tick; 2: in the next
+  std::vector<Windows> windows_;
+  uint32_t budget_;  // 0: as configured, and windows are not counted
   double late_share_;
   base::Prng prng_;
   uint32_t sent_ = 0;
@@ -277,6 +306,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
 constexpr bench::Scene kScenes[] = {
     {"bots-1000", "targets", 1000, 60, 3},    // as tidegate-load --bots 1000 --area 60
     {"bots-300", "targets", 300, 60, 3},      // ... --bots 300
+    {"bots-200", "targets", 200, 60, 3},      // ... --bots 200
     {"jostle-300", "jostle", 300, 30, 1.4},   // 300 in one place, pushed about
     {"walkers-300", "turns", 300, 300, 1.4},  // a street
     {"walkers-50", "turns", 50, 1000, 1.4},   // hardly anybody
@@ -295,8 +325,8 @@ double per(uint64_t bits, uint64_t n) {
 
 bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std::string& trace,
              const std::string& keyframes, uint64_t seed, uint32_t crowd, float cell_size,
-             bool json) {
-  Run run(scene, trace, late, seed, crowd, cell_size);
+             uint32_t budget, bool json) {
+  Run run(scene, trace, late, seed, crowd, cell_size, budget);
   if (!run.loaded()) return true;
   run.dump_keyframes(keyframes);
   for (uint32_t t = 0; t < 4 * kTicksPerSecond; ++t) run.turn();
@@ -393,6 +423,16 @@ bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std
               static_cast<unsigned long long>(c.cells_cut),
               static_cast<unsigned long long>(c.levels_raised),
               static_cast<unsigned long long>(c.levels_lowered));
+  if (budget != 0) {
+    const auto all_windows = static_cast<double>(run.windows);
+    std::printf(
+        "  budget %u: of %.0f seconds %.3f %% more than 2 %% above, %.1f %% more than 2 %% below; "
+        "mean %.0f, the fullest %llu\n",
+        budget, all_windows, 100.0 * static_cast<double>(run.windows_over) / all_windows,
+        100.0 * static_cast<double>(run.windows_under) / all_windows,
+        static_cast<double>(run.window_bytes) / all_windows,
+        static_cast<unsigned long long>(run.window_most));
+  }
   return sum.wrong == 0;
 }
 
@@ -405,6 +445,7 @@ int run_main(int argc, char** argv) {
   uint64_t seed = 0;
   uint32_t crowd = 0;
   float cell_size = 64;
+  uint32_t budget = 0;
   bool json = false;
   for (int i = 1; i < argc; ++i) {
     const bool more = i + 1 < argc;
@@ -420,6 +461,8 @@ int run_main(int argc, char** argv) {
       crowd = static_cast<uint32_t>(std::max(0, std::atoi(argv[++i])));
     } else if (more && std::strcmp(argv[i], "--cell-size") == 0) {
       cell_size = static_cast<float>(std::atof(argv[++i]));
+    } else if (more && std::strcmp(argv[i], "--budget") == 0) {
+      budget = static_cast<uint32_t>(std::max(0, std::atoi(argv[++i])));
     } else if (more && std::strcmp(argv[i], "--late") == 0) {
       late = std::atof(argv[++i]);
     } else if (more && std::strcmp(argv[i], "--keyframes") == 0) {
@@ -429,15 +472,15 @@ int run_main(int argc, char** argv) {
     } else {
       std::fprintf(stderr,
                    "usage: cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] "
-                   "[--late SHARE] [--cell-size METRES] [--trace FILE] [--keyframes DIR] "
-                   "[--json]\n");
+                   "[--late SHARE] [--cell-size METRES] [--budget BYTES] [--trace FILE] "
+                   "[--keyframes DIR] [--json]\n");
       return 2;
     }
   }
   bool good = true;
   for (const bench::Scene& scene : kScenes) {
     if (only.empty() || only == scene.name)
-      good &= measure(scene, seconds, late, trace, keyframes, seed, crowd, cell_size, json);
+      good &= measure(scene, seconds, late, trace, keyframes, seed, crowd, cell_size, budget, json);
   }
   return good ? 0 : 1;
 }

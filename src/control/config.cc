@@ -287,7 +287,8 @@ class Loader {
       std::string list;
       for (const char* a : allowed) {
         if (value == a) return;
-        list += (list.empty() ? "" : ", ") + std::string(a);
+        if (!list.empty()) list += ", ";
+        list += a;
       }
       error({}, std::string(key).append(" must be one of: ").append(list), key);
     };
@@ -359,6 +360,18 @@ class Loader {
       if (c.world.spawn[i] < c.world.bounds_min[i] || c.world.spawn[i] > c.world.bounds_max[i]) {
         error({}, "world.spawn must lie inside world.bounds_min and world.bounds_max",
               "world.spawn");
+        break;
+      }
+    }
+    for (const size_t i : {size_t{0}, size_t{2}}) {
+      if (c.world.spawn_radius > 0 &&
+          (c.world.spawn[i] - c.world.spawn_radius < c.world.bounds_min[i] ||
+           c.world.spawn[i] + c.world.spawn_radius > c.world.bounds_max[i])) {
+        error(
+            {},
+            "world.spawn_radius reaches beyond world.bounds_min or world.bounds_max: players would "
+            "pile up at the border; make it smaller or the world larger",
+            "world.spawn_radius");
         break;
       }
     }

@@ -3,6 +3,7 @@
 // Honest bots alone and beside hostile connections, in turns: their p99, the server's memory, and
 // how each kind of attack ended. The server has CPU 0 to itself, bots and attackers have CPU 1.
 // Needs build/release and build/debug/tests/attack or TIDEGATE_BIN with all of them.
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -19,7 +20,12 @@ const apart = cpus().length > 1;
 const folder = temporaryFolder();
 const server = await startServer({ ...config, shards: { count: 1, ...(apart ? { cpus: [0] } : {}) }, world: { npcs: 0, spawn_radius: new Float(700), linger: '2s' } }, { folder });
 const cpu = apart ? 1 : undefined;
+// What watches runs beside the bots, or the server shares its CPU with it.
+if (apart) spawnSync('taskset', ['-a', '-c', '-p', '1', String(process.pid)]);
 const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+
+let memory = 0;
+let charged = 0;
 
 // Cumulative buckets of the server's own histograms, for what the generator's delays have no part in.
 const timings = ['tidegate_tick_seconds', 'tidegate_turn_seconds'];
@@ -49,9 +55,19 @@ function percentile(before, after, name, q) {
   return NaN;
 }
 async function timed(work) {
+  let watching = true;
+  const watch = (async () => {
+    while (watching) {
+      memory = Math.max(memory, resources(server.child.pid).resident);
+      charged = Math.max(charged, (await metrics(server)).sum('tidegate_memory_charged_bytes'));
+      await new Promise((done) => { setTimeout(done, 1000); });
+    }
+  })();
   const before = await clocks();
   const load = await work();
   const after = await clocks();
+  watching = false;
+  await watch;
   const of = (name, q) => percentile(before, after, name, q);
   return { load, row: {
     ack: load.move_ack_ms.p99, ack50: load.move_ack_ms.p50, neighbour: load.neighbour_ms.p99, late: load.generator_lag_ms.p99,
@@ -62,8 +78,6 @@ async function timed(work) {
 const quiet = [];
 const attacked = [];
 const problems = [];
-let memory = 0;
-let charged = 0;
 const ends = {};
 for (let round = 0; round < rounds; round += 1) {
   const before = resources(server.child.pid);
@@ -71,19 +85,9 @@ for (let round = 0; round < rounds; round += 1) {
   const between = resources(server.child.pid);
   const attack = startAttack(server, { connections: hostile, seconds: seconds + 8, cpu, kinds, pause });
   await new Promise((done) => { setTimeout(done, 3000); });
-  let watching = true;
-  const watch = (async () => {
-    while (watching) {
-      memory = Math.max(memory, resources(server.child.pid).resident);
-      charged = Math.max(charged, (await metrics(server)).sum('tidegate_memory_charged_bytes'));
-      await new Promise((done) => { setTimeout(done, 1000); });
-    }
-  })();
   const start = resources(server.child.pid);
   const { load: beside, row: besideRow } = await timed(() => runLoad(server, folder, { bots, seconds, cpu, rate, pictureEvery: 50 }));
   const stop = resources(server.child.pid);
-  watching = false;
-  await watch;
   const report = await attack.report();
   problems.push(...complaints(report));
   for (const [kind, row] of Object.entries(report.kinds)) {

@@ -264,6 +264,11 @@ TEST(Config, WhatDoesNotFitTogether) {
             std::string::npos);
   EXPECT_NE(only_error(from_file("[world]\nspawn = [9999, 0, 0]\n")).find("inside"),
             std::string::npos);
+  EXPECT_NE(only_error(from_file("[world]\nspawn_radius = 3000\n")).find("pile up"),
+            std::string::npos);
+  EXPECT_NE(only_error(from_file("[world]\nspawn = [2000, 0, 0]\nspawn_radius = 100\n"))
+                .find("world.spawn_radius"),
+            std::string::npos);
 }
 
 TEST(Config, SecretsAreNeverShown) {
