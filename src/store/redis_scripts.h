@@ -6,7 +6,8 @@
 //                         created seen resumed attached), in: number of the last letter
 //   <prefix>{<player>}:m  list of messages from acked + 1 on: "<sequence> <type> <payload>"
 //   <prefix>{<player>}:e  list of origins that were appended
-//   <prefix>{<player>}:i  hash of letters by origin: "<number> <session> <type> <payload>"; session 0:
+//   <prefix>{<player>}:i  hash of letters by origin: "<number> <session> <type> <payload>"; session
+//   0:
 //                         for whatever session the player has
 //   <prefix>@news:<gw>    list of what a gateway is to hear: "T <gen> <player>", "I <player>"
 //   <prefix>@gw:<gw>      the gateway lives, and where
