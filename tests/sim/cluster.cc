@@ -198,6 +198,7 @@ class Run {
     wait("all letters", [this] { return letters_read(); });
     if (good() && plan_.writers != 0) check_sessions();
     for (auto& client : clients_) {
+      if (!good()) break;
       for (const std::string& topic : client->topics) client->publish(topic, "final");
     }
     wait("all that was published last", [this] { return finals_heard(); });
