@@ -126,6 +126,8 @@ configure() {
                     -Db_sanitize=address,undefined -Dbench=false) ;;
     tsan) options+=(-Doptimization=1 -Ddebug=true -Dcpp_args=-g1
                     -Db_sanitize=thread -Dbench=false) ;;
+    # Simulations of many seeds: asserts and line numbers, optimised, no sanitizers.
+    sim) options+=(-Dbuildtype=debugoptimized -Dbench=false) ;;
     fuzz)
       # libstdc++ 12 calls in stable_sort what it marks as deprecated.
       options+=(-Dbuildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
@@ -139,7 +141,7 @@ configure() {
                 "-Dcpp_args=['-fsanitize=fuzzer-no-link', '-Wno-deprecated-declarations']")
       compiler=clang++-19 linker=lld-19
       ;;
-    *) die "unknown build '$name'; there are release, debug, asan, tsan, fuzz, fuzz-bare" ;;
+    *) die "unknown build '$name'; there are release, debug, asan, tsan, sim, fuzz, fuzz-bare" ;;
   esac
   [ -n "$linker" ] || for key in mold lld; do
     if command -v $key >/dev/null; then linker=$key; break; fi

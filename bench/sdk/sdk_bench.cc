@@ -12,7 +12,8 @@
 // straight lines, with a new direction every second or so. Figures begin `settle` seconds after all
 // are in.
 // --thread: each client has its network on a thread of its own. --stand: seconds that a client
-// stands before it walks, as who has just come in does.
+// stands before it walks, as who has just come in does; the first one walks at once, so that the
+// others see somebody move.
 // Says CPU a client, what poll took from the heap, corrections, and of what was shown of others,
 // judged when the true path is known: how often one stood still that moved, and how far off its
 // place was.
@@ -219,7 +220,7 @@ int main(int argc, char** argv) {
       if (p->client.state() != TIDEGATE_CLIENT_IN_WORLD) continue;
       ++connected;
       if (p->in_since == 0) p->in_since = now;
-      if (!still && now >= p->in_since + stand) {
+      if (!still && (p == players.front() || now >= p->in_since + stand)) {
         if (!wander) {
           p->angle += static_cast<float>(frame) * 0.7F;
         } else if (now > p->turn_at) {

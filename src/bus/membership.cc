@@ -124,7 +124,7 @@ bool Membership::all_marked(Mark mark) const {
 
 void Membership::change(base::Instant now) {
   changed_ = false;
-  if (std::exchange(loss_, false)) ++era_;
+  if (std::exchange(loss_, false)) era_ += 2;
   uint64_t view = 0x7469646567617465u;
   for (const Member& m : members_) view = mix(view ^ mix(m.id + mix(m.epoch)));
   if (view == view_) return;
@@ -179,7 +179,7 @@ void Membership::turn(base::Instant now) {
   if (stage_ != Stage::kSettled &&
       (late || (stage_ == Stage::kSyncing && all_marked(Mark::kSynced)))) {
     unsettled_ += late ? 1 : 0;
-    if (late) view_era_ = era_;
+    if (late) view_era_ = ++era_;  // of ours alone, as others have not agreed
     stage_ = Stage::kSettled;
     settled_due_ = true;
   }

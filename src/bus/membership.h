@@ -17,7 +17,10 @@
 //
 // The era counts losses: it rises when a member goes, or comes back as another process. Whoever has
 // settled a view uses an era that every member of it has heard of, so those that remain after the
-// next loss are above whatever the lost one used.
+// next loss are above whatever the lost one used. Who settles late, without the others, may not
+// have heard of a loss that they are about to see: it takes an era of its own, one above what it
+// knows, and a loss counts two, which is above that even if it is lost before anyone has heard of
+// it.
 //
 // Thread: control. Owner: BusService. Limits: mailbox::kGatewaysMax members.
 #pragma once

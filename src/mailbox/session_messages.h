@@ -201,6 +201,7 @@ struct SessionTaken {
 struct SessionLetter {
   static constexpr MessageType kType = MessageType::kSessionLetter;
   uint64_t origin;
+  uint64_t session;  // 0: for whatever session the player has
   uint32_t message_type;
   uint32_t player_bytes;
 };

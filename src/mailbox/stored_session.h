@@ -18,7 +18,8 @@ struct StoredMessage {
 
 // A message to be delivered with acknowledgement that another gateway left for the session.
 struct StoredLetter {
-  uint64_t origin;  // as in SessionSend; never 0
+  uint64_t origin;   // as in SessionSend; never 0
+  uint64_t session;  // only for that one; 0: for whatever session the player has
   uint32_t type;
   std::vector<uint8_t> payload;
 };

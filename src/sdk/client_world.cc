@@ -157,9 +157,10 @@ void Client::on_message_end() {
   if (!state_came_) return;
   state_came_ = false;
   const double at = to_ms(now());
-  if (playout_.on_tick(world_.tick(), at)) {
+  if (playout_.on_tick(world_.tick(), at) && clock_.synced()) {
+    // The shortest round trip: what stalls add to the mean would hide them.
     lead_.on_network(playout_.states(), playout_.late_ms(), playout_.late_most_ms(),
-                     clock_.rtt_ms(), at);
+                     2 * clock_.error_ms(), at);
   }
   tell_world();
   // In the world is who has a place there: the own cell may come later than others.

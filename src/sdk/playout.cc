@@ -72,7 +72,7 @@ bool PlayoutClock::on_tick(uint32_t tick, double now_ms) {
 }
 
 void PlayoutClock::measure() {
-  double sorted[kArrivals];
+  double sorted[kArrivals] = {};
   std::copy(late_, late_ + late_count_, sorted);
   const auto rank =
       std::min(late_count_ - 1,

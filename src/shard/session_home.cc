@@ -37,7 +37,7 @@ SessionHome::SessionHome(const SessionConfig& config, uint32_t shard, mailbox::M
       counters_(counters),
       table_(config.limit),
       logs_(config.replay),
-      journal_(config.stored, mailbox.control(), outbox, counters),
+      journal_(config.stored, config.shared, mailbox.control(), outbox, counters),
       stalled_(config.limit),
       claims_(config.shared ? kClaimBuckets : 0),
       forwarded_(config.shared ? kClaimBuckets : 0) {}
@@ -457,7 +457,11 @@ bool SessionHome::restore_message(std::string_view player, uint32_t type, base::
 
 void SessionHome::turn(base::Instant now, uint32_t now_s) {
   SessionJournal::Release what{};
-  for (uint32_t n = 0; n < kReleasesPerTurn && journal_.release(now, &what); ++n) release(what);
+  for (uint32_t n = 0; n < kReleasesPerTurn && !outbox_.strained() && journal_.release(now, &what);
+       ++n) {
+    release(what);
+  }
+  journal_.catch_up(table_, now);
   journal_.resync(table_, logs_);
   for (uint32_t n = stalled_count_; n != 0; --n) {
     const uint32_t row = stalled_[0];

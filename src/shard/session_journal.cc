@@ -50,9 +50,13 @@ bool SessionJournal::post(const SessionRecord& record, base::Bytes tail) {
 
 bool SessionJournal::wait(uint32_t row, const Session& s, uint64_t sequence, bool inbound,
                           base::Instant now) {
-  if (count_ == kWaitingMax) return false;
-  waiting_[(head_ + count_++) % kWaitingMax] = {number_,         s.id, sequence,
-                                                now + kPatience, row,  inbound ? 1u : 0u};
+  if (count_ == kWaitingMax) {
+    crowded_ = crowded_ || shared_;
+    return shared_;
+  }
+  const base::Instant until = shared_ ? base::Instant::never() : now + kPatience;
+  waiting_[(head_ + count_++) % kWaitingMax] = {number_, s.id, sequence,
+                                                until,   row,  inbound ? 1u : 0u};
   return true;
 }
 
@@ -181,6 +185,21 @@ bool SessionJournal::release(base::Instant now, Release* out) {
   head_ = (head_ + 1) % kWaitingMax;
   --count_;
   return true;
+}
+
+void SessionJournal::catch_up(const session::SessionTable& table, base::Instant now) {
+  if (!crowded_ || count_ > kWaitingMax / 2) return;
+  for (uint32_t n = table.high_water(); n != 0; --n) {
+    if (count_ > kWaitingMax - 2) return;
+    const uint32_t row = caught_up_;
+    caught_up_ = row + 1 >= table.high_water() ? 0 : row + 1;
+    const Session& s = table.at(row);
+    if (s.id == 0) continue;
+    // All records of the row have numbers up to number_.
+    if (s.safe < s.log.last()) (void)wait(row, s, s.log.last(), false, now);
+    if (s.received_safe < s.received) (void)wait(row, s, s.received, true, now);
+  }
+  crowded_ = false;
 }
 
 void SessionJournal::resync(session::SessionTable& table, session::ReplayLogs& logs) {

@@ -4,9 +4,11 @@
 // acknowledged goes out when its record is safe, and an acknowledgement when what it covers is, so
 // a server that ends at any moment has given no number twice and acknowledged nothing it forgot.
 //
-// Nobody waits for a store that fails or is late: after kPatience what waits goes on without it.
-// When too much waits for control, recording stops; later everything is said anew (resync), a piece
-// a turn.
+// Nobody waits for a store that fails. For one that is only late it depends on who else has it:
+// what waits for a store of this process goes on without it after kPatience; with a store that
+// gateways share it waits until the store has it or counts as failed (redis.timeout), because
+// another gateway may go on with the session at any moment, from what is stored. When too much
+// waits for control, recording stops; later everything is said anew (resync), a piece a turn.
 // Thread: shard. Owner: SessionHome. Limits: kWaitingMax changes that wait.
 #pragma once
 
@@ -35,8 +37,10 @@ class SessionJournal {
     bool inbound;
   };
 
-  SessionJournal(bool on, mailbox::AgentId control, Outbox& outbox, metrics::Counters& counters)
+  SessionJournal(bool on, bool shared, mailbox::AgentId control, Outbox& outbox,
+                 metrics::Counters& counters)
       : on_(on),
+        shared_(shared),
         recording_(on),
         control_(control),
         outbox_(outbox),
@@ -75,6 +79,8 @@ class SessionJournal {
   bool waiting() const { return count_ != 0; }
   bool recording() const { return recording_; }
   uint64_t stored() const { return stored_; }  // all changes up to this number
+  // Once a turn: rows that found no room to wait, as soon as there is some.
+  void catch_up(const session::SessionTable& table, base::Instant now);
   // One piece of saying everything anew; to be called once a turn.
   void resync(session::SessionTable& table, session::ReplayLogs& logs);
   uint64_t memory_bytes() const { return waiting_.bytes(); }
@@ -96,6 +102,7 @@ class SessionJournal {
             base::Instant now);
 
   bool on_;
+  bool shared_;
   bool recording_;
   bool overrun_ = false;          // recording stopped because the way to control was full
   uint32_t synced_ = UINT32_MAX;  // rows below are in the store
@@ -106,6 +113,8 @@ class SessionJournal {
   uint64_t stored_ = 0;  // up to there they are safe
   mem::MappedArray<Waiting> waiting_;
   uint32_t head_ = 0, count_ = 0;
+  bool crowded_ = false;    // some rows found no room among those that wait
+  uint32_t caught_up_ = 0;  // the next of them to look at
 };
 
 }  // namespace tidegate::shard

@@ -109,17 +109,20 @@ void SessionHome::adopt(const mailbox::SessionClaimed& claimed, const mailbox::S
   for (const mailbox::StoredLetter& letter : stored.letters) {
     row = find(stored.player);
     if (row == SessionTable::kNone) return;
+    if (letter.session != 0 && letter.session != s.id) continue;
     append(row, letter.type, letter.origin, letter.payload, now);
   }
 }
 
-// Left by another gateway. Without a session here it stays where it is.
+// Left by another gateway. Without a session here it stays where it is; of a session that has ended
+// since (a login that did not resume) it ends with it.
 void SessionHome::on_letter(base::Bytes bytes, base::Instant now) {
   base::Bytes tail;
   const auto letter = read_message<mailbox::SessionLetter>(bytes, &tail);
   const std::string_view player = base::as_text(tail.first(letter.player_bytes));
   const uint32_t row = find(player);
   if (row == SessionTable::kNone) return;
+  if (letter.session != 0 && letter.session != table_.at(row).id) return;
   append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now);
 }
 

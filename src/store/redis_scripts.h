@@ -6,7 +6,9 @@
 //                         created seen resumed attached), in: number of the last letter
 //   <prefix>{<player>}:m  list of messages from acked + 1 on: "<sequence> <type> <payload>"
 //   <prefix>{<player>}:e  list of origins that were appended
-//   <prefix>{<player>}:i  hash of letters by origin: "<number> <type> <payload>"
+//   <prefix>{<player>}:i  hash of letters by origin: "<number> <session> <type> <payload>"; session
+//   0:
+//                         for whatever session the player has
 //   <prefix>@news:<gw>    list of what a gateway is to hear: "T <gen> <player>", "I <player>"
 //   <prefix>@gw:<gw>      the gateway lives, and where
 // `gw` is a random name of a gateway's process, `row` tells one coming of the session to it from
@@ -78,7 +80,7 @@ end
 local function letter(origin, kind, payload)
   if redis.call('HEXISTS', i, origin) == 0 then
     local number = redis.call('HINCRBY', s, 'in', 1)
-    redis.call('HSET', i, origin, number .. ' ' .. kind .. ' ' .. payload)
+    redis.call('HSET', i, origin, number .. ' ' .. id .. ' ' .. kind .. ' ' .. payload)
     redis.call('PEXPIRE', i, math.max(1, redis.call('PTTL', s)))
   end
   tell(h[1], 'I ' .. player)
@@ -106,13 +108,21 @@ if op == 'put' then
              'acked', ARGV[10], 'nonce', ARGV[11], 'nonce_before', ARGV[12], 'created', ARGV[13],
              'seen', ARGV[14], 'resumed', ARGV[15], 'attached', ARGV[16])
   redis.call('DEL', m)
+  if h[3] and h[3] ~= id then
+    -- What was for the session before ends with it.
+    local all = redis.call('HGETALL', i)
+    for k = 1, #all, 2 do
+      local of = string.match(all[k + 1], '^%d+ (%d+) ')
+      if of ~= '0' and of ~= id then redis.call('HDEL', i, all[k]) end
+    end
+  end
   keep()
   if before then tell(before, 'T ' .. gen .. ' ' .. player) end
   return {'put', gen, before or '', redis.call('HLEN', i)}
 end
 if not mine then
   if op == 'append' and ARGV[12] == '1' and h[3] == id then
-    return letter(ARGV[11], ARGV[9], ARGV[10])
+    return letter(ARGV[11] ~= '0' and ARGV[11] or ARGV[13], ARGV[9], ARGV[10])
   end
   if not h[1] then return {'missing'} end
   return {'taken', h[4]}

@@ -376,7 +376,7 @@ void SessionKeeper::take_news(std::span<StoreNews> news,
         break;
       case StoreNews::Kind::kLetter: {
         counters_.add(Counter::kLettersReceived, 1);
-        const mailbox::SessionLetter letter{n.letter.origin, n.letter.type,
+        const mailbox::SessionLetter letter{n.letter.origin, n.letter.session, n.letter.type,
                                             static_cast<uint32_t>(n.player.size())};
         std::vector<uint8_t> tail(n.player.begin(), n.player.end());
         tail.insert(tail.end(), n.letter.payload.begin(), n.letter.payload.end());

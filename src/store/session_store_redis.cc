@@ -5,7 +5,9 @@
 #include <charconv>
 #include <chrono>
 #include <ctime>
+#include <iterator>
 
+#include "crypto/random.h"
 #include "mailbox/mailboxes.h"
 #include "store/redis_scripts.h"
 
@@ -21,6 +23,8 @@ namespace {
 constexpr int64_t kAliveMs = 15'000;  // a gateway that has not said so for as long is dead
 constexpr int64_t kSayAliveMs = 4'000;
 constexpr int kNewsAtOnce = 256;
+constexpr const char* kLost =
+    "Redis has lost sessions (was it emptied, or does maxmemory-policy evict keys?)";
 
 int64_t monotonic_ms() {
   timespec t;
@@ -48,6 +52,12 @@ std::string_view word(std::string_view* text) {
   return first;
 }
 
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  (void)crypto::fill_random({reinterpret_cast<uint8_t*>(&seed), sizeof seed});
+  return seed;
+}
+
 std::vector<uint8_t> bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
 
 std::vector<StoredLetter> letters_of(const RedisReply& reply) {
@@ -55,8 +65,9 @@ std::vector<StoredLetter> letters_of(const RedisReply& reply) {
   for (size_t i = 0; i + 1 < reply.list.size(); i += 2) {
     std::string_view rest = reply.list[i + 1].text;
     const uint64_t number = number_of(word(&rest));
+    const uint64_t session = number_of(word(&rest));
     const auto type = static_cast<uint32_t>(number_of(word(&rest)));
-    all.push_back({number, {number_of(reply.list[i].text), type, bytes_of(rest)}});
+    all.push_back({number, {number_of(reply.list[i].text), session, type, bytes_of(rest)}});
   }
   std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<StoredLetter> letters;
@@ -107,7 +118,7 @@ std::string player_of(const SessionChange& c) {
 }  // namespace
 
 RedisStore::RedisStore(RedisOptions options, Settings settings)
-    : link_(std::move(options)), settings_(std::move(settings)) {
+    : link_(std::move(options)), settings_(std::move(settings)), names_(random_seed()) {
   link_.on_connect({{"SCRIPT", "LOAD", kClaimScript}, {"SCRIPT", "LOAD", kWriteScript}});
   // A connected player's session is written at least once in half of session.resume_window.
   const int64_t life_ms = settings_.session_life.ns / 1'000'000;
@@ -210,7 +221,8 @@ RedisCommand RedisStore::change(const SessionChange& c, const std::string& playe
     case SessionChangeOp::kAppend:
       add(r.sequence, r.message_type);
       out.words.emplace_back(base::as_text(c.tail));
-      add(r.origin, r.fresh);
+      // Should it become a letter it needs a name, by which it is known when it comes twice.
+      add(r.origin, r.fresh, r.origin != 0 ? 0 : names_.next() | 1);
       break;
     case SessionChangeOp::kForward:
       add(r.origin, r.message_type);
@@ -259,6 +271,8 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
   std::vector<RedisCommand> commands;
   std::vector<Asked> asked;
   unsaid_.clear();
+  polled_.clear();
+  missing_ = false;
   const auto add = [&](const SessionChange& c, uint64_t session, const std::string& player) {
     asked.push_back({&c, session, player, c.shard});
     commands.push_back(c.record.op == SessionChangeOp::kClaim
@@ -317,32 +331,38 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
   }
   std::vector<RedisReply> replies;
   std::vector<RedisCommand> after;
+  // What others did meanwhile is asked for on the same way there and back: who waits for a claim
+  // waits for that too.
+  if (!link_.options().cluster) ask_news(&commands);
   if (!link_.run(commands, &replies, error)) return false;
-  for (size_t i = 0; i < replies.size(); ++i) {
+  for (size_t i = 0; i < asked.size(); ++i) {
     const bool is_claim = asked[i].change->record.op == SessionChangeOp::kClaim;
     if (replies[i].error()) {
       *error = replies[i].text;
       link_.disconnect();  // with it goes what is not understood
       return false;
     }
-    if (!(is_claim ? on_claimed(asked[i], replies[i], news, &after, error)
-                   : on_written(asked[i], replies[i], news, &after, error))) {
+    if (!is_claim) {
+      on_written(asked[i], replies[i], news, &after);
+    } else if (!on_claimed(asked[i], replies[i], news, &after, error)) {
       return false;
     }
   }
+  polled_.assign(std::make_move_iterator(replies.begin() + static_cast<ptrdiff_t>(asked.size())),
+                 std::make_move_iterator(replies.end()));
+  if (missing_ && !check_not_emptied(error)) return false;
   return after.empty() || link_.run(after, &replies, error);
 }
 
-bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
-                            std::vector<StoreNews>* news, std::vector<RedisCommand>* after,
-                            std::string* error) {
+void RedisStore::on_written(const Asked& asked, const RedisReply& reply,
+                            std::vector<StoreNews>* news, std::vector<RedisCommand>* after) {
   const std::string& what = reply.at(0).text;
   if (asked.change->record.op == SessionChangeOp::kEnd) {
     // Only now: until it is written it may have to be said again (kSynced).
     known_.erase(asked.session);
     const auto held = held_.find(asked.player);
     if (held != held_.end() && held->second.session == asked.session) held_.erase(held);
-    return true;
+    return;
   }
   if (what == "put") {
     Held& held = held_[asked.player];
@@ -351,9 +371,10 @@ bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
       tell(reply.at(2).text, "T " + reply.at(1).text + " " + asked.player, after);
     }
     if (reply.at(3).number > 0) letters_.insert(asked.player);
-    return true;
+    return;
   }
-  if (what == "taken") {
+  if (what == "missing") missing_ = true;
+  if (what == "taken" || what == "missing") {
     const auto held = held_.find(asked.player);
     if (held != held_.end() && held->second.session == asked.session &&
         held->second.coming == asked.change->record.coming) {
@@ -365,24 +386,29 @@ bool RedisStore::on_written(const Asked& asked, const RedisReply& reply,
     taken.coming = asked.change->record.coming;
     taken.player = asked.player;
     news->push_back(std::move(taken));
-    return true;
+    return;
   }
   if (what == "letter") {
     tell(reply.at(1).text, "I " + asked.player, after);
-    return true;
+    return;
   }
   if (what == "none") {
     StoreNews none{StoreNews::Kind::kNoSession};
     none.shard = asked.shard;
     news->push_back(std::move(none));
-    return true;
   }
-  if (what == "missing") {
-    *error = "Redis has lost sessions (was it emptied, or does maxmemory-policy evict keys?)";
-    was_away_ = true;
-    return false;
-  }
-  return true;
+}
+
+// A session that is not there has ended at another gateway, unless all is gone.
+bool RedisStore::check_not_emptied(std::string* error) {
+  const std::string alive = link_.options().prefix + "@gw:" + settings_.gateway;
+  std::vector<RedisReply> replies;
+  const RedisCommand look{alive, {"EXISTS", alive}};
+  if (!link_.run({&look, 1}, &replies, error)) return false;
+  if (replies[0].number != 0 || said_alive_ms_ == 0) return true;
+  *error = kLost;
+  was_away_ = true;
+  return false;
 }
 
 bool RedisStore::on_claimed(const Asked& asked, const RedisReply& first,
@@ -457,26 +483,41 @@ void RedisStore::tell(const std::string& gateway, const std::string& text,
   after->push_back({list, {"PEXPIRE", list, "3600000"}});
 }
 
+// The list of news, and where it is time that this gateway lives. Only the first one makes the key:
+// that it is gone later shows that Redis was emptied.
+void RedisStore::ask_news(std::vector<RedisCommand>* commands) {
+  const std::string list = link_.options().prefix + "@news:" + settings_.gateway;
+  commands->push_back({list, {"LPOP", list, std::to_string(kNewsAtOnce)}});
+  const int64_t now = monotonic_ms();
+  const bool first = said_alive_ms_ == 0;
+  if (!first && now - said_alive_ms_ < kSayAliveMs) return;
+  said_alive_ms_ = now;
+  const std::string alive = link_.options().prefix + "@gw:" + settings_.gateway;
+  RedisCommand say{alive, {"SET", alive, settings_.description, "PX", std::to_string(kAliveMs)}};
+  if (!first) say.words.emplace_back("XX");
+  commands->push_back(std::move(say));
+}
+
 bool RedisStore::poll(std::vector<StoreNews>* news, std::string* error) {
   if (!link_.connected()) {
     *error = "not connected";
     return false;
   }
-  const std::string list = link_.options().prefix + "@news:" + settings_.gateway;
-  const std::string alive = link_.options().prefix + "@gw:" + settings_.gateway;
   for (size_t count = kNewsAtOnce; count == kNewsAtOnce;) {
-    std::vector<RedisCommand> commands{{list, {"LPOP", list, std::to_string(kNewsAtOnce)}}};
-    const int64_t now = monotonic_ms();
-    if (said_alive_ms_ == 0 || now - said_alive_ms_ >= kSayAliveMs) {
-      said_alive_ms_ = now;
-      commands.push_back(
-          {alive, {"SET", alive, settings_.description, "PX", std::to_string(kAliveMs)}});
+    std::vector<RedisReply> replies = std::move(polled_);  // with the last batch
+    polled_.clear();
+    if (replies.empty()) {
+      std::vector<RedisCommand> commands;
+      ask_news(&commands);
+      if (!link_.run(commands, &replies, error)) return false;
     }
-    std::vector<RedisReply> replies;
-    if (!link_.run(commands, &replies, error)) return false;
     for (const RedisReply& reply : replies) {
       if (!reply.error()) continue;
       *error = reply.text;
+      return false;
+    }
+    if (replies.size() > 1 && replies[1].kind == RedisReply::Kind::kNil) {
+      *error = kLost;
       return false;
     }
     count = replies[0].list.size();
@@ -555,6 +596,7 @@ bool RedisStore::put_blocking(const std::string& name, const std::string& value)
     was_away_ = true;
     return false;
   }
+  if (was_away_) said_alive_ms_ = 0;
   if (was_away_) settled_at_ms_ = monotonic_ms() + settings_.settle.ns / 1'000'000;
   was_away_ = false;
   return true;

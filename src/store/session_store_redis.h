@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/prng.h"
 #include "base/time.h"
 #include "store/redis_link.h"
 #include "store/session_store.h"
@@ -72,6 +73,8 @@ class RedisStore final : public SessionStore {
   bool write(std::span<const SessionChange> changes, std::vector<StoreNews>* news,
              std::string* error);
   bool poll(std::vector<StoreNews>* news, std::string* error);
+  bool check_not_emptied(std::string* error);
+  void ask_news(std::vector<RedisCommand>* commands);
   std::string key(const std::string& player, char part) const;
   std::string news_prefix() const;
   enum Script : uint8_t { kClaim, kWrite };  // in the order in which they are loaded
@@ -81,8 +84,8 @@ class RedisStore final : public SessionStore {
   void end_unsaid(uint32_t shard);
   bool on_claimed(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
                   std::vector<RedisCommand>* after, std::string* error);
-  bool on_written(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
-                  std::vector<RedisCommand>* after, std::string* error);
+  void on_written(const Asked& asked, const RedisReply& reply, std::vector<StoreNews>* news,
+                  std::vector<RedisCommand>* after);
   void tell(const std::string& gateway, const std::string& text, std::vector<RedisCommand>* after);
   bool claim_of_dead(const Asked& asked, const std::string& holder, RedisReply* reply,
                      std::string* error);
@@ -92,13 +95,16 @@ class RedisStore final : public SessionStore {
   Settings settings_;
   std::string ttl_attached_ms_;
   uint64_t number_ = 0;
+  base::Prng names_;  // of messages that have none
   std::unordered_map<uint64_t, Known> known_;
   std::unordered_map<std::string, Held> held_;
   std::unordered_set<std::string> letters_;  // players whose letters are to be read
   std::vector<SessionChange> unsaid_;        // kEnd of what was not said again
+  std::vector<RedisReply> polled_;           // news that came with the last batch
   int64_t said_alive_ms_ = 0;
   int64_t settled_at_ms_ = 0;
   bool was_away_ = false;
+  bool missing_ = false;  // a session of the last batch was not there
   std::string why_not_;
 };
 

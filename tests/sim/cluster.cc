@@ -45,8 +45,8 @@ class Gateway final : bus::ShardPort {
           LossyBus& bus, Shared& shared)
       : network_(network),
         shared_(shared),
-        store_(shared.store, plan.shards, &shared.processes, plan.crashes ? 10 : 80,
-               plan.seed * 1000 + epoch),
+        store_(shared.store, plan.shards, &shared.processes, plan.slow_turns,
+               std::max(80u, 2 * plan.clients), plan.seed * 1000 + epoch),
         fabric_(
             {.shards = plan.shards, .shard_ring_bytes = 1 << 20, .control_ring_bytes = 1 << 20}),
         mailbox_(fabric_, fabric_.control()),
@@ -198,6 +198,7 @@ class Run {
     wait("all letters", [this] { return letters_read(); });
     if (good() && plan_.writers != 0) check_sessions();
     for (auto& client : clients_) {
+      if (!good()) break;
       for (const std::string& topic : client->topics) client->publish(topic, "final");
     }
     wait("all that was published last", [this] { return finals_heard(); });
@@ -226,6 +227,8 @@ class Run {
     outcome_.repairs += g.count(metrics::Counter::kBusTopicRepairs);
     outcome_.holes += g.count(metrics::Counter::kBusTopicHoles);
     outcome_.views += g.service().figures().views;
+    outcome_.overruns += g.count(metrics::Counter::kSessionJournalOverruns);
+    outcome_.late += g.count(metrics::Counter::kSessionStoreLate);
     outcome_.taken_over += g.count(metrics::Counter::kSessionsTakenOver);
   }
 
@@ -250,7 +253,7 @@ class Run {
       store.away = true;
       ++outcome_.outages;
     }
-    if (plan_.crashes && whole && prng_.chance(0.0008)) {
+    if (whole && prng_.chance(0.0008)) {
       const auto i = static_cast<uint32_t>(prng_.below(plan_.gateways));
       if (gateways_[i] != nullptr && (plan_.partitions || remembered_without(i))) {
         ++outcome_.crashes;
@@ -335,14 +338,15 @@ class Run {
     for (auto& writer : writers_) {
       if (!writer->connected()) {
         const auto g = static_cast<uint32_t>(prng_.below(plan_.gateways));
-        if (gateways_[g] != nullptr && prng_.chance(0.02)) {
+        if (gateways_[g] != nullptr && prng_.chance(std::min(0.02 * plan_.drops, 0.4))) {
           writer->connect(network_, static_cast<uint16_t>(kPort + g));
         }
         continue;
       }
       // Not in the middle of the first login, nor before a slow store has heard of it: nothing
       // tells another gateway then that there is a session.
-      if (walking && writer->letters().has_session() && prng_.chance(0.0005) && stored(*writer)) {
+      if (walking && writer->letters().has_session() && prng_.chance(0.0005 * plan_.drops) &&
+          stored(*writer)) {
         writer->disconnect(network_);
         continue;
       }

@@ -30,19 +30,18 @@ struct ClusterPlan {
   uint32_t shards = 2;  // of each
   uint32_t clients = 45;
   uint32_t writers = 0;  // of letters, with sessions in a store that all share
+  uint32_t drops = 1;    // how often writers lose their connections and come back, in times
   uint32_t topics = 12;
-  double seconds = 6;  // of faults
-  // What waits longer than 50 ms for the store goes out without it: that and the end of a gateway
-  // together are not survived, so a store is slow in runs without crashes.
-  bool crashes = true;
-  bool partitions = true;  // cut links and connections, losses; else crashes and starts only
+  double seconds = 6;        // of faults
+  uint32_t slow_turns = 80;  // of 2 ms in which a gateway does not reach the store, at most
+  bool partitions = true;    // cut links and connections, losses; else crashes and starts only
 };
 
 struct ClusterOutcome {
   std::string failure;  // empty: everything held
   uint64_t published = 0, delivered = 0, refused = 0, unanswered = 0;
   uint64_t crashes = 0, cuts = 0, lost = 0, views = 0, held = 0, repairs = 0, holes = 0;
-  uint64_t letters = 0, resumes = 0, taken_over = 0, outages = 0;
+  uint64_t letters = 0, resumes = 0, taken_over = 0, outages = 0, late = 0, overruns = 0;
   int64_t presence_ms = 0;  // from the agreement of all until friends are shown as they are
   uint64_t hash = 0;        // of all that clients were given: the same for the same seed
 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // sim-cluster --seeds N [--from S]   N runs with seeds S, S + 1, ...; odd ones with partitions
 // sim-cluster --seed S               one run, to replay a failure
-// --slow 1: a store slower than sessions wait for, and no crashes. More: --clients N, --writers N,
-// --gateways N, --shards N. The last line is "N passed, N failed".
+// More: --clients N, --writers N, --drops N (times as often), --gateways N, --shards N, --slow N
+// (turns of 2 ms in which a gateway does not reach the store, at most). The last line is "N passed,
+// N failed".
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,8 +25,10 @@ int main(int argc, char** argv) {
       plan.clients = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--writers") == 0) {
       plan.writers = static_cast<uint32_t>(value);
+    } else if (std::strcmp(argv[i], "--drops") == 0) {
+      plan.drops = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--slow") == 0) {
-      plan.crashes = value == 0;
+      plan.slow_turns = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--gateways") == 0) {
       plan.gateways = static_cast<uint32_t>(value);
     } else if (std::strcmp(argv[i], "--shards") == 0) {
@@ -46,10 +49,10 @@ int main(int argc, char** argv) {
     std::printf(
         "seed %llu: %s; %llu published, %llu refused, %llu events, %llu crashes, %llu cuts, %llu "
         "lost, %llu views, %llu held, %llu repairs, %llu holes; %llu letters, %llu resumes, %llu "
-        "taken over, %llu outages; presence %lld ms, hash %016llx\n",
+        "taken over, %llu outages, %llu late, %llu overruns; presence %lld ms, hash %016llx\n",
         n(s), o.failure.empty() ? "ok" : "FAILED", n(o.published), n(o.refused), n(o.delivered),
         n(o.crashes), n(o.cuts), n(o.lost), n(o.views), n(o.held), n(o.repairs), n(o.holes),
-        n(o.letters), n(o.resumes), n(o.taken_over), n(o.outages),
+        n(o.letters), n(o.resumes), n(o.taken_over), n(o.outages), n(o.late), n(o.overruns),
         static_cast<long long>(o.presence_ms), n(o.hash));
     if (!o.failure.empty()) {
       std::printf("  %s\n  replay: sim-cluster --seed %llu\n", o.failure.c_str(), n(s));

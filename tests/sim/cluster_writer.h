@@ -84,10 +84,10 @@ class ClusterWriter final : public client::ClientEvents {
 // a player's home shard is the same everywhere.
 class StoreLink {
  public:
-  // `slow`: turns in a row in which nothing is written, at most.
+  // `slow`: turns in a row in which nothing is written, at most. `most`: changes in a turn.
   StoreLink(shard::SharedStore& store, uint32_t shards, uint64_t* processes, uint32_t slow,
-            uint64_t seed)
-      : prng_(seed), slow_most_(slow) {
+            uint32_t most, uint64_t seed)
+      : prng_(seed), slow_most_(slow + 1), most_(most) {
     for (uint32_t i = 0; i < shards; ++i) {
       numbers_.push_back(++*processes);
       keepers_.push_back(std::make_unique<shard::KeeperModel>(store, numbers_.back()));
@@ -100,8 +100,23 @@ class StoreLink {
     if (!faults) slow_ = 0;
     const bool idle = slow_ != 0;
     if (idle) --slow_;
+    // What shards say is written in the order in which it came, as by one keeper: what a client's
+    // message caused at one home comes before its acknowledgement at another.
+    std::vector<size_t> counts(keepers_.size());
+    for (uint64_t n = 1 + prng_.below(most_); n != 0; --n) {
+      size_t first = SIZE_MAX;
+      for (size_t i = 0; i < keepers_.size(); ++i) {
+        if (counts[i] == keepers_[i]->waiting()) continue;
+        if (first == SIZE_MAX ||
+            keepers_[i]->arrival(counts[i]) < keepers_[first]->arrival(counts[first])) {
+          first = i;
+        }
+      }
+      if (first == SIZE_MAX) break;
+      ++counts[first];
+    }
     for (uint32_t i = 0; i < keepers_.size(); ++i) {
-      if (!idle) keepers_[i]->step(1 + prng_.below(40));
+      if (!idle) keepers_[i]->step(counts[i]);
       for (size_t n = keepers_[i]->posts(); n != 0; --n) {
         keepers_[i]->deliver([&](mailbox::MessageType type, std::vector<uint8_t> bytes) {
           TG_ASSERT(mailbox.post_raw(i, static_cast<uint16_t>(type), bytes));
@@ -122,7 +137,7 @@ class StoreLink {
 
  private:
   base::Prng prng_;
-  uint32_t slow_most_;
+  uint32_t slow_most_, most_;
   uint32_t slow_ = 0;
   std::vector<uint64_t> numbers_;
   std::vector<std::unique_ptr<shard::KeeperModel>> keepers_;

@@ -206,6 +206,26 @@ TEST(Membership, TheEraRisesWithEachLossAndNotWithWhoComes) {
   EXPECT_EQ(net.node(0).machine->era(), second) << "no gateway says that";
 }
 
+// sim-cluster --seed 1622: it gave an offset that the lost one had given.
+TEST(Membership, WhoComesBeforeALossIsNoticedDoesNotUseTheErasOfWhoIsLost) {
+  Net net(3);
+  net.run(milliseconds(900));
+  net.node(1).alive = false;
+  net.run(base::seconds(3));
+  ASSERT_TRUE(net.agree());
+  uint64_t used = net.node(0).machine->view_era();
+  net.node(0).alive = false;
+  net.start(1, 200);
+  const int settled = net.node(1).settled;
+  net.run(milliseconds(1300));  // node 2 still counts on node 0
+  ASSERT_EQ(net.node(2).machine->members().size(), 3U);
+  ASSERT_GT(net.node(1).settled, settled) << "without the others";
+  EXPECT_GT(net.node(1).machine->view_era(), used);
+  used = net.node(1).machine->view_era();
+  net.run(base::seconds(2));
+  EXPECT_GT(net.node(2).machine->view_era(), used);
+}
+
 // Whatever any gateway used in a view that it settled, who is left after a loss is above it.
 TEST(Membership, SeedsOfLossesNeverUseAnEraTwice) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {

@@ -221,6 +221,51 @@ TEST(SdkClient, MovesAreShownAtOnceAndCorrected) {
   EXPECT_EQ(tidegate_client_move(game.client, {NAN, 0, 0}, 0, 0, 1), TIDEGATE_CLIENT_INVALID);
 }
 
+// What comes late on the way down is what the server should expect on the way up; a connection
+// that breaks does not make the client forget.
+TEST(SdkClient, TheServerIsToldHowLongSamplesShouldWait) {
+  for (const bool says : {false, true}) {
+    Game game;
+    game.create();
+    game.server.steer_speed = "1067";
+    if (says) game.server.steer_delay = "21";
+    ASSERT_TRUE(game.enter());
+    uint32_t told = 0;
+    for (uint32_t tick = 1; tick <= 200; ++tick) {
+      // Each second a stall of ten ticks, whose states then come at once.
+      if (tick % 60 < 50) {
+        for (; told < tick; ++told) zone(game, {}, {}, {moved("me", 0, told + 1)});
+      }
+      game.step(tick % 3 == 0 ? 16 : 17);
+    }
+    const auto steer = [&] {
+      for (int i = 0; i < 5; ++i) {
+        tidegate_client_steer(game.client, {1, 0, 0}, 0, 0, 0.017F);
+        game.step(17);
+      }
+    };
+    steer();
+    const auto all_told = [&] {
+      return *std::max_element(game.server.waits.begin(), game.server.waits.end());
+    };
+    ASSERT_FALSE(game.server.waits.empty());
+    if (!says) {
+      EXPECT_EQ(all_told(), 0u) << "a server that does not know of it";
+      continue;
+    }
+    EXPECT_GE(all_told(), 9u);
+    EXPECT_LE(all_told(), 19u);
+    EXPECT_EQ(game.server.waits.back(), 0u) << "once is enough";
+    game.server.waits.clear();
+    game.net.wire()->cut = true;
+    game.step();
+    ASSERT_TRUE(game.until([&] { return game.in(TIDEGATE_CLIENT_IN_WORLD); }));
+    steer();
+    ASSERT_FALSE(game.server.waits.empty());
+    EXPECT_GE(all_told(), 9u);
+  }
+}
+
 TEST(SdkClient, AStepFunctionOfTheGame) {
   Game game;
   game.create([](auto& c) {

@@ -178,12 +178,14 @@ class ModelServer {
   bool logs_in = true;  // AUTHENTICATION_RESULT comes
   uint32_t heartbeat_ms = 0;
   std::string steer_speed;  // empty: players are not moved by steering
+  std::string steer_delay;
   std::string player = "me";
   // What a test sees.
   std::vector<std::string> delivered;  // payloads with acknowledgement, once each
   std::vector<std::string> plain;      // of other custom messages
   std::vector<std::string> heads;      // upgrade requests
   std::vector<wire::PlayerMovement> moves;
+  std::vector<uint32_t> waits;  // of each PLAYER_STEER
   std::vector<uint16_t> closes;
   std::map<uint32_t, uint32_t> types;
   std::vector<uint64_t> hello_acks;  // `ack` of each CLIENT_HELLO
@@ -242,6 +244,7 @@ class ModelServer {
     e.tick_rate = 60;
     e.cell_size = "64";
     e.steer_speed = steer_speed;
+    e.steer_delay = steer_delay;
     if (!greets) return true;
     send(MessageType::kConnectionEstablished, e);
     if (!logs_in) return true;
@@ -293,6 +296,12 @@ class ModelServer {
           wire::PlayerMovement move;
           wire::decode(m.payload, &move);
           moves.push_back(move);
+          break;
+        }
+        case MessageType::kPlayerSteer: {
+          wire::PlayerSteer steer;
+          wire::decode(m.payload, &steer);
+          waits.push_back(steer.wait);
           break;
         }
         default:

@@ -150,6 +150,7 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     turn();
   }
   void turn() {
+    outbox_.retry();
     home_->turn(now_, now_s_);
     take();
   }
@@ -161,6 +162,24 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     SessionConfig c = config();
     c.stored = true;
     make(c);
+  }
+
+  void make_shared() {
+    SessionConfig c = config();
+    c.stored = c.shared = true;
+    make(c);
+  }
+  // The store knows no session of the player.
+  void open_shared(uint32_t slot, const std::string& player, uint64_t id) {
+    const auto request = bytes_of(open_message(slot, player, id), player + "newold");
+    home_->on_open(request, now_s_);
+    const auto asked = records();
+    ASSERT_EQ(asked.back().op, mailbox::SessionChangeOp::kClaim);
+    mailbox::SessionClaimed none{};
+    none.status = mailbox::SessionClaim::kNone;
+    none.coming = asked.back().coming;
+    home_->on_claimed(bytes_of(none, base::as_text(request)), now_, now_s_);
+    take();
   }
 
   mailbox::Mailbox control_{fabric_, 2};
@@ -365,6 +384,61 @@ TEST_F(Home, WithAStoreNothingGoesOutBeforeItIsStored) {
   stored(4);
   EXPECT_EQ(delivered_.size(), 2u);
   EXPECT_EQ(saved_, (std::vector<uint64_t>{4}));
+}
+
+TEST_F(Home, AStoreThatGatewaysShareIsWaitedForAsLongAsItIsUp) {
+  make_shared();
+  open_shared(1, "ann", 7);
+  uint64_t last = records().back().number;
+  send("ann", "a");
+  receive("ann", 7, 4);
+  now_ = now_ + SessionJournal::kPatience * 100;
+  turn();
+  EXPECT_TRUE(delivered_.empty()) << "another gateway may give this number to another message";
+  EXPECT_TRUE(saved_.empty());
+  stored(last + 1);
+  EXPECT_EQ(delivered_.size(), 1u);
+  EXPECT_TRUE(saved_.empty());
+  stored(last + 1, true);
+  EXPECT_EQ(saved_, (std::vector<uint64_t>{4})) << "it is away";
+}
+
+TEST_F(Home, MoreThanMayWaitForASharedStoreWaitsAllTheSame) {
+  make_shared();
+  open_shared(1, "ann", 7);
+  open_shared(2, "bob", 8);
+  uint64_t last = 0;
+  const uint64_t most = SessionJournal::kWaitingMax + 100;
+  for (uint64_t i = 1; i <= most; ++i) {
+    receive("ann", 7, i);
+    last = records().back().number;
+  }
+  send("bob", "a");
+  last = records().back().number;
+  turn();
+  EXPECT_TRUE(saved_.empty());
+  EXPECT_TRUE(delivered_.empty());
+  for (int i = 0; i < 1000 && delivered_.empty(); ++i) {
+    for (const auto& record : records()) last = record.number;  // connected players' rows once more
+    stored(last);
+  }
+  ASSERT_FALSE(saved_.empty());
+  EXPECT_EQ(saved_.back(), most);
+  EXPECT_EQ(delivered_.size(), 1u) << "it found no room to wait";
+}
+
+// EVENTs that another gateway had for the session before came a second time, out of order.
+TEST_F(Home, ALetterForASessionThatHasEndedDoesNotComeToTheNext) {
+  make_shared();
+  open_shared(1, "ann", 7);
+  const auto letter = [&](uint64_t origin, uint64_t session) {
+    home_->on_letter(bytes_of(mailbox::SessionLetter{origin, session, 1000, 3}, "anntext"), now_);
+  };
+  letter(901, 6);
+  EXPECT_EQ(home_->replay_messages(), 0u);
+  letter(902, 7);
+  letter(903, 0);
+  EXPECT_EQ(home_->replay_messages(), 2u);
 }
 
 TEST_F(Home, AStoreThatIsLateOrFailsHoldsNobodyUp) {

@@ -44,6 +44,8 @@ class SharedStore {
   int settle = 0;  // steps in which nothing is taken over
   int step = 0;
   uint64_t last_gen = 0;
+  uint64_t arrivals = 0;                   // of changes at keepers
+  uint64_t last_name = uint64_t{1} << 63;  // of letters that have none of their own
 
   void take(const std::string& player, Row& row, uint64_t by, uint32_t coming) {
     if (row.holder != 0) news[row.holder].push_back({player, last_gen + 1});
@@ -55,7 +57,10 @@ class SharedStore {
                     base::Bytes payload) {
     const bool there = std::any_of(row.letters.begin(), row.letters.end(),
                                    [&](const auto& l) { return l.origin == r.origin; });
-    if (!there) row.letters.push_back({r.origin, r.message_type, {payload.begin(), payload.end()}});
+    if (!there) {
+      row.letters.push_back(
+          {r.origin, r.session, r.message_type, {payload.begin(), payload.end()}});
+    }
     news[row.holder].push_back({player, 0});
   }
 };
@@ -81,18 +86,24 @@ class KeeperModel {
     const auto r = mailbox::read_message<mailbox::SessionRecord>(bytes, &tail);
     if (r.op == Op::kReturn) return;
     if (r.op == Op::kClear) cleared_ = true;
+    std::vector<uint8_t> kept(bytes.begin(), bytes.end());
+    if (r.op == Op::kForward && r.origin == 0) {
+      mailbox::SessionRecord named = r;
+      named.origin = ++store_.last_name;
+      std::memcpy(kept.data(), &named, sizeof named);
+    }
     if (failed_ || (!cleared_ && r.op != Op::kForward)) {
-      pass_over(bytes, r, tail);
+      pass_over(kept, mailbox::read_message<mailbox::SessionRecord>(kept, &tail), tail);
       return;
     }
-    waiting_.push_back({{bytes.begin(), bytes.end()}, store_.step});
+    waiting_.push_back({std::move(kept), store_.step, ++store_.arrivals});
   }
   // The store is away, or back, for this gateway: it notices at its next step.
   void step(size_t records) {
     if (store_.away != failed_) {
       failed_ = store_.away;
       if (failed_) {
-        for (const auto& [bytes, since] : waiting_) {
+        for (const auto& [bytes, since, arrival] : waiting_) {
           base::Bytes tail;
           const auto r = mailbox::read_message<mailbox::SessionRecord>(bytes, &tail);
           pass_over(bytes, r, tail);
@@ -109,7 +120,7 @@ class KeeperModel {
     uint64_t done = 0;
     for (; records != 0 && !waiting_.empty(); --records) {
       base::Bytes tail;
-      const auto [bytes, since] = std::move(waiting_.front());
+      const auto [bytes, since, arrival] = std::move(waiting_.front());
       waiting_.pop_front();
       const auto r = mailbox::read_message<mailbox::SessionRecord>(bytes, &tail);
       if (r.op == Op::kClaim && store_.step - since > kClaimAge) {
@@ -125,6 +136,9 @@ class KeeperModel {
     stored_ = done;
     post(mailbox::SessionsStored{stored_, 0, 0});
   }
+  size_t waiting() const { return waiting_.size(); }
+  // When the n-th of what waits came, counted over all gateways.
+  uint64_t arrival(size_t n) const { return waiting_[n].arrival; }
   bool idle() const { return waiting_.empty() && held_.empty() && posts_.empty(); }
   size_t posts() const { return posts_.size(); }
   void deliver(const Post& to) {
@@ -147,6 +161,7 @@ class KeeperModel {
   struct Waiting {
     std::vector<uint8_t> bytes;
     int since;
+    uint64_t arrival;
   };
 
   void pass_over(base::Bytes bytes, const mailbox::SessionRecord& r, base::Bytes tail) {
@@ -155,7 +170,7 @@ class KeeperModel {
       down.status = mailbox::SessionClaim::kDown;
       post(down, tail);
     } else if (r.op == Op::kForward) {
-      held_.push_back({{bytes.begin(), bytes.end()}, store_.step});
+      held_.push_back({{bytes.begin(), bytes.end()}, store_.step, ++store_.arrivals});
     }
   }
   // Letters for `later` stay: they come behind the answer to its claim.
@@ -180,7 +195,8 @@ class KeeperModel {
       for (const mailbox::StoredLetter& l : store_.rows[one.player].letters) {
         std::vector<uint8_t> tail(one.player.begin(), one.player.end());
         tail.insert(tail.end(), l.payload.begin(), l.payload.end());
-        post(mailbox::SessionLetter{l.origin, l.type, static_cast<uint32_t>(one.player.size())},
+        post(mailbox::SessionLetter{l.origin, l.session, l.type,
+                                    static_cast<uint32_t>(one.player.size())},
              tail);
       }
     }
@@ -285,7 +301,9 @@ class KeeperModel {
     const bool mine = row.holder == self_ && row.coming == r.coming;
     if (!mine && !(r.op == Op::kPut && (r.fresh != 0 || row.holder == 0))) {
       if (r.op == Op::kAppend && r.fresh != 0 && row.id == r.session) {
-        store_.leave_letter(player, row, r, tail);
+        mailbox::SessionRecord named = r;
+        if (named.origin == 0) named.origin = ++store_.last_name;
+        store_.leave_letter(player, row, named, tail);
       } else if (row.holder != 0) {
         const auto held = held_by_us_.find(player);
         if (held != held_by_us_.end() && held->second.session == r.session &&
@@ -303,6 +321,9 @@ class KeeperModel {
     if (r.op == Op::kPut) {
       if (row.holder != self_) store_.take(player, row, self_, r.coming);
       row.coming = r.coming;
+      std::erase_if(row.letters, [&](const auto& l) {
+        return row.id != r.session && l.session != 0 && l.session != r.session;
+      });
       row.id = r.session;
       row.messages.clear();
       row.acked = r.acked;

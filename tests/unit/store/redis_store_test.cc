@@ -88,7 +88,8 @@ class Gateway {
   }
   bool poll() {
     news.clear();
-    return store.poll_blocking(&news, &error);
+    // The first tells what came with the last batch.
+    return store.poll_blocking(&news, &error) && store.poll_blocking(&news, &error);
   }
 
   RedisStore store;
@@ -200,6 +201,52 @@ TEST_F(RedisStoreTest, WhatWasNotStoredBeforeTheSessionWasTakenBecomesALetter) {
   settled.origin = 903;
   ASSERT_TRUE(a_->add(settled).write());
   EXPECT_EQ(server_->ask({"EXISTS", "tidegate:{ann}:i"}).number, 0);
+}
+
+// EVENTs, and what the game sends of its own accord: nothing caused them that could name them.
+TEST_F(RedisStoreTest, LettersWithoutANameAreNotTakenForOneAnother) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->claim("ann").write());
+  ASSERT_TRUE(a_->append(1, 1, "one").append(1, 2, "two").write()) << a_->error;
+  ASSERT_TRUE(b_->poll()) << b_->error;
+  ASSERT_EQ(b_->news.size(), 2u);
+  EXPECT_EQ(std::string(base::as_text(b_->news[0].letter.payload)), "one");
+  EXPECT_EQ(std::string(base::as_text(b_->news[1].letter.payload)), "two");
+  const std::vector<StoreNews> letters = std::move(b_->news);
+  EXPECT_NE(letters[0].letter.origin, 0u) << "or it could not be told from the next one";
+  ASSERT_TRUE(b_->append(1, 1, "one", letters[0].letter.origin)
+                  .append(1, 2, "two", letters[1].letter.origin)
+                  .write());
+  EXPECT_EQ(server_->ask({"EXISTS", "tidegate:{ann}:i"}).number, 0) << "they would come again";
+}
+
+TEST_F(RedisStoreTest, ALetterForASessionEndsWithIt) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->claim("ann").write());
+  ASSERT_TRUE(a_->append(1, 1, "of the session").forward("ann", "for ann", 903).write());
+  ASSERT_TRUE(b_->poll()) << b_->error;
+  ASSERT_EQ(b_->news.size(), 2u);
+  EXPECT_EQ(b_->news[0].letter.session, 1u);
+  EXPECT_EQ(b_->news[1].letter.session, 0u);
+  // A login that did not resume: ann has another session.
+  ASSERT_TRUE(b_->put(2, "ann").write());
+  ASSERT_TRUE(a_->claim("ann").write());
+  const StoredSession& s = *a_->news.at(0).state;
+  EXPECT_EQ(s.id, 2u);
+  ASSERT_EQ(s.letters.size(), 1u);
+  EXPECT_EQ(s.letters[0].origin, 903u);
+}
+
+// It counted as a Redis that lost everything, and all players of the gateway were said anew.
+TEST_F(RedisStoreTest, ASessionThatEndedAtAnotherGatewayIsNoFailure) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(a_->poll());
+  ASSERT_TRUE(b_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->add(Gateway::record(SessionChangeOp::kEnd, 1)).write());
+  ASSERT_TRUE(a_->progress(1, 3, 0).write()) << a_->error;
+  ASSERT_EQ(a_->news.size(), 1u);
+  EXPECT_EQ(a_->news[0].kind, Kind::kTaken);
+  EXPECT_EQ(a_->news[0].session, 1u);
 }
 
 TEST_F(RedisStoreTest, AnEndLeavesNothingBehindAndALifeEndsByItself) {

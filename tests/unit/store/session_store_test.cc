@@ -323,7 +323,7 @@ class FakeSharedStore final : public SessionStore {
     for (const std::string& player : letters) {
       StoreNews letter{StoreNews::Kind::kLetter};
       letter.player = player;
-      letter.letter = {5, 1000, {1, 2}};
+      letter.letter = {5, 0, 1000, {1, 2}};
       news->push_back(std::move(letter));
     }
     letters.clear();
