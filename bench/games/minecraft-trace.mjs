@@ -54,7 +54,6 @@ server.on('newPlayer', (player) => { player.viewDistance = -1; });
 await new Promise((done) => setTimeout(done, 1500));
 
 const places = Array.from({ length: count }, () => []);
-const bots = [];
 let home;
 // Keys for the next ticks; back to the middle when it has gone far.
 const press = (bot) => {
@@ -65,56 +64,62 @@ const press = (bot) => {
   bot.look(far ? Math.atan2(x - home.x, z - home.z) : random() * 2 * Math.PI, 0, true);
   return Math.round(6 + random() * 40);
 };
-for (let i = 0; i < count; i += 1) {
+// One bot from its login until it has walked through all frames.
+async function enter(i) {
   const bot = mineflayer.createBot({ host: '127.0.0.1', port, username: `bot${i}`, version, auth: 'offline', viewDistance: 'tiny', checkTimeoutInterval: 600000 });
   bot.on('error', (error) => console.error(`bot${i}: ${error.message}`));
   bot.on('kicked', (why) => { console.error(`bot${i} was kicked: ${why}`); process.exit(1); });
   await new Promise((done) => bot.once('spawn', done));
   await bot.waitForChunksToLoad();
   home ??= bot.entity.position.clone();
-  bot.physicsEnabled = false;  // until all are in: logging in costs the more the more of them walk
-  bots.push(bot);
+  bot.physicsEnabled = false;  // until its group is in: logging in costs the more the more of them walk
   let until = 0;
   let ticks = 0;
   const settle = 100 + Math.floor(random() * 200);
-  bot.on('physicsTick', () => {
-    ticks += 1;
-    if (ticks >= until) until = ticks + press(bot);
-    if (ticks > settle && places[i].length < frames) {
+  const walked = new Promise((done) => {
+    bot.on('physicsTick', () => {
+      ticks += 1;
+      if (ticks >= until) until = ticks + press(bot);
+      if (ticks <= settle || places[i].length === frames) return;
       const { x, y, z } = bot.entity.position;
       places[i].push([x - home.x, z - home.z, y - home.y].map((v) => Math.round(v * 256)));
-      if (places[i].length === frames) bot.physicsEnabled = false;
-    }
+      if (places[i].length === frames) done();
+    });
   });
+  return { bot, walked };
 }
-for (const bot of bots) bot.physicsEnabled = true;
-const whole = setInterval(() => {
-  if (!places.every((p) => p.length === frames)) return;
-  clearInterval(whole);
-  const bytes = Buffer.alloc(8 + count * 12 + frames * (Math.ceil(count / 8) + count * 3));
-  bytes.write('TGMV');
-  bytes.writeUInt16LE(count, 4);
-  bytes.writeUInt16LE(frames, 6);
-  let at = 8;
-  const last = places.map((p) => [...p[0]]);
-  for (const p of last) for (const v of p) at = bytes.writeInt32LE(v, at);
-  let moved = 0;
-  for (let f = 1; f < frames; f += 1) {
-    const bits = at;
-    at += Math.ceil(count / 8);
-    for (let i = 0; i < count; i += 1) {
-      // Half a metre in a tick is more than a fall of this height takes; what is beyond it comes later.
-      const step = places[i][f].map((v, axis) => Math.max(-128, Math.min(127, v - last[i][axis])));
-      if (step.every((v) => v === 0)) continue;
-      moved += 1;
-      bytes[bits + (i >> 3)] |= 1 << (i & 7);
-      for (let axis = 0; axis < 3; axis += 1) {
-        last[i][axis] += step[axis];
-        at = bytes.writeInt8(step[axis], at);
-      }
+// They do not meet, so they need not walk at the same time.
+for (let first = 0; first < count; first += 20) {
+  const group = [];
+  for (let i = first; i < Math.min(first + 20, count); i += 1) group.push(await enter(i));
+  for (const { bot } of group) bot.physicsEnabled = true;
+  await Promise.all(group.map(({ walked }) => walked));
+  for (const { bot } of group) bot.quit();
+  console.log(`${first + group.length} of ${count} have walked`);
+}
+const bytes = Buffer.alloc(8 + count * 12 + frames * (Math.ceil(count / 8) + count * 3));
+bytes.write('TGMV');
+bytes.writeUInt16LE(count, 4);
+bytes.writeUInt16LE(frames, 6);
+let at = 8;
+const last = places.map((p) => [...p[0]]);
+for (const p of last) for (const v of p) at = bytes.writeInt32LE(v, at);
+let moved = 0;
+for (let f = 1; f < frames; f += 1) {
+  const bits = at;
+  at += Math.ceil(count / 8);
+  for (let i = 0; i < count; i += 1) {
+    // Half a metre in a tick is more than a fall of this height takes; what is beyond it comes later.
+    const step = places[i][f].map((v, axis) => Math.max(-128, Math.min(127, v - last[i][axis])));
+    if (step.every((v) => v === 0)) continue;
+    moved += 1;
+    bytes[bits + (i >> 3)] |= 1 << (i & 7);
+    for (let axis = 0; axis < 3; axis += 1) {
+      last[i][axis] += step[axis];
+      at = bytes.writeInt8(step[axis], at);
     }
   }
-  writeFileSync(out, bytes.subarray(0, at));
-  console.log(`${count} bots, ${frames} frames, ${(100 * moved / count / (frames - 1)).toFixed(1)} % moved in a frame, ${at} bytes`);
-  process.exit(0);
-}, 200);
+}
+writeFileSync(out, bytes.subarray(0, at));
+console.log(`${count} bots, ${frames} frames, ${(100 * moved / count / (frames - 1)).toFixed(1)} % moved in a frame, ${at} bytes`);
+process.exit(0);
