@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "world/interest.h"
+#include "world/reach.h"
 
 namespace tidegate::world {
 
@@ -89,8 +90,12 @@ int32_t InterestTable::reach_steps(const Watcher& w) const {
 
 bool InterestTable::take_view_change(uint32_t watcher, float* metres) {
   Watcher& w = watchers_[watcher];
-  const auto now =
-      static_cast<uint16_t>(std::min<int32_t>(w.view_steps, std::max(1, reach_steps(w))));
+  // Where the circle ends near the view distance, cells at the edge of it may not be there.
+  const int32_t margin = scale_.cell_steps / kReachMarginDivisor;
+  const int32_t view = w.view_steps;
+  const int32_t reach = reach_steps(w);
+  const auto now = static_cast<uint16_t>(
+      reach - margin >= view ? view : std::max(1, std::min(reach, view - margin)));
   if (now == w.told_steps) return false;
   w.told_steps = now;
   *metres = static_cast<float>(now) * scale_.metres_per_step;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "world/reach.h"
+
 namespace tidegate::world {
 
 namespace {
@@ -13,7 +15,6 @@ namespace {
 constexpr int32_t kMarginDivisor = 4;       // of the cell's edge: 16 m
 constexpr int32_t kSlackDivisor = 64;       // 1 m
 constexpr int32_t kLevelMarginDivisor = 8;  // 8 m: before a level is lowered
-constexpr int32_t kReachMarginDivisor = 8;  // ... before a cell joins a circle that is cut
 
 }  // namespace
 
