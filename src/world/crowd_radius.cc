@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include "world/interest.h"
-#include "world/reach.h"
 
 namespace tidegate::world {
 

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "world/reach.h"
-
 namespace tidegate::world {
 
 namespace {

@@ -266,6 +266,9 @@ class InterestTable {
   void lose(Watcher& w, uint32_t i);
   void cut_farthest(Watcher& w);
   int64_t distance_of(const Watcher& w, uint32_t i) const;
+  // A cell joins a circle that budget or crowd cut when it lies within by so much of its edge, and
+  // stays until it lies outside: such a circle is seen whole only up to there.
+  static constexpr int32_t kReachMarginDivisor = 8;
   // How near a cell is touched: the watcher may be in it in a moment. It has its chain before what
   // is further away, and no want of budget cuts it off.
   static constexpr int32_t kTouchDivisor = 4;  // of the cell's edge
