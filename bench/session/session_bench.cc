@@ -3,8 +3,7 @@
 // store, on one thread, in wall-clock time:
 //   begin    a login without a session, as the home shard sees it
 //   anew     turns in which all sessions are said anew, as after a failure of the store: the
-//   longest
-//            is what a shard loses to it
+//            longest is what a shard loses to it
 //   write    what the store's own thread does with that, in batches of what a turn said
 //   load     all of them out of the file, at start
 //   resume   a login with a resume token: the session is read, and what it missed is sent
