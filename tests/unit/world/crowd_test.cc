@@ -191,6 +191,19 @@ class ShortBudget : public CrowdRadius {
       each();
     }
   }
+  void fill(uint32_t n, int32_t cell_x, int32_t cell_z) {
+    for (uint32_t i = 0; i < n; ++i) {
+      limited->add({cell_x * kCell + static_cast<int32_t>(i * 131 % 3000), 0,
+                    cell_z * kCell + static_cast<int32_t>(i * 577 % 3000)},
+                   false, Encoding::kPacked);
+    }
+  }
+  // Whether the first client's image of the cell is of the last tick.
+  bool has_this_tick(int16_t cell_x) const {
+    const auto& images = limited->walkers[0].client->images;
+    const auto it = images.find(CellKey{cell_x, 0});
+    return it != images.end() && it->second.header().tick == limited->tick - 1;
+  }
   std::unique_ptr<Harness> limited;
 };
 
@@ -203,10 +216,7 @@ TEST_F(ShorterBudget, LeavesItsOwnCellAtFullRate) {
   Harness& l = *limited;
   // 4 m from the next cell, which is full rate by distance.
   l.add({3000, 0, 1600}, true, Encoding::kPacked);
-  for (uint32_t i = 0; i < 150; ++i) {
-    l.add({static_cast<int32_t>(i * 131 % 3000), 0, static_cast<int32_t>(i * 577 % 3000)}, false,
-          Encoding::kPacked);
-  }
+  fill(150, 0, 0);
   for (uint32_t i = 0; i < 300; ++i) {
     l.add({kCell + 100 + static_cast<int32_t>(i * 131 % 3000), 0,
            static_cast<int32_t>(i * 577 % 3000)},
@@ -216,13 +226,8 @@ TEST_F(ShorterBudget, LeavesItsOwnCellAtFullRate) {
   uint32_t own = 0;
   uint32_t other = 0;
   run(240, [&] {
-    const auto& images = l.walkers[0].client->images;
-    const auto at = [&](int16_t x) {
-      const auto it = images.find(CellKey{x, 0});
-      return it != images.end() && it->second.header().tick == l.tick - 1;
-    };
-    own += at(0);
-    other += at(1);
+    own += has_this_tick(0);
+    other += has_this_tick(1);
   });
   EXPECT_GT(own, 230u);
   EXPECT_LT(other, 180u);  // slower, or not at all
@@ -234,13 +239,6 @@ TEST_F(ShorterBudget, LeavesItsOwnCellAtFullRate) {
 TEST_F(ShortBudget, KeepsWhatItTouchesAtFullRateWithoutKeyframes) {
   Harness& l = *limited;
   l.add({3000, 0, 1600}, true, Encoding::kPacked);  // 4 m from the cell (1, 0), 32 m from (0, 1)
-  const auto fill = [&](uint32_t n, int32_t x, int32_t z) {
-    for (uint32_t i = 0; i < n; ++i) {
-      l.add({x * kCell + static_cast<int32_t>(i * 131 % 3000), 0,
-             z * kCell + static_cast<int32_t>(i * 577 % 3000)},
-            false, Encoding::kPacked);
-    }
-  };
   fill(60, 0, 0);
   fill(100, 1, 0);
   fill(300, 0, 1);
@@ -251,13 +249,8 @@ TEST_F(ShortBudget, KeepsWhatItTouchesAtFullRateWithoutKeyframes) {
   uint32_t own = 0;
   uint32_t touched = 0;
   run(240, [&] {
-    const auto& images = l.walkers[0].client->images;
-    const auto at = [&](int16_t x) {
-      const auto it = images.find(CellKey{x, 0});
-      return it != images.end() && it->second.header().tick == l.tick - 1;
-    };
-    own += at(0);
-    touched += at(1);
+    own += has_this_tick(0);
+    touched += has_this_tick(1);
   });
   EXPECT_GT(own, 230u);
   EXPECT_GT(touched, 230u);
