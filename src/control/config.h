@@ -100,6 +100,7 @@ struct Config {
     uint32_t backlog_bytes = 64 * 1024;
     uint32_t messages_per_second = 2000;
     uint32_t messages_burst = 4000;
+    uint32_t joins_per_second = 2000;
     uint32_t violations_per_minute = 100;
     base::Duration handshake_timeout = base::seconds(10);
     base::Duration message_timeout = base::seconds(30);

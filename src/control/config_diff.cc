@@ -16,6 +16,7 @@ constexpr std::string_view kLiveKeys[] = {
     "auth.",
     "limits.messages_per_second",
     "limits.messages_burst",
+    "limits.joins_per_second",
     "limits.violations_per_minute",
     "limits.handshake_timeout",
     "limits.message_timeout",

@@ -118,6 +118,10 @@ const KeySpec kKeys[] = {
      "of one connection; more are answered with ERROR 4006", FIELD(limits.messages_per_second)},
     {"limits.messages_burst", KeyType::kCount, 1, 4'000'000, "",
      "messages at once before the rate applies", FIELD(limits.messages_burst)},
+    {"limits.joins_per_second", KeyType::kCount, 1, 1'000'000, "",
+     "players that each shard lets into the world, evenly; who is logged in beyond that waits in "
+     "line",
+     FIELD(limits.joins_per_second)},
     {"limits.violations_per_minute", KeyType::kCount, 1, 1'000'000, "",
      "rejected messages before the connection closes with 1008",
      FIELD(limits.violations_per_minute)},

@@ -127,15 +127,17 @@ class Mailbox {
   void publish_all(WakeSink& wakes);
 
   // Hands each waiting message to sink(AgentId from, MessageType, Bytes) in ring order, at most
-  // `max` of each sender. Returns how many there were. The bytes are valid during the call.
+  // `max` of each sender, `of_control` of control. Returns how many there were. The bytes are valid
+  // during the call.
   template <class Sink>
-  uint32_t drain(uint32_t max, Sink&& sink) {
+  uint32_t drain(uint32_t max, uint32_t of_control, Sink&& sink) {
     uint32_t taken = 0;
     for (AgentId from = 0; from < fabric_.agents(); ++from) {
       queue::ByteRing& ring = fabric_.ring(from, self_);
+      const uint32_t most = from == control() ? of_control : max;
       uint32_t n = 0;
       queue::Record record;
-      while (n < max && ring.peek(&record)) {
+      while (n < most && ring.peek(&record)) {
         sink(from, static_cast<MessageType>(record.type), record.bytes);
         ring.pop();
         ++n;
@@ -144,6 +146,10 @@ class Mailbox {
       taken += n;
     }
     return taken;
+  }
+  template <class Sink>
+  uint32_t drain(uint32_t max, Sink&& sink) {
+    return drain(max, max, sink);
   }
   bool anything_waiting();
 

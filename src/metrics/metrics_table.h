@@ -30,6 +30,7 @@
   X(kJsonSent, "tidegate_json_messages_total", "Text messages to JSON-RPC clients")                \
   X(kJsonBytesSent, "tidegate_json_bytes_total", "Bytes of text to JSON-RPC clients")              \
   X(kAuthRequests, "tidegate_auth_requests_total", "Tokens sent to be checked")                    \
+  X(kJoinsPutOff, "tidegate_joins_put_off_total", "Players who waited in line for the world")      \
   X(kAuthAccepted, "tidegate_auth_accepted_total", "Tokens accepted")                              \
   X(kTicks, "tidegate_ticks_total", "World ticks run")                                             \
   X(kTickOverruns, "tidegate_tick_overruns_total",                                                 \
@@ -282,6 +283,7 @@
 #define TIDEGATE_GAUGES(X)                                                                  \
   X(kConnectionsOpen, "tidegate_connections_open", "Sockets open")                          \
   X(kPlayers, "tidegate_players", "Connections with a session")                             \
+  X(kJoinsWaiting, "tidegate_joins_waiting", "Players who wait in line for the world")      \
   X(kIoEpoll, "tidegate_io_epoll",                                                          \
     "1 where a shard runs on epoll, because io_uring is refused or io.backend says so")     \
   X(kEntities, "tidegate_entities", "Entities owned")                                       \

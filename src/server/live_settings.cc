@@ -45,6 +45,7 @@ shard::LiveSettings live_settings(const control::Config& config) {
   s.endpoint.heartbeat_timeout = config.heartbeat.timeout;
   s.messages_per_second = l.messages_per_second;
   s.messages_burst = l.messages_burst;
+  s.joins_per_second = l.joins_per_second;
   s.violations_per_minute = l.violations_per_minute;
   s.handler_time_limit = config.handlers.time_limit;
   s.handler_budget = config.handlers.budget;
@@ -71,6 +72,7 @@ void put_live_settings(const shard::LiveSettings& s, shard::ShardConfig* shard) 
   e.heartbeat_timeout = s.endpoint.heartbeat_timeout;
   shard->messages_per_second = s.messages_per_second;
   shard->messages_burst = s.messages_burst;
+  shard->joins_per_second = s.joins_per_second;
   shard->violations_per_minute = s.violations_per_minute;
   shard->handler_time_limit = s.handler_time_limit;
   shard->handler_budget = s.handler_budget;

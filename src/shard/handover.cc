@@ -135,6 +135,7 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
     const Shard::HelloWait& wait = s_.hello_waits_[(s_.hello_head_ + i) % s_.hello_waits_.size()];
     if (wait.connection == s_.endpoint_.ref(slot)) to.hello_due_ns = wait.due.ns;
   }
+  if ((p.flags & kJoinWaits) != 0) to.hello_due_ns = s_.now_.ns;
   if (s_.interest_.watching(slot)) {
     to.watching = 1;
     world::CellKey cells[world::kActiveCellsMax];

@@ -18,6 +18,7 @@ struct LiveSettings {
   net::LiveLimits endpoint;
   uint32_t messages_per_second = 2000;
   uint32_t messages_burst = 4000;
+  uint32_t joins_per_second = 2000;
   uint32_t violations_per_minute = 100;
   base::Duration handler_time_limit = base::seconds(5);
   base::Duration handler_budget = base::milliseconds(1);

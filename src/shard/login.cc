@@ -3,7 +3,7 @@
 //   on_upgrade       token to control, answer later           state authenticating
 //   on_auth_result   SessionOpen to the home shard, which answers SessionOpened (delivery.cc):
 //                    101, CONNECTION_ESTABLISHED, AUTHENTICATION_RESULT    authenticated
-//   CLIENT_HELLO or hello_wait -> begin_login -> home shard -> owner -> Moved
+//   CLIENT_HELLO or hello_wait -> begin_login -> JoinQueue -> home shard -> owner -> Moved
 //   enter_world      interest begins; the next flush carries WORLD_STATE    connected
 //   on_closed        Detach to the owner, Logout to the home shard
 #include <cstdio>
@@ -109,6 +109,7 @@ void Shard::run_timers() {
   end_expired();
   expire_calls();
   while (hello_count_ != 0 && hello_waits_[hello_head_].due <= now_) pop_hello();
+  let_in();
 }
 
 void Shard::pop_hello() {
@@ -125,10 +126,23 @@ void Shard::begin_login(uint32_t slot) {
     player.flags |= kLoginWaits;  // missed messages first
     return;
   }
-  player.flags |= kLoginPosted;
-  const std::string_view name = player_id(slot);
-  outbox_.post(world::home_of(name, config_.count).value,
-               mailbox::Login{endpoint_.ref(slot), connected_since(slot)}, base::as_bytes(name));
+  if (player.flags & kJoinWaits) return;
+  player.flags |= kJoinWaits;
+  joins_.push(slot);
+  let_in();
+  if (player.flags & kJoinWaits) counters_.add(Counter::kJoinsPutOff, 1);
+}
+
+// Asks for the entities of those whose turn it is to enter the world.
+void Shard::let_in() {
+  for (uint32_t slot; (slot = joins_.take(now_)) != JoinQueue::kNone;) {
+    Player& player = players_[slot];
+    player.flags &= static_cast<uint16_t>(~kJoinWaits);
+    player.flags |= kLoginPosted;
+    const std::string_view name = player_id(slot);
+    outbox_.post(world::home_of(name, config_.count).value,
+                 mailbox::Login{endpoint_.ref(slot), connected_since(slot)}, base::as_bytes(name));
+  }
 }
 
 // The home shard says that there is no room for the player.
@@ -181,6 +195,7 @@ void Shard::enter_world(uint32_t slot) {
 void Shard::on_closed(uint32_t slot, net::CloseCause, uint16_t) {
   Player& player = players_[slot];
   leave_user(slot);
+  if (player.flags & kJoinWaits) joins_.remove(slot);
   if (player.session != 0) {
     topics_.on_closed(slot);  // before leave_session(): what it parks is there first
     presence_.on_closed(slot);

@@ -53,6 +53,7 @@ enum PlayerFlag : uint16_t {
   kConfirmed = 512,    // the client has shown that it has its resume token
   kLoginWaits = 1024,  // the state may begin when replay_left is 0
   kRestored = 2048,    // the session came from the store of an earlier server
+  kJoinWaits = 4096,   // in the shard's JoinQueue
   // From the other end, apart from those above.
   kTokenChecked = 1 << 13,  // a TOKEN_REFRESH waits for its answer
   kUserCounted = 1 << 15,   // AdmissionTables count the user

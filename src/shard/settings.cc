@@ -27,6 +27,7 @@ void Shard::on_settings(base::Bytes bytes) {
   config_.endpoint.edge.limits = s.endpoint.edge.limits;
   config_.messages_per_second = s.messages_per_second;
   config_.messages_burst = s.messages_burst;
+  joins_.set_rate(s.joins_per_second);
   config_.violations_per_minute = s.violations_per_minute;
   config_.handler_time_limit = s.handler_time_limit;
   config_.handler_budget = s.handler_budget;

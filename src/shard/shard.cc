@@ -10,6 +10,9 @@ namespace tidegate::shard {
 namespace {
 // Messages taken from each sender in a turn before others get theirs.
 constexpr uint32_t kMailPerTurn = 4096;
+// Of control: most of it is an answer to a login, which then costs a session and two sends. In a
+// storm a tick is late by so many at most.
+constexpr uint32_t kControlMailPerTurn = 32;
 constexpr uint32_t kOutboxBytes = 4 << 20;
 constexpr uint32_t kChunksMax = 1024;  // of one connection and tick
 constexpr uint32_t kPersonalBytes = 4096;
@@ -49,6 +52,8 @@ Shard::Shard(const ShardConfig& config, io::Io& io, mailbox::Fabric& fabric,
       social_(*this, config.groups, config.users, endpoint_.slots()),
       packing_(config.packing, config.handlers, counters),
       hello_waits_(endpoint_.slots() * 2),
+      joins_(endpoint_.slots(), config.joins_per_second,
+             base::nanoseconds(1'000'000'000 / config.world.tick_rate)),
       ack_queue_(endpoint_.slots() * 2),
       moved_players_(endpoint_.slots()),
       steer_(endpoint_.slots()),
@@ -86,7 +91,7 @@ void Shard::turn(Wait wait) {
   bool worked = completions.size() > 1 ||
                 (completions.size() == 1 && completions[0].event != io::Event::kWoken);
   for (int round = 0; progress && round < 8; ++round) {
-    progress = mailbox_.drain(kMailPerTurn,
+    progress = mailbox_.drain(kMailPerTurn, round == 0 ? kControlMailPerTurn : 0,
                               [this](mailbox::AgentId from, mailbox::MessageType type,
                                      base::Bytes bytes) { on_mail(from, type, bytes); }) != 0;
     if (round == 0) run_timers();
@@ -117,6 +122,7 @@ void Shard::turn(Wait wait) {
 base::Instant Shard::next_deadline() const {
   const base::Instant tick = held() ? base::Instant::never() : barrier_.deadline();
   base::Instant deadline = std::min(tick, endpoint_.next_deadline());
+  if (joins_.waiting() != 0) deadline = std::min(deadline, now_ + base::milliseconds(5));
   if (hello_count_ != 0) deadline = std::min(deadline, hello_waits_[hello_head_].due);
   // What waits in front of a full ring is tried again soon; nothing wakes us for it.
   if (realm_.waiting()) deadline = std::min(deadline, now_ + base::milliseconds(10));
@@ -368,6 +374,7 @@ void Shard::update_gauges() {
   const world::SliceCounters& slice = slice_.counters();
   counters_.set(Gauge::kConnectionsOpen, endpoint_.open_count());
   counters_.set(Gauge::kPlayers, live_players_);
+  counters_.set(Gauge::kJoinsWaiting, joins_.waiting());
   counters_.set(Gauge::kEntities, slice_.entities().count());
   counters_.set(Gauge::kCellsWatched, interest_.watched_cell_count());
   counters_.set(Gauge::kBacklogMemoryUsed, endpoint_.backlog_bytes_in_use());

@@ -40,6 +40,7 @@
 #include "shard/event_handlers.h"
 #include "shard/handler_table.h"
 #include "shard/identities.h"
+#include "shard/join_queue.h"
 #include "shard/json_clients.h"
 #include "shard/outbox.h"
 #include "shard/packing.h"
@@ -70,6 +71,7 @@ struct ShardConfig {
   world::WorldConfig world;
   uint32_t messages_per_second = 2000;  // from one connection
   uint32_t messages_burst = 4000;
+  uint32_t joins_per_second = 2000;
   uint32_t violations_per_minute = 100;  // then close 1008
   bool claims = true;                    // whether PLAYER_MOVE is taken
   base::Duration hello_wait = base::seconds(1);
@@ -211,6 +213,7 @@ class Shard final : net::ConnectionHandler,
   void on_auth_result(base::Bytes bytes);
   void on_poll_posted(base::Bytes bytes);
   void begin_login(uint32_t slot);
+  void let_in();
   void pop_hello();
   void on_world_full(base::Bytes bytes);
   void on_replaced(base::Bytes bytes);
@@ -456,6 +459,7 @@ class Shard final : net::ConnectionHandler,
   // CLIENT_HELLOs that are still out, in the order in which they are due.
   mem::MappedArray<HelloWait> hello_waits_;
   uint32_t hello_head_ = 0, hello_count_ = 0;
+  JoinQueue joins_;
   // Connections that are owed an acknowledgement; each once.
   mem::MappedArray<base::ConnectionRef> ack_queue_;
   uint32_t ack_count_ = 0;

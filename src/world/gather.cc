@@ -28,13 +28,16 @@ const Publication* InterestTable::published(uint32_t cell, uint32_t tick) const 
 bool InterestTable::rests(uint32_t watcher, uint32_t tick) const {
   const Watcher& w = watchers_[watcher];
   const uint32_t phase = (tick + watcher) % second_ticks_;
-  if (phase % std::max(1U, second_ticks_ / kPlansPerSecond) == 0 || ceiling_changed_) return false;
+  const bool plans = phase % std::max(1U, second_ticks_ / kPlansPerSecond) == 0;
+  if (ceiling_changed_ || (plans && w.unchained != 0)) return false;
   if ((w.state & (kWorldDue | kLimited | kDecide)) != 0) return false;
   uint64_t open = w.joining | w.dropping | w.healing;
   if ((w.state & kIsPacked) != 0) open |= w.level_low & w.level_high & ~w.chained;
   if (open != 0 || w.budget.rung() != Rung::kAll || !w.budget.idle()) return false;
+  // Where nothing was for two seconds a plan would find what the one before has found.
+  const uint32_t silent = plans ? 2 * second_ticks_ : 0;
   for (uint32_t i = 0; i < w.count; ++i) {
-    if (published_at_[w.cells[i]] == tick) return false;
+    if (tick - published_at_[w.cells[i]] <= silent) return false;
   }
   return true;
 }

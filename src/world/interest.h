@@ -171,7 +171,8 @@ class InterestTable {
   void store(const Publication& publication);
   // Whether the tick has nothing for the watcher: nothing that it watches was published, nothing is
   // asked for and its budget has nothing to make up for. Then update_budget() and gather() may be
-  // left out; a few times a second they are due all the same. For a watcher whose queue is empty.
+  // left out; where something was published in the last two seconds they are due a few times a
+  // second all the same. For a watcher whose queue is empty.
   bool rests(uint32_t watcher, uint32_t tick) const;
   // Appends what the watcher gets in `tick`: deltas, then drops, then keyframes of joined cells.
   // `world` gets at most kChunkBytesMax bytes of WorldStateSnapshot fields.

@@ -31,6 +31,41 @@ const edit = (server, from, to) => {
 const upgrade = async (server, user, headers = {}) => request(server.port,
   head({ headers: { Authorization: `Bearer ${await tokenFor(user)}`, ...headers } }));
 
+test('who stands in line for the world says its CLIENT_HELLO late, and a reload lets the line in', async () => {
+  const server = await startServer({ limits: { joins_per_second: 1 } }, { folder });
+  const line = [];
+  for (let i = 0; i < 10; i += 1) line.push(await Client.connect(server, `line-${i}`));
+  const late = await Client.connect(server, 'late', { hello: false });
+  const players = [...line, late];
+  // The line has the late one too when its second without a CLIENT_HELLO is over.
+  const out = () => players.filter((c) => c.messages.some((m) => [Type.WORLD_STATE, Type.CELL_FRAME].includes(m.type))).length;
+  await until(async () => await metrics(server).then((m) => m.sum('tidegate_joins_waiting')) + out() >= players.length, 'all in line');
+  const began = late.messages.some((m) => m.type === Type.WORLD_STATE);
+  late.hello({ state_encoding: 1 });
+  edit(server, 'joins_per_second = 1', 'joins_per_second = 1000');
+  const { status, text } = await reload(server);
+  assert.equal(status, 200, text);
+  assert.deepEqual(JSON.parse(text).applied.map((c) => c.key), ['limits.joins_per_second']);
+  for (const client of line) await client.seen(client.user);
+  // A machine that took ten seconds for eleven logins has let it in before.
+  if (began) await late.error(4005);
+  else await late.next(Type.CELL_FRAME);
+  assert.equal(late.all(Type.ERROR).length, began ? 1 : 0);
+  const counted = await metrics(server);
+  assert.ok(counted.sum('tidegate_joins_put_off_total') >= 1);
+  await until(async () => (await metrics(server)).sum('tidegate_joins_waiting') === 0, 'nobody in line');
+  // Who leaves in line leaves no gap in it.
+  edit(server, 'joins_per_second = 1000', 'joins_per_second = 1');
+  await reload(server);
+  const more = await Promise.all([0, 1, 2, 3, 4].map((i) => Client.connect(server, `gone-${i}`)));
+  for (const i of [1, 2, 4]) more[i].drop();
+  edit(server, 'joins_per_second = 1', 'joins_per_second = 1000');
+  await reload(server);
+  for (const i of [0, 3]) await more[i].seen(more[i].user);
+  await until(async () => (await metrics(server)).sum('tidegate_players') === players.length + 2, 'the others gone');
+  await server.stop();
+});
+
 test('what may change changes, the rest is named, secrets are not shown', async () => {
   const server = await startServer({ limits: { messages_per_second: 1000, connections: 500 }, listen: { websocket: '127.0.0.1:0', origins: [] } }, { folder });
   const player = await Client.enter(server, 'stays');
