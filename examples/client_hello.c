@@ -3,6 +3,11 @@
 #include <stdio.h>
 #include <tidegate/client.h>
 
+static void on_lost(void* user, tidegate_client* client, const tidegate_client_event* e) {
+  (void)user, (void)client;
+  fprintf(stderr, "lost: %.*s\n", (int)e->text.size, e->text.data);
+}
+
 int main(int argc, char** argv) {
   const char* url = argc > 1 ? argv[1] : "ws://localhost:7400/ws";
   tidegate_client_config config = {
@@ -10,8 +15,10 @@ int main(int argc, char** argv) {
   config.token = argc > 2 ? argv[2] : NULL;
   tidegate_client* client;
   if (tidegate_client_create(&config, &client, NULL, 0) != TIDEGATE_CLIENT_OK) return 2;
+  tidegate_client_listen(client, TIDEGATE_EVENT_LOST, on_lost, NULL);
   tidegate_client_connect(client);
-  for (int frame = 0; frame < 300;) {
+  int frame = 0;
+  while (frame < 300 && tidegate_client_get_state(client) != TIDEGATE_CLIENT_CLOSED) {
     tidegate_client_run(client, 16);
     const tidegate_vector velocity = {2, 0, 0};
     if (tidegate_client_move(client, velocity, 0, 0, 0.016F) != TIDEGATE_CLIENT_OK) continue;
@@ -21,5 +28,5 @@ int main(int argc, char** argv) {
       printf("%.*s at %.1f %.1f\n", (int)e.id.size, e.id.data, e.shown.x, e.shown.z);
   }
   tidegate_client_destroy(client);
-  return 0;
+  return frame < 300;
 }

@@ -120,10 +120,12 @@ class Client {
     return tidegate_client_poll(*keep, budget_us) == TIDEGATE_CLIENT_OK;
   }
   void wait(uint32_t most_ms) { tidegate_client_wait(get(), most_ms); }
-  // poll() and wait() in turns until so much time is over. False: a callback destroyed the client.
+  // poll() and wait() in turns until so much time is over. False: a callback destroyed the client,
+  // or it is closed, and nothing comes before connect(); TIDEGATE_EVENT_LOST said why.
   bool run(uint32_t ms) {
     const std::shared_ptr<tidegate_client*> keep = handle_;
-    return tidegate_client_run(*keep, ms) == TIDEGATE_CLIENT_OK;
+    return tidegate_client_run(*keep, ms) == TIDEGATE_CLIENT_OK &&
+           tidegate_client_get_state(*keep) != TIDEGATE_CLIENT_CLOSED;
   }
   // Destroys the client, also in a callback; the object is empty then.
   void destroy() {

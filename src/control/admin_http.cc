@@ -13,6 +13,7 @@
 #include <mutex>
 #include <thread>
 
+#include "control/admin_paths.h"
 #include "control/json_writer.h"
 #include "crypto/constant_time.h"
 
@@ -132,25 +133,15 @@ std::string_view bearer_token(std::string_view header) {
   return header.substr(kScheme.size());
 }
 
-constexpr const char* kPaths[] = {"/livez",
-                                  "/readyz",
-                                  "/healthz",
-                                  "/metrics",
-                                  "/api/v1/connections",
-                                  "/api/v1/shards",
-                                  "/api/v1/cells",
-                                  "/api/v1/config",
-                                  "/api/v1/snapshots",
-                                  "/api/v1/topics",
-                                  "/api/v1/presence",
-                                  "/api/v1/presence/history",
-                                  "/api/v1/sessions",
-                                  "/api/v1/cluster",
-                                  "/api/v1/store"};
 constexpr const char* kCommandPrefix = "/api/v1/";
 constexpr const char* kTlsReload = "/api/v1/tls/reload";
 constexpr const char* kUsersPrefix = "/api/v1/users/";
 constexpr const char* kLivePaths[] = {"/live/info", "/live/token"};
+
+void answer_not_found(const httplib::Request& in, httplib::Response& out) {
+  answer_error(out, 404, "not_found",
+               "there is no " + in.path + " here; GET /api/v1 lists what there is");
+}
 
 int64_t unix_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(
@@ -203,8 +194,8 @@ struct AdminHttp::State {
   }
 
   bool exists(const std::string& path) const {
-    for (const char* known : kPaths) {
-      if (path == known) return true;
+    for (const AdminPath& known : admin_paths()) {
+      if (!known.post && path == known.path) return true;
     }
     if (!options.live.on) return false;
     for (const char* known : kLivePaths) {
@@ -214,11 +205,9 @@ struct AdminHttp::State {
   }
 
   static bool is_command(const std::string& path) {
-    if (path == kTlsReload || (path.starts_with(kUsersPrefix) && path.ends_with("/erase"))) {
-      return true;
-    }
-    for (const char* name : kAdminCommands) {
-      if (path == kCommandPrefix + std::string(name)) return true;
+    if (path.starts_with(kUsersPrefix) && path.ends_with("/erase")) return true;
+    for (const AdminPath& known : admin_paths()) {
+      if (known.post && path == known.path) return true;
     }
     return false;
   }
@@ -273,7 +262,7 @@ struct AdminHttp::State {
   void page_file(const httplib::Request& in, httplib::Response& out) const {
     const PageFile* file = find_page_file(in.path);
     if (file == nullptr) {  // the dot of a route's pattern stands for anything
-      answer_error(out, 404, "not_found", "there is no " + in.path + " here");
+      answer_not_found(in, out);
       return;
     }
     out.set_header(
@@ -324,7 +313,7 @@ struct AdminHttp::State {
         answer_error(out, 405, "method_not_allowed", "only GET is spoken here");
         return Outcome::Handled;
       }
-      answer_error(out, 404, "not_found", "there is no " + in.path + " here");
+      answer_not_found(in, out);
       return Outcome::Handled;
     });
     server.Get("/livez", [this](const httplib::Request&, httplib::Response& out) {
@@ -338,6 +327,9 @@ struct AdminHttp::State {
     });
     get("/metrics", [this](const httplib::Request&, httplib::Response& out) {
       out.set_content(source.metrics_text(), "text/plain; version=0.0.4; charset=utf-8");
+    });
+    get("/api/v1", [](const httplib::Request&, httplib::Response& out) {
+      out.set_content(admin_index_json() + '\n', kJson);
     });
     get("/api/v1/connections", [this](const httplib::Request& in, httplib::Response& out) {
       int64_t offset = 0;
@@ -437,7 +429,7 @@ struct AdminHttp::State {
     server.set_error_handler([](const httplib::Request& in, httplib::Response& out) {
       if (!out.body.empty()) return;
       if (out.status == 404) {
-        answer_error(out, 404, "not_found", "there is no " + in.path + " here");
+        answer_not_found(in, out);
       } else {
         answer_error(out, out.status, "bad_request", "the request was not understood");
       }

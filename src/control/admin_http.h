@@ -1,21 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The admin HTTP server: health, metrics and read-only JSON about the running server.
-//
-//   /livez /readyz /healthz      never ask for the token
-//   /metrics                     Prometheus text
-//   /api/v1/connections          ?offset= &limit= &user= &player= &shard=
-//   /api/v1/shards /api/v1/config
-//   /api/v1/entities/<id>/history   <id>: player id, or number of an entity
-//   /api/v1/sessions             ?offset&limit&player: with and without a connection
-//   /api/v1/cells                shards' loads and the shard of each busy cell
-//   /api/v1/snapshots            the files, and which one the world came back from
-//   POST /api/v1/drain           let players go as section drain says; force=true: now
-//   POST /api/v1/kick            user= or player= or session=, reason=
-//   POST /api/v1/revoke          user=, for=24h, reason=: kick, and refuse the tokens made so far
-//   POST /api/v1/upgrade         the program makes a new process, which takes everything over
-//   POST /api/v1/reload          read the configuration again
-//   POST /api/v1/tls/reload      read the certificates again
-//   /  /live/...                 the live page (live_page.h), when it is on
+// The admin HTTP server: health, metrics, JSON about the running server, commands.
+// What it serves is in admin_paths.cc; with it the live page (live_page.h), when it is on.
 //
 // With a token configured, everything but the health routes and the page's files wants
 // `Authorization: Bearer <token>`.

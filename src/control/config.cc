@@ -18,6 +18,7 @@
 #include "control/json_writer.h"
 #include "control/toml_lexical.h"
 #include "crypto/jwt.h"
+#include "crypto/key_set.h"
 
 namespace tidegate::control {
 namespace {
@@ -25,6 +26,12 @@ namespace {
 std::string shown(const KeySpec& key, std::string_view value) {
   if (key.type == KeyType::kSecret) return "(secret)";
   constexpr size_t kShownBytes = 80;
+  // Numbers and flags as they stand in a file, other text with quotes.
+  const bool bare = key.type == KeyType::kCount || key.type == KeyType::kNumber;
+  if ((bare && !value.empty() && value.find_first_not_of("0123456789+-.e") == value.npos) ||
+      (key.type == KeyType::kFlag && (value == "true" || value == "false"))) {
+    return std::string(value.substr(0, kShownBytes)) + (value.size() > kShownBytes ? "..." : "");
+  }
   std::string out;
   append_json_string(out, value.substr(0, kShownBytes));
   return value.size() > kShownBytes ? out + "..." : out;
@@ -34,6 +41,11 @@ std::string unknown_key(std::string_view name) {
   std::string out = "unknown key " + std::string(name);
   if (const char* near = nearest_key(name)) out += "; did you mean " + std::string(near) + "?";
   return out;
+}
+
+std::string expected_of(KeyType type) {
+  if (type == KeyType::kFlag) return name_of(type);
+  return (type == KeyType::kAddress ? "an " : "a ") + std::string(name_of(type));
 }
 
 // A TOML value as the text that parse_value reads; false for a type that fits no key.
@@ -122,6 +134,7 @@ class Loader {
     read_environment();
     read_flags();
     check_together();
+    check_secret();
     return std::move(out_);
   }
 
@@ -217,8 +230,11 @@ class Loader {
     }
     const KeySpec& key = config_keys()[static_cast<size_t>(index)];
     std::string text;
-    if (!fits(key, value) || !to_text(value, &text)) {
-      error(where, name + ": expected a " + std::string(name_of(key.type)), name);
+    if (const bool known = to_text(value, &text); !known || !fits(key, value)) {
+      const bool scalar = known && !value.is_array();
+      error(where,
+            name + (scalar ? " = " + shown(key, text) : "") + ": expected " + expected_of(key.type),
+            name);
       return;
     }
     set(index, text, {Source::Kind::kFile, line, input_.file_name}, where);
@@ -468,6 +484,19 @@ class Loader {
     } else {
       (text > file ? auth.hs256_secret_file : auth.hs256_secret).clear();
     }
+  }
+
+  // Of the secret that holds. Here, and not only where keys are made, to be said with all the rest.
+  void check_secret() {
+    const Config::Auth& auth = out_.config.auth;
+    if (auth.hs256_secret.empty() || !auth.hs256_secret_file.empty() ||
+        auth.hs256_secret.size() >= crypto::kSecretBytesMin) {
+      return;
+    }
+    error({},
+          "auth.hs256_secret: needs at least 32 bytes, has " +
+              std::to_string(auth.hs256_secret.size()),
+          "auth.hs256_secret");
   }
 
   const ConfigInput& input_;

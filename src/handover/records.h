@@ -201,7 +201,8 @@ struct Player {
   }
 };
 
-// Samples of PLAYER_STEER that wait for their ticks, in order: of a player's connection.
+// Samples of PLAYER_STEER that wait for their ticks, in order: of a player's connection. With what
+// its buffer knows, shard::SteerBuffer::Saved.
 struct Steer {
   static constexpr RecordType kType = RecordType::kSteer;
   uint32_t slot = 0;
@@ -209,9 +210,15 @@ struct Steer {
   std::vector<int8_t> directions;  // three each
   std::vector<uint8_t> yaws;
   std::vector<uint32_t> flags;
+  uint8_t known = 0;  // 0: the rest is not
+  uint8_t streaming = 0;
+  uint32_t last_tick = 0;
+  uint16_t credit = 0;
+  uint8_t delay = 0, hold = 0, wanted = 0;
   template <class A, class R>
   static void fields(A& a, R& r) {
-    a(r.slot, r.client_ticks, r.directions, r.yaws, r.flags);
+    a(r.slot, r.client_ticks, r.directions, r.yaws, r.flags, r.known, r.streaming, r.last_tick,
+      r.credit, r.delay, r.hold, r.wanted);
   }
 };
 

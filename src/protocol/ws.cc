@@ -269,9 +269,11 @@ size_t write_masked_frame(uint8_t* out, Opcode opcode, bool fin, Bytes payload, 
 }
 
 size_t write_masked_close(uint8_t* out, uint16_t code, std::string_view reason, uint32_t mask_key) {
-  uint8_t body[kControlPayloadMax];
-  const size_t size = write_close_body(body, code, reason);
-  return write_masked_frame(out, Opcode::kClose, true, {body, size}, mask_key);
+  constexpr size_t kHeader = 6;  // of a control frame: 2 bytes and the key
+  const size_t size = write_close_body(out + kHeader, code, reason);
+  write_masked_header(out, Opcode::kClose, true, size, mask_key);
+  apply_mask(out + kHeader, size, mask_key);
+  return kHeader + size;
 }
 
 }  // namespace tidegate::protocol

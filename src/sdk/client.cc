@@ -23,6 +23,7 @@ constexpr bool kHasTls = true;
 constexpr bool kHasTls = false;
 #endif
 constexpr uint32_t kSyncFirst = 5;
+constexpr uint32_t kSyncUnjudged = 16;  // as long as no states say what the network is like
 constexpr base::Duration kSyncFirstPause = base::milliseconds(150);
 constexpr base::Duration kSyncPause = base::seconds(1);
 
@@ -177,6 +178,7 @@ tidegate_client_result Client::poll(uint32_t budget_us) {
     return TIDEGATE_CLIENT_DESTROYED;
   }
   const double ms = to_ms(at);
+  polled_at_ = to_ms(now());
   const Link& link = connection_.link();
   bytes_in_.add(static_cast<double>(link.bytes_in() - bytes_in_seen_), ms);
   bytes_out_.add(static_cast<double>(link.bytes_out() - bytes_out_seen_), ms);
@@ -401,7 +403,8 @@ void Client::run_timers() {
     wire::TimeSync sync;
     sync.client_time = clock_.request(to_ms(at));
     connection_.send_message(at, MessageType::kTimeSync, sync);
-    sync_at_ = at + (syncs_++ < kSyncFirst ? kSyncFirstPause : kSyncPause);
+    const uint32_t quick = lead_.judged() ? kSyncFirst : kSyncUnjudged;
+    sync_at_ = at + (syncs_++ < quick ? kSyncFirstPause : kSyncPause);
   }
   if (report_at_ <= at) {
     report_at_ = at + settings_.report;
@@ -463,7 +466,10 @@ void Client::on_message(const wire::Envelope& m) {
     case MessageType::kTimeSync: {
       wire::TimeSync sync;
       if (!wire::decode(m.payload, &sync)) return;
-      clock_.answer(sync.client_time, sync.server_time, sync.server_tick, to_ms(now()));
+      const double at = to_ms(now());
+      if (clock_.answer(sync.client_time, sync.server_time, sync.server_tick, at)) {
+        lead_.on_round_trip(clock_.last_rtt_ms(), at - polled_at_, at);
+      }
       return;
     }
     case MessageType::kStateUpdate:

@@ -150,6 +150,7 @@ class Client final : ConnectionSink {
   base::Instant sync_at_ = base::Instant::never();
   base::Instant report_at_ = base::Instant::never();
   uint32_t syncs_ = 0;
+  double polled_at_ = 0;  // ms: the end of the last poll
   std::vector<uint8_t> report_;
 
   Listener listeners_[kListenersMax];

@@ -27,12 +27,12 @@ int64_t ClockSync::request(double now_ms) {
   return key;
 }
 
-void ClockSync::answer(int64_t client_time, int64_t server_time, uint32_t server_tick,
+bool ClockSync::answer(int64_t client_time, int64_t server_time, uint32_t server_tick,
                        double now_ms) {
   Request* const end = requests_ + request_count_;
   Request* const at =
       std::find_if(requests_, end, [=](const Request& r) { return r.key == client_time; });
-  if (at == end) return;
+  if (at == end) return false;
   const double sent = at->sent;
   std::copy(at + 1, end, at);
   --request_count_;
@@ -50,6 +50,7 @@ void ClockSync::answer(int64_t client_time, int64_t server_time, uint32_t server
     if (samples_[i].rtt < best_.rtt) best_ = samples_[i];
   }
   has_best_ = true;
+  return true;
 }
 
 void ClockSync::round_trip(double ms) {

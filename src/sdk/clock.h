@@ -23,8 +23,8 @@ class ClockSync {
 
   // Whole milliseconds that name one request.
   int64_t request(double now_ms);
-  // An answer; one to no request of ours is ignored.
-  void answer(int64_t client_time, int64_t server_time, uint32_t server_tick, double now_ms);
+  // An answer; one to no request of ours is ignored: false.
+  bool answer(int64_t client_time, int64_t server_time, uint32_t server_tick, double now_ms);
   // A round trip measured by other means, such as a heartbeat.
   void round_trip(double ms);
   // The server's Unix time and its tick with the fraction; NaN before the first answer.

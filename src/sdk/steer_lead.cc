@@ -8,7 +8,8 @@ namespace tidegate::sdk {
 
 namespace {
 
-constexpr uint32_t kStatesLeast = 32;      // fewer say nothing of a network
+constexpr uint32_t kStatesLeast = 32;  // fewer say nothing of a network
+constexpr uint32_t kTripsLeast = 4;
 constexpr double kStallRoundTrips = 1.25;  // what one lost packet costs
 constexpr double kFadeMsPerSecond = 3;     // of what was seen once and not again
 constexpr double kLookMs = 1000;
@@ -21,6 +22,7 @@ void SteerLead::set_server(uint32_t ticks_most, double tick_ms) {
   most_ = ticks_most > kMargin ? ticks_most - kMargin : 0;
   if (tick_ms > 0) tick_ms_ = tick_ms;
   told_ = 0;
+  trips_ = 0;
   end_stretch();
 }
 
@@ -44,6 +46,19 @@ void SteerLead::on_network(uint32_t states, double late_p95_ms, double late_most
     }
   }
   wanted_ms_ = std::max(seen, wanted_ms_ - (now_ms - wanted_at_) * kFadeMsPerSecond / 1000);
+  wanted_at_ = now_ms;
+}
+
+void SteerLead::on_round_trip(double ms, double unsure_ms, double now_ms) {
+  if (judged_) return;
+  const double least = ms - unsure_ms;
+  shortest_ = trips_ == 0 ? ms : std::min(shortest_, ms);
+  longest_ = trips_ == 0 ? least : std::max(longest_, least);
+  const double late = longest_ - shortest_;
+  // As with the first states: who is uneven loses packets too.
+  if (++trips_ < kTripsLeast || late <= tick_ms_ / 2) return;
+  wanted_ms_ = std::max(late + kStallRoundTrips * shortest_,
+                        wanted_ms_ - (now_ms - wanted_at_) * kFadeMsPerSecond / 1000);
   wanted_at_ = now_ms;
 }
 

@@ -23,6 +23,11 @@ class SteerLead {
   // was. With the round trip.
   void on_network(uint32_t states, double late_p95_ms, double late_most_ms, double rtt_ms,
                   double now_ms);
+  // A round trip of TIME_SYNC, before so many states came as say more: where nobody moves, none do.
+  // The answer came within the last `unsure_ms` of it, as far as who polls now and then can know.
+  void on_round_trip(double ms, double unsure_ms, double now_ms);
+  // Whether states have said what the network is like.
+  bool judged() const { return judged_; }
   // From MOVE_ACK: samples that wait at the server.
   void on_buffered(uint32_t waiting, double now_ms);
 
@@ -38,6 +43,8 @@ class SteerLead {
   double wanted_ms_ = 0;
   double wanted_at_ = 0;
   bool judged_ = false;
+  uint32_t trips_ = 0;                 // round trips
+  double shortest_ = 0, longest_ = 0;  // at the most, at the least
   uint32_t told_ = 0;
   uint32_t high_ = 0;       // most that waited in this second
   double since_ = 0;        // its begin; 0: none yet

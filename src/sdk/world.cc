@@ -248,6 +248,7 @@ void World::on_enter(const wire::CellImage::Member& member) {
   if (row == NameMap::kNone) return;
   Entity& e = entities_[row];
   e.cell = applying_;
+  e.slot = slot;
   e.left = false;
   read(e, member);
 }
@@ -260,7 +261,7 @@ void World::on_leave(const wire::CellImage::Member& member, const wire::CellLeav
   rows[slot] = NameMap::kNone;
   Entity& e = entities_[row];
   // It may have entered its next cell already.
-  if (!e.live || e.cell != applying_ || e.name != member.name) return;
+  if (!e.live || e.cell != applying_ || e.slot != slot) return;
   e.cell = Entity::kNoCell;
   const bool in_view = leave.to_cell && find_cell(leave.cell_x, leave.cell_z) != Entity::kNoCell;
   e.wait_until = in_view ? tick_ + kHandoverTicks : 0;
@@ -274,7 +275,7 @@ void World::on_change(const wire::CellImage::Member& member) {
   const uint32_t slot = slot_of(member);
   if (slot >= rows.size() || rows[slot] == NameMap::kNone) return;
   Entity& e = entities_[rows[slot]];
-  if (!e.live || e.cell != applying_ || e.name != member.name) return;
+  if (!e.live || e.cell != applying_ || e.slot != slot) return;
   read(e, member);
   e.touched = true;
   list(rows[slot]);

@@ -36,6 +36,7 @@ struct Entity {
   // World's own.
   static constexpr uint32_t kNoCell = UINT32_MAX;
   uint32_t cell = kNoCell;  // row of the cell that shows it
+  uint32_t slot = 0;        // in that cell
   uint32_t wait_until = 0;  // it went to another cell in view and may turn up until this tick
   bool live = false, fresh = false, touched = false, left = false, listed = false;
 };

@@ -163,9 +163,16 @@ void Handover::save_player(uint32_t slot, handover::Writer& out) {
     i = s.next_of_slot;
   }
   SteerBuffer steer = s_.steer_[slot];  // a copy: what waits stays
-  if (steer.waiting() != 0) {
+  if (const SteerBuffer::Saved saved = steer.save(); saved.known) {
     handover::Steer record;
     record.slot = slot;
+    record.known = 1;
+    record.streaming = saved.streaming ? 1 : 0;
+    record.last_tick = saved.last_tick;
+    record.credit = saved.credit;
+    record.delay = saved.delay;
+    record.hold = saved.hold;
+    record.wanted = saved.wanted;
     while (steer.waiting() != 0) {
       const SteerInput input = steer.pop();
       record.client_ticks.push_back(input.client_tick);

@@ -290,6 +290,9 @@ bool Handover::restore_steer(const handover::Steer& from) {
     sample.flags = from.flags[i];
     (void)s_.steer_[from.slot].put(from.client_ticks[i], sample);
   }
+  s_.steer_[from.slot].restore({from.last_tick, from.credit, from.delay, from.hold, from.wanted,
+                                from.known != 0, from.streaming != 0},
+                               s_.slice_.scale().steer_delay_ticks);
   if (!s_.steer_[from.slot].idle() && !s_.steer_listed_[from.slot]) {
     s_.steer_listed_[from.slot] = true;
     s_.steering_[s_.steering_count_++] = from.slot;

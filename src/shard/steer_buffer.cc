@@ -23,6 +23,25 @@ void SteerBuffer::want(uint32_t ticks, uint32_t delay_most) {
   wanted_ = static_cast<uint8_t>(std::min({ticks, delay_most, kSteerBuffered / 2}));
 }
 
+SteerBuffer::Saved SteerBuffer::save() const {
+  return {last_tick_, credit_, delay_, hold_, wanted_, known_, streaming_};
+}
+
+void SteerBuffer::restore(const Saved& from, uint32_t delay_most) {
+  if (!from.known) return;
+  const auto bounded = [&](uint8_t ticks) {
+    return static_cast<uint8_t>(std::min({uint32_t{ticks}, delay_most, kSteerBuffered / 2}));
+  };
+  // The newest that waits is the newest that came.
+  if (count_ == 0) last_tick_ = from.last_tick;
+  known_ = true;
+  credit_ = std::min<uint16_t>(from.credit, kCreditMost);
+  delay_ = bounded(from.delay);
+  hold_ = bounded(from.hold);
+  wanted_ = bounded(from.wanted);
+  streaming_ = from.streaming;
+}
+
 uint32_t SteerBuffer::tick(uint32_t delay_most) {
   ++clock_;
   starved_ = false;

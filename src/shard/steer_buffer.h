@@ -45,6 +45,19 @@ class SteerBuffer {
   // Neither a sample waits nor is one expected.
   bool idle() const { return count_ == 0 && !streaming_; }
 
+  // What an upgrade carries beside the samples that wait (handover.h): without it a client that
+  // repeats itself would be moved twice, and its word on the network would be forgotten, which it
+  // does not say again.
+  struct Saved {
+    uint32_t last_tick;
+    uint16_t credit;
+    uint8_t delay, hold, wanted;
+    bool known, streaming;
+  };
+  Saved save() const;
+  // After the samples were put in.
+  void restore(const Saved& from, uint32_t delay_most);
+
  private:
   static constexpr uint32_t kWindowTicks = 2048;  // depth is looked at over so many
   static constexpr uint32_t kDriftTicks = 256;    // clocks differ by less than one tick in them

@@ -115,6 +115,13 @@ describe('pkg-config', () => {
     assert.match(output, /^neighbour is here$/m);
     assert.match(output, /^neighbour at /m);
   });
+  test('a token that is none ends both, and they say why', async () => {
+    for (const program of [build('cc', 'client_hello.c', '-std=c99'), build('c++', 'client_hello.cc', '-std=c++17')]) {
+      const child = new Process(program, [(await player())[0], 'none'], { env: where() });
+      assert.equal((await within(child.exited, 'the end of the example', 60_000)).code, 1);
+      assert.match(child.output, /^lost: .*401.*invalid_token/m);
+    }
+  });
   test('over wss, with an authority that is trusted and without', async () => {
     const hello = build('cc', 'client_hello.c', '-std=c99');
     const url = `wss://127.0.0.1:${server.tlsPort}/ws`;

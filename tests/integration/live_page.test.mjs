@@ -118,6 +118,18 @@ describe('the demo', options, () => {
       });
     });
   }
+  test('the mouse held on the map walks there', async () => {
+    const from = await position(page);
+    const map = await page.locator('#map').boundingBox();
+    await page.mouse.move(map.x + map.width / 2 + 150, map.y + map.height / 2 + 150);
+    await page.mouse.down();
+    await until(async () => {
+      const to = await position(page);
+      return to.x - from.x > 1 && to.z - from.z > 1;
+    }, 'a metre each way', 20_000);
+    await page.mouse.up();
+    await evaluated(page, 'it stands', () => window.live.client.prediction.stats(performance.now()).pending === 0);
+  });
   test('nothing was corrected, no checksum was wrong', async () => {
     const s = await stats(page);
     assert.deepEqual([s.refusedMoves, s.corrections, s.world.checksumMismatches, s.world.malformed, s.world.strays], [0, 0, 0, 0, 0]);
@@ -165,6 +177,14 @@ describe('the demo', options, () => {
     }
     await until(async () => /CELL_FRAME/.test(await page.textContent('#channels')), 'traffic by message');
     await page.waitForSelector('text=prediction:');
+  });
+  test('on a phone the panel stands below the map', async () => {
+    await page.setViewportSize({ width: 400, height: 740 });
+    const map = await page.locator('#map').boundingBox();
+    const panel = await page.locator('aside').boundingBox();
+    assert.equal(map.width, 400);
+    assert.ok(map.height > 300 && panel.y >= map.y + map.height - 1, JSON.stringify([map, panel]));
+    await page.setViewportSize({ width: 1280, height: 800 });
   });
   test('the other encoding', async () => {
     await page.click('#encodings button[data-name="protobuf"]');

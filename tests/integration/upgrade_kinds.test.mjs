@@ -112,6 +112,30 @@ describe('upgrade', () => {
     await finish(server, pid);
   });
 
+  test('steering: how long samples shall wait comes along, and what came before moves nobody again', async () => {
+    const server = await startServer({ world: { spawn_radius: 0 } }, { folder });
+    const c = await Client.enter(server, 'steers', { hello: { state_encoding: 1 } });
+    const walk = [127, 0, 0, 0, 0];  // direction, yaw, flags
+    const stand = [0, 0, 0, 0, 0];
+    const steer = (first, runs, wait = 0) => c.send(Type.PLAYER_STEER, {
+      client_tick: first, samples: Buffer.from(runs.flatMap(([count, sample]) => [count, ...sample])), wait,
+    });
+    steer(1, [[4, walk], [1, stand]], 15);
+    const last = await c.next(Type.MOVE_ACK, (m) => m.client_tick === 5, { ms: long });
+    const heir = await upgrade(server, server.child.pid);
+    steer(1, [[4, walk], [1, stand]]);
+    c.send(Type.TIME_SYNC, { client_time: 1 });
+    const { payload: now } = await c.next(Type.TIME_SYNC, () => true, { ms: long });
+    steer(6, [[4, walk], [1, stand]]);
+    const first = await c.next(Type.MOVE_ACK, (m) => m.client_tick > 5, { ms: long });
+    assert.ok(first.payload.server_tick - now.server_tick >= 15, `${now.server_tick} to ${first.payload.server_tick}`);
+    const end = await c.next(Type.MOVE_ACK, (m) => m.client_tick === 10, { ms: long });
+    // Four steps each time, not twelve in all.
+    const went = last.payload.position.x;
+    assert.ok(went > 0 && Math.abs(end.payload.position.x - 2 * went) < 0.05, `${went}, then ${end.payload.position.x}`);
+    assert.deepEqual(c.all(Type.ERROR), []);
+    await finish(server, heir);
+  });
   test('on epoll', async (t) => {
     const server = await startServer({ io: { backend: 'epoll' } }, { folder });
     let pid = server.child.pid;

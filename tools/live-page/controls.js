@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and the panel.
+// Keys, the pointer and the panel.
 import { PRESETS } from './sdk/index.js';
 
 const KEYS = {
   KeyW: [0, -1], ArrowUp: [0, -1], KeyS: [0, 1], ArrowDown: [0, 1],
   KeyA: [-1, 0], ArrowLeft: [-1, 0], KeyD: [1, 0], ArrowRight: [1, 0],
 };
+const NEAR = 6;  // pixels from the player in which the pointer leads nowhere
 
 // Which way the held keys lead: a vector of length 0 or 1, and whether to go slowly or to cheat.
 export class Keyboard {
@@ -23,7 +24,7 @@ export class Keyboard {
       } else if (event.code === 'Space' && !(event.target instanceof HTMLButtonElement)) {
         this.#cheat = true;
         event.preventDefault();
-      } else if (/^Digit[0-4]$/.test(event.code)) onDigit(Number(event.code.at(-1)));
+      } else if (/^(Digit|Numpad)[0-4]$/.test(event.code)) onDigit(Number(event.code.at(-1)));
     });
     addEventListener('keyup', (event) => {
       this.#slow = event.shiftKey;
@@ -48,14 +49,52 @@ export class Keyboard {
   }
 }
 
-// A row of buttons of which one is chosen. `choose(name)` is called, and marks it.
-export function choices(id, names, choose) {
+// Held down on the map, mouse or finger leads from the player, who is in the middle, to where it is. Two
+// fingers zoom instead.
+export class Pointer {
+  #at = new Map();
+  #apart = 0;
+  constructor(canvas, zoom) {
+    const place = (event) => [event.offsetX - canvas.clientWidth / 2, event.offsetY - canvas.clientHeight / 2];
+    canvas.addEventListener('pointerdown', (event) => {
+      if (event.button !== 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      this.#at.set(event.pointerId, place(event));
+      this.#apart = this.#distance();
+    });
+    canvas.addEventListener('pointermove', (event) => {
+      if (!this.#at.has(event.pointerId)) return;
+      this.#at.set(event.pointerId, place(event));
+      if (this.#at.size !== 2) return;
+      const now = this.#distance();
+      if (this.#apart > 0) zoom(now / this.#apart);
+      this.#apart = now;
+    });
+    for (const end of ['pointerup', 'pointercancel', 'lostpointercapture']) {
+      canvas.addEventListener(end, (event) => { this.#at.delete(event.pointerId); });
+    }
+  }
+  #distance() {
+    const [a, b] = this.#at.values();
+    return a && b ? Math.hypot(a[0] - b[0], a[1] - b[1]) : 0;
+  }
+  release() { this.#at.clear(); }
+  // A vector of length 0 or 1.
+  direction() {
+    const [x, z] = this.#at.size === 1 ? this.#at.values().next().value : [0, 0];
+    const length = Math.hypot(x, z);
+    return length < NEAR ? { x: 0, z: 0 } : { x: x / length, z: z / length };
+  }
+}
+
+// A row of buttons of which one is chosen. `choose(name)` is called, and marks it. `hints`: what each means.
+export function choices(id, names, choose, hints = []) {
   const row = document.getElementById(id);
   const mark = (chosen) => {
     for (const button of row.children) button.setAttribute('aria-pressed', String(button.dataset.name === String(chosen)));
   };
-  row.replaceChildren(...names.map((name) => {
-    const button = Object.assign(document.createElement('button'), { textContent: name, type: 'button' });
+  row.replaceChildren(...names.map((name, i) => {
+    const button = Object.assign(document.createElement('button'), { textContent: name, type: 'button', title: hints[i] ?? '' });
     button.dataset.name = name;
     button.addEventListener('click', () => {
       mark(name);

@@ -41,8 +41,13 @@ export class Graph {
       this.#values.forEach((v, i) => c.lineTo(i * 2, HEIGHT - 1 - (v[line] / most) * (HEIGHT - 4)));
       c.stroke();
     });
-    const now = this.lines.map(([label], i) => `${label} ${figure(this.last[i] ?? 0)}`).join(', ');
-    this.caption.textContent = `${this.name}: ${now}${this.unit}, peak ${figure(this.peak)}`;
+    // Each figure in the color of its line.
+    const parts = this.lines.flatMap(([label, color], i) => {
+      const part = Object.assign(document.createElement('span'), { textContent: `${label} ${figure(this.last[i] ?? 0)}` });
+      part.style.color = color;
+      return i === 0 ? [part] : [', ', part];
+    });
+    this.caption.replaceChildren(`${this.name}: `, ...parts, `${this.unit}, peak ${figure(this.peak)}`);
   }
 }
 

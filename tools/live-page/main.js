@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The live page: a player among the bots, with the browser SDK. `live` in the console holds the parts.
 import { NetworkSimulator, TidegateClient, browserHost } from './sdk/index.js';
-import { Keyboard, choices, networkPanel } from './controls.js';
+import { Keyboard, Pointer, choices, networkPanel } from './controls.js';
 import { Overlay } from './graphs.js';
 import { WorldMap } from './map.js';
 import { SyntheticWorld } from './synthetic.js';
@@ -22,11 +22,14 @@ function ownName() {
 
 const login = document.getElementById('login');
 let info = { websocket: '', max_speed: 12, tokens: 'none' };
+let away = false;  // the last request of this page got no answer at all
 let typed = '';  // the admin token, or with tokens 'none' the player's own; never stored
 
 const json = async (path) => {
   const headers = info.tokens === 'admin' && typed ? { Authorization: `Bearer ${typed}` } : {};
+  away = true;
   const response = await fetch(path, { cache: 'no-store', headers });
+  away = false;
   if (!response.ok) throw Object.assign(new Error(`${path}: HTTP ${response.status}`), { status: response.status });
   return response.json();
 };
@@ -68,7 +71,8 @@ function start() {
     say('');
   });
   client.on('lost', ({ code, reason, retryMs }) => {
-    say(`lost (${code}${reason ? `, ${reason}` : ''})${retryMs === undefined ? '' : `, again in ${(retryMs / 1000).toFixed(1)} s`}`);
+    const why = away ? 'the server does not answer' : `lost (${code}${reason ? `, ${reason}` : ''})`;
+    say(`${why}${retryMs === undefined ? '' : `, again in ${(retryMs / 1000).toFixed(1)} s`}`);
   });
   client.on('serverError', ({ code, message }) => say(`error ${code}: ${message}`));
   client.connect();
@@ -99,6 +103,7 @@ const setLevel = (level) => {
   markLevel(level);
 };
 const keyboard = new Keyboard((digit) => setLevel(digit));
+const pointer = new Pointer(map.canvas, (by) => map.zoom(by));
 let owed = 0;
 let walking = false;
 let yaw = 0;
@@ -106,7 +111,8 @@ function walk(seconds) {
   const { client } = live;
   owed = Math.min(0.25, owed + seconds);
   for (; owed >= STEP; owed -= STEP) {
-    const { x, z, slow, cheat } = keyboard.direction();
+    const { slow, cheat, ...keys } = keyboard.direction();
+    const { x, z } = keys.x !== 0 || keys.z !== 0 ? keys : pointer.direction();
     const moves = x !== 0 || z !== 0;
     if (!moves && !walking) continue;
     if (moves) yaw = Math.atan2(x, z);
@@ -122,6 +128,7 @@ addEventListener('online', () => live.client?.retryNow());
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) return;
   keyboard.release();
+  pointer.release();
   if (live.client) walk(STEP);
 });
 
@@ -218,7 +225,7 @@ async function serverFigures() {
   }
 }
 
-const markLevel = choices('levels', [0, 1, 2, 3, 4], setLevel);
+const markLevel = choices('levels', [0, 1, 2, 3, 4], setLevel, ['off', 'one line', 'graphs', 'traffic by message type', 'prediction, with trails']);
 setLevel(1);
 const markEncoding = choices('encodings', ['packed', 'protobuf'], (name) => {
   encoding = name;

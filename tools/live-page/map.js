@@ -21,9 +21,10 @@ export class WorldMap {
     this.context = canvas.getContext('2d', { alpha: false });
     canvas.addEventListener('wheel', (event) => {
       event.preventDefault();
-      this.scale = Math.min(40, Math.max(0.2, this.scale * Math.exp(-event.deltaY / 600)));
+      this.zoom(Math.exp(-event.deltaY / 600));
     }, { passive: false });
   }
+  zoom(by) { this.scale = Math.min(40, Math.max(0.2, this.scale * by)); }
 
   // `world`: eachRemote(now, each), self, prediction, cellSize. Called once a picture.
   draw(world, now) {

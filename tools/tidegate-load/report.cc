@@ -30,11 +30,18 @@ std::string quoted(const std::string& text) {
 
 // Where in its bucket a percentile lies if the bucket's values are spread evenly: two runs that
 // differ by less than a bucket are told apart.
-double ms(const metrics::Histogram& h, double q) {
-  const double wanted = q * static_cast<double>(h.count());
+//
+// Milliseconds that the share `q` of what was recorded since `earlier` stays below; null: of all.
+double ms(const metrics::Histogram& h, double q, const metrics::Histogram* earlier = nullptr) {
+  const auto in = [&](uint32_t i) {
+    return static_cast<double>(h.bucket(i) - (earlier != nullptr ? earlier->bucket(i) : 0));
+  };
+  double count = 0;
+  for (uint32_t i = 0; i < metrics::Histogram::kBuckets; ++i) count += in(i);
+  const double wanted = q * count;
   double seen = 0;
   for (uint32_t i = 0; i < metrics::Histogram::kBuckets && wanted > 0; ++i) {
-    const auto here = static_cast<double>(h.bucket(i));
+    const auto here = in(i);
     if (here == 0 || seen + here < wanted) {
       seen += here;
       continue;
@@ -225,8 +232,9 @@ std::string to_text(const Options& o, const Sums& s, double seconds, double conn
          seconds);
   append(out,
          "  connections            %" PRIu64 " in, %" PRIu64 " refused, %" PRIu64 " lost, %" PRIu64
-         " slow ones closed; all in after %.2f s\n",
-         s.connected, s.refused, s.lost, s.slow_lost, connect_seconds);
+         " slow ones closed; %s after %.2f s\n",
+         s.connected, s.refused, s.lost, s.slow_lost,
+         s.refused == 0 ? "all in" : "the last one tried", connect_seconds);
   latency_text(out, "connect and login", s.connect_us);
   if (o.resume) {
     append(out,
@@ -296,9 +304,9 @@ std::string live_line(const Options& o, const Sums& now, const Sums& before, dou
            "\"ack_ms_p99\": %.2f, \"neighbour_ms_p99\": %.2f, \"checksums\": %" PRIu64
            ", \"wrong\": %" PRIu64 ", \"lost\": %" PRIu64 "}\n",
            elapsed, now.connected, now.in_world, now.updates - before.updates,
-           now.bytes_in - before.bytes_in, ms(now.ack_us, 0.5), ms(now.ack_us, 0.99),
-           ms(now.neighbour_us, 0.99), now.checksums,
-           now.checksum_mismatches + now.chain_gaps + now.malformed + now.violations,
+           now.bytes_in - before.bytes_in, ms(now.ack_us, 0.5, &before.ack_us),
+           ms(now.ack_us, 0.99, &before.ack_us), ms(now.neighbour_us, 0.99, &before.neighbour_us),
+           now.checksums, now.checksum_mismatches + now.chain_gaps + now.malformed + now.violations,
            now.lost + now.refused);
     return out;
   }
@@ -308,7 +316,8 @@ std::string live_line(const Options& o, const Sums& now, const Sums& before, dou
          "neighbour p99 %.1f ms  checksums %" PRIu64 " wrong %" PRIu64 "  lost %" PRIu64 "\n",
          elapsed, o.mode == Mode::kEcho ? now.connected : now.in_world, o.bots,
          now.updates - before.updates, static_cast<double>(now.bytes_in - before.bytes_in) / 1000,
-         ms(now.ack_us, 0.5), ms(now.ack_us, 0.99), ms(now.neighbour_us, 0.99), now.checksums,
+         ms(now.ack_us, 0.5, &before.ack_us), ms(now.ack_us, 0.99, &before.ack_us),
+         ms(now.neighbour_us, 0.99, &before.neighbour_us), now.checksums,
          now.checksum_mismatches + now.chain_gaps + now.malformed + now.violations,
          now.lost + now.refused);
   return out;

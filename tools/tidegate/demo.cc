@@ -74,6 +74,14 @@ double field(const std::string& line, const char* key) {
                                  : std::strtod(line.c_str() + at + std::strlen(key) + 3, nullptr);
 }
 
+// A latency of one second; none was measured in it: a dash.
+std::string milliseconds(double value) {
+  if (value <= 0) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1fms", value);
+  return text;
+}
+
 // Percentiles of what a histogram took up since the last look.
 class Window {
  public:
@@ -204,11 +212,12 @@ int demo(const DemoOptions& options) {
       }
       const double checks = field(line, "checksums");
       const double wrong = field(line, "wrong");
-      std::printf("%6.0fs %6" PRIu64 " %6" PRIu64 " %9.0f %9.0f %9.0f %6.1fms %6.1fms %7.2f%% ",
+      std::printf("%6.0fs %6" PRIu64 " %6" PRIu64 " %9.0f %9.0f %9.0f %8s %8s %7.2f%% ",
                   field(line, "t"), now.connections, now.entities, field(line, "updates"),
                   static_cast<double>(now.bytes_received - before.bytes_received) / 1000,
                   static_cast<double>(now.bytes_sent - before.bytes_sent) / 1000,
-                  field(line, "ack_ms_p50"), field(line, "ack_ms_p99"),
+                  milliseconds(field(line, "ack_ms_p50")).c_str(),
+                  milliseconds(field(line, "ack_ms_p99")).c_str(),
                   checks > 0 ? 100 * (checks - wrong) / checks : 100.0);
       for (size_t i = 0; i < now.ticks_by_shard.size() && i < windows.size(); ++i) {
         std::printf(" %6.2f", windows[i].p99_ms(*now.ticks_by_shard[i]));

@@ -55,7 +55,9 @@ int main(int argc, char** argv) {
   DemoOptions demo_options;
   CLI::App* demo_command =
       app.add_subcommand("demo", "run the server on embedded defaults with bots, show figures");
-  demo_command->add_option("--bots", demo_options.bots, "how many")->capture_default_str();
+  demo_command->add_option("--bots", demo_options.bots, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1'000'000u));
   demo_command->add_option("--duration", demo_options.duration, "such as 20s; default: until ^C");
   demo_command->add_flag("--headless", demo_options.headless, "no live figures, result at the end");
   demo_command->add_option("--json", demo_options.json, "file for the result");
@@ -74,7 +76,7 @@ int main(int argc, char** argv) {
   bool explain = false;
   CLI::App* check_command =
       app.add_subcommand("check-config", "read a configuration and say what is wrong with it");
-  check_command->add_option("file", common.config_file, "TOML file");
+  check_command->add_option("file,--config", common.config_file, "TOML file");
   check_command->add_flag("--explain", explain, "print every value and where it came from");
 
   DoctorOptions doctor_options;
@@ -88,6 +90,15 @@ int main(int argc, char** argv) {
   CLI::App* profile_command =
       app.add_subcommand("seccomp-profile", "print a seccomp profile for containers (JSON)");
 
+  if (rest.size() == 1) {
+    std::fputs(app.help().c_str(), stderr);
+    return 2;
+  }
+  const auto named = [&](const CLI::App* command) { return command->get_name() == rest[1]; };
+  if (rest[1][0] != '-' && app.get_subcommands(named).empty()) {
+    std::fprintf(stderr, "tidegate: there is no command %s; tidegate --help lists them\n", rest[1]);
+    return 2;
+  }
   CLI11_PARSE(app, static_cast<int>(rest.size()), rest.data());
   if (serve_command->parsed()) return serve(common, {argv, argv + argc}, upgrade_channel);
   if (token_command->parsed()) return mint_token(common, user, character, ttl, permissions);

@@ -99,6 +99,10 @@ test('samples that should wait at the server', () => {
     else if (what === 1) lead.onBuffered(...a);
     else if (what === 2) made = lead.more(...a);
     else if (what === 3) lead.endStretch();
+    else if (what === 5) {
+      if (a[3] === 1) lead.setServer(21, 1000 / 60);
+      lead.onRoundTrip(...a.slice(0, 3));
+    }
     assert.deepEqual([lead.wantedTicks, made, what > 2 ? lead.tell() : 0], [wanted, more, told], `row ${i}`);
   });
 });

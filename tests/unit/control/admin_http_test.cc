@@ -5,10 +5,12 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <sstream>
 
+#include "control/admin_paths.h"
 #include "control/auth_service.h"
 
 namespace tidegate::control {
@@ -94,6 +96,40 @@ TEST_F(AdminHttpTest, EveryRouteAnswersItsPart) {
   EXPECT_EQ(client->Get("/api/v1/snapshots")->body, "{\"files\":[]}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->body, "{\"limits\":{}}\n");
   EXPECT_EQ(client->Get("/api/v1/config")->get_header_value("Content-Type"), "application/json");
+}
+
+TEST_F(AdminHttpTest, EverythingThatIsListedIsThere) {
+  serve("");
+  const std::string index = client->Get("/api/v1")->body;
+  for (const AdminPath& p : admin_paths()) {
+    EXPECT_NE(index.find('"' + std::string(p.path) + '"'), std::string::npos) << p.path;
+    std::string path = p.path;
+    if (const size_t at = path.find("<id>"); at != std::string::npos)
+      path.replace(at, 4, "ann%20b");
+    const httplib::Result got = client->Get(path.c_str());
+    ASSERT_TRUE(got) << path;
+    if (p.post) {
+      EXPECT_EQ(got->status, 405) << path;
+      EXPECT_EQ(client->Post(path.c_str(), "", "text/plain")->status, 200) << path;
+    } else {
+      EXPECT_EQ(got->status, path == "/readyz" ? 503 : 200) << path;
+      EXPECT_EQ(client->Post(path.c_str(), "", "text/plain")->status,
+                std::string_view(p.path).find('<') == std::string_view::npos ? 405 : 404)
+          << path;
+    }
+  }
+  EXPECT_NE(client->Get("/nothing")->body.find("GET /api/v1 lists"), std::string::npos);
+}
+
+TEST(AdminPaths, ThePageIsCurrent) {
+  const char* file = TIDEGATE_SOURCE_ROOT "/docs/admin-api.md";
+  if (std::getenv("TIDEGATE_WRITE_REFERENCE") != nullptr) {
+    std::ofstream(file) << admin_reference_markdown();
+  }
+  std::ifstream in(file);
+  std::stringstream page;
+  page << in.rdbuf();
+  EXPECT_EQ(page.str(), admin_reference_markdown());
 }
 
 TEST_F(AdminHttpTest, CommandsArePostedAndNotByPages) {
@@ -184,7 +220,9 @@ TEST_F(AdminHttpTest, WrongRequestsGetJson) {
   const httplib::Result missing = client->Get("/api/v2/\"x\"");
   EXPECT_EQ(missing->status, 404);
   EXPECT_EQ(missing->body,
-            "{\"error\":\"not_found\",\"message\":\"there is no /api/v2/\\\"x\\\" here\"}\n");
+            "{\"error\":\"not_found\",\"message\":\"there is no /api/v2/\\\"x\\\" here; GET "
+            "/api/v1 lists "
+            "what there is\"}\n");
   const httplib::Result post = client->Post("/metrics", "x", "text/plain");
   EXPECT_EQ(post->status, 405);
   EXPECT_EQ(post->get_header_value("Allow"), "GET, HEAD");

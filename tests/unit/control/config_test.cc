@@ -215,7 +215,13 @@ TEST(Config, TextsHaveLimits) {
 
 TEST(Config, WrongValuesSayWhatIsAllowed) {
   EXPECT_EQ(only_error(from_file("[limits]\nconnections = 0\n")),
-            "game.toml:2: limits.connections = \"0\": expected a whole number from 1 to 1000000");
+            "game.toml:2: limits.connections = 0: expected a whole number from 1 to 1000000");
+  EXPECT_EQ(only_error(from_file("[world]\nspawn_radius = \"far\"\n")),
+            "game.toml:2: world.spawn_radius = \"far\": expected a number");
+  EXPECT_EQ(only_error(from_file("[admin]\nlive_page = 1\n")),
+            "game.toml:2: admin.live_page = \"1\": expected true or false");
+  EXPECT_EQ(only_error(from_file("[listen]\nwebsocket = 7400\n")),
+            "game.toml:2: listen.websocket = \"7400\": expected an address");
   EXPECT_NE(only_error(from_file("[limits]\nhandshake_timeout = \"10 parsecs\"\n")).find("250ms"),
             std::string::npos);
   EXPECT_NE(only_error(from_file("[limits]\nmessage_bytes = \"64 bananas\"\n")).find("64KiB"),
@@ -241,6 +247,10 @@ TEST(Config, ADurationNeedsItsUnit) {
 }
 
 TEST(Config, AllErrorsAtOnce) {
+  // Also what no key's own rule can see.
+  const auto both = from_file("[auth]\nhs256_secret = \"short\"\n[x]\ny = 1\n").errors;
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[1], "auth.hs256_secret: needs at least 32 bytes, has 5");
   EXPECT_EQ(from_file("[limits]\nconnections = 0\nmessage_bytes = 1\n[x]\ny = 1\n").errors.size(),
             3u);
 }
@@ -272,8 +282,9 @@ TEST(Config, WhatDoesNotFitTogether) {
 }
 
 TEST(Config, SecretsAreNeverShown) {
-  const LoadedConfig c =
-      from_file("[auth]\nhs256_secret = \"top secret\"\n[admin]\ntoken = \"hidden one\"\n");
+  const LoadedConfig c = from_file(
+      "[auth]\nhs256_secret = \"top secret of 32 bytes, or of more\"\n[admin]\ntoken = \"hidden "
+      "one\"\n");
   ASSERT_TRUE(c.ok());
   for (const std::string& text : {describe(c.config, c.sources), to_json(c.config)}) {
     EXPECT_EQ(text.find("top secret"), std::string::npos);

@@ -243,7 +243,8 @@ std::string steering() {
 
 // How many samples should wait at the server, on a network that is bad for a while. Rows: [0,
 // states, late, latest, round trip, now], [1, waiting, now], [2, dt], [3] a stretch ends; [4]
-// nothing; each followed by the ticks wanted, what `dt` is more, and the ticks told
+// nothing; [5, round trip, unsure, now, 1 when
+// a connection begins]; each followed by the ticks wanted, what `dt` is more, and the ticks told
 // ([3] and [4]).
 std::string lead() {
   Rows rows;
@@ -251,6 +252,17 @@ std::string lead() {
   SteerLead lead;
   lead.set_server(21, 1000.0 / 60);
   double now = 1000;
+  // Nobody moves at first: an even network, another connection over an uneven one.
+  for (int i = 0; i < 16; ++i) {
+    now += 150;
+    if (i == 6) lead.set_server(21, 1000.0 / 60);
+    const double trip = 100 + random.unit() * (i < 6 ? 20 : 60);
+    const double unsure = random.unit() * (i < 6 ? 17 : 10);
+    lead.on_round_trip(trip, unsure, now);
+    rows.add("[[5, " + number(trip) + ", " + number(unsure) + ", " + number(now) +
+             (i == 6 ? ", 1" : ", 0") + "], " + std::to_string(lead.wanted_ticks()) + ", 0, " +
+             std::to_string(lead.tell()) + "]");
+  }
   for (int i = 0; i < 400; ++i) {
     now += 50;
     const bool bad = i > 60 && i < 160;

@@ -220,5 +220,51 @@ TEST(SteerBuffer, WhatWasThereBeforeIsNotAppliedAgain) {
   EXPECT_EQ(buffer.put(1000, forward()), SteerBuffer::Put::kFull);
 }
 
+// A process that takes over goes on where the other one stopped: the next stretch begins as late as
+// the client wants, and what came before does not move anybody again.
+TEST(SteerBuffer, AnUpgradeCarriesWhatIsKnown) {
+  SteerBuffer old{};
+  old.want(9, kDelayMost);
+  for (uint32_t i = 1; i <= 3; ++i) old.put(i, i < 3 ? forward() : wire::SteerSample{});
+  for (uint32_t t = 0; t < 20; ++t) {
+    for (uint32_t n = old.tick(kDelayMost); n > 0; --n) old.pop();
+  }
+  ASSERT_TRUE(old.idle());
+  SteerBuffer heir{};
+  heir.restore(old.save(), kDelayMost);
+  EXPECT_EQ(heir.put(3, forward()), SteerBuffer::Put::kOld);
+  EXPECT_EQ(heir.put(4, forward()), SteerBuffer::Put::kOk);
+  uint32_t waited = 0;
+  while (heir.tick(kDelayMost) == 0) ++waited;
+  EXPECT_EQ(waited, 9u);
+}
+
+TEST(SteerBuffer, AnUpgradeWithinAStretchDoesNotStopIt) {
+  SteerBuffer old{};
+  old.want(6, kDelayMost);
+  for (uint32_t i = 1; i <= 10; ++i) old.put(i, forward());
+  uint32_t next = 1;
+  for (uint32_t t = 0; t < 8; ++t) {
+    for (uint32_t n = old.tick(kDelayMost); n > 0; --n) EXPECT_EQ(old.pop().client_tick, next++);
+  }
+  ASSERT_EQ(old.waiting(), 8u);
+  const SteerBuffer::Saved saved = old.save();
+  SteerBuffer heir{};
+  while (old.waiting() != 0) {
+    const SteerInput input = old.pop();
+    heir.put(input.client_tick, input.sample);
+  }
+  heir.restore(saved, kDelayMost);
+  for (uint32_t t = 0; t < 8; ++t) {
+    ASSERT_EQ(heir.tick(kDelayMost), 1u);
+    EXPECT_EQ(heir.pop().client_tick, next++);
+  }
+  // The first word of a process that knows nothing of it: as before.
+  SteerBuffer fresh{};
+  fresh.put(5, forward());
+  fresh.restore({}, kDelayMost);
+  EXPECT_EQ(fresh.tick(kDelayMost), 1u);
+}
+
 }  // namespace
 }  // namespace tidegate::shard

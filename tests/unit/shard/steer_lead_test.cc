@@ -29,9 +29,10 @@ struct Outcome {
 };
 
 // Comes in, stands for `stands` seconds and then walks for `walks`; `told`: with what the client
-// knows. Both ways are lanes of the SDK's simulator.
-void play(const sdk::Conditions& network, double stands, double walks, bool told, uint64_t seed,
-          Outcome* out) {
+// knows. `alone`: while it stands nobody else moves, so no state comes and TIME_SYNC is all it has,
+// read once a picture. Both ways are lanes of the SDK's simulator.
+void play(const sdk::Conditions& network, double stands, double walks, bool told, bool alone,
+          uint64_t seed, Outcome* out) {
   base::Prng random(seed);
   sdk::Lane up, down;
   struct Sent {
@@ -54,6 +55,12 @@ void play(const sdk::Conditions& network, double stands, double walks, bool told
   uint32_t made = 0;
   bool streams = false;
   const auto ticks = static_cast<uint32_t>((stands + walks) * 60);
+  struct Trip {
+    double sent, at;
+  };
+  std::deque<Trip> trips;
+  uint32_t syncs = 0;
+  double sync_at = 0, polled = 1000;
   for (uint32_t tick = 1; tick <= ticks; ++tick) {
     const double now = 1000 + tick * kTickMs;
     // The client: what came, then a picture.
@@ -63,6 +70,15 @@ void play(const sdk::Conditions& network, double stands, double walks, bool told
         lead.on_network(clock.states(), clock.late_ms(), clock.late_most_ms(), round_trip, now);
       }
       if (s.acks) lead.on_buffered(s.waiting, now);
+    }
+    for (; !trips.empty() && trips.front().at <= now; trips.pop_front()) {
+      lead.on_round_trip(now - trips.front().sent, now - polled, now);
+    }
+    polled = now;
+    if (alone && tick <= stands * 60 && now >= sync_at) {
+      trips.push_back(
+          {now, down.arrival(network, 40, up.arrival(network, 40, now, random), random)});
+      sync_at = now + (++syncs < 16 ? 150 : 1000);
     }
     if (tick > stands * 60) {
       owed += 1 + lead.more(kTickMs / 1000) * 60;
@@ -87,13 +103,17 @@ void play(const sdk::Conditions& network, double stands, double walks, bool told
     out->ticks += streams;
     out->starved += buffer.starved();
     out->waited += buffer.waiting();
+    if (alone && tick <= stands * 60) continue;
     coming.push_back({down.arrival(network, 300, now, random), tick, buffer.waiting(), due > 0});
   }
 }
 
-Outcome play_all(const sdk::Conditions& network, double stands, double walks, bool told) {
+Outcome play_all(const sdk::Conditions& network, double stands, double walks, bool told,
+                 bool alone = false) {
   Outcome all;
-  for (uint64_t seed = 1; seed <= 40; ++seed) play(network, stands, walks, told, seed, &all);
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    play(network, stands, walks, told, alone, seed, &all);
+  }
   return all;
 }
 
@@ -111,6 +131,27 @@ TEST(SteerLead, TheFirstMinuteOfAWalk) {
       EXPECT_LT(seeing.share() * (at_once ? 1.5 : 3), blind.share()) << loss << ", " << stands;
     }
   }
+}
+
+// Nobody moved before it, so no state has said anything: the round trips did.
+TEST(SteerLead, TheFirstMinuteOfWhoStoodAlone) {
+  for (const double loss : {0.02, 0.0024}) {
+    const Outcome blind = play_all({40, 20, loss, 0}, 3, 60, false, true);
+    const Outcome seeing = play_all({40, 20, loss, 0}, 3, 60, true, true);
+    EXPECT_LT(seeing.share(), 0.001) << loss;
+    EXPECT_LT(seeing.share() * 3, blind.share()) << loss;
+    RecordProperty("share_" + std::to_string(loss), std::to_string(seeing.share()));
+  }
+}
+
+TEST(SteerLead, OnAnEvenNetworkNothingIsAskedOfWhoStoodAlone) {
+  const Outcome out = play_all({40, 0, 0, 0}, 3, 60, true, true);
+  EXPECT_LT(out.waited, 2 * out.ticks);
+  // Reading 60 times a second is no unevenness of the network's.
+  sdk::SteerLead lead;
+  lead.set_server(kDelayMost, kTickMs);
+  for (int i = 0; i < 16; ++i) lead.on_round_trip(i % 2 == 0 ? 100 : 116.6, 16.7, i * 150);
+  EXPECT_EQ(lead.wanted_ticks(), 0u);
 }
 
 TEST(SteerLead, OnAnEvenNetworkNothingIsAsked) {

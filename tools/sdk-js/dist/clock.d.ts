@@ -15,8 +15,8 @@ export declare class ClockSync {
     get errorMs(): number;
     /** Whole milliseconds that name one request. */
     request(now: number): number;
-    /** An answer; one to no request of ours is ignored. */
-    answer(clientTime: number, serverTime: number, serverTick: number, now: number): void;
+    /** An answer; one to no request of ours is ignored: false. */
+    answer(clientTime: number, serverTime: number, serverTick: number, now: number): boolean;
     /** A round trip measured by other means, such as a heartbeat. */
     roundTrip(rtt: number): void;
     /** The server's Unix time at `now`; NaN before the first answer. */

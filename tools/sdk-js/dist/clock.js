@@ -27,11 +27,11 @@ export class ClockSync {
             this.sent.delete(this.sent.keys().next().value);
         return key;
     }
-    /** An answer; one to no request of ours is ignored. */
+    /** An answer; one to no request of ours is ignored: false. */
     answer(clientTime, serverTime, serverTick, now) {
         const sent = this.sent.get(clientTime);
         if (sent === undefined)
-            return;
+            return false;
         this.sent.delete(clientTime);
         const rtt = Math.max(0, now - sent);
         this.roundTrip(rtt);
@@ -39,6 +39,7 @@ export class ClockSync {
         if (this.samples.length > SAMPLES)
             this.samples.shift();
         this.best = this.samples.reduce((a, b) => (b.rtt < a.rtt ? b : a));
+        return true;
     }
     /** A round trip measured by other means, such as a heartbeat. */
     roundTrip(rtt) {

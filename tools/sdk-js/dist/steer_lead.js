@@ -3,6 +3,7 @@
 // up leaves no tick without one. docs/sdk-spec.md, "Steering", is the contract; src/sdk/steer_lead.h
 // the same in C++.
 const STATES_LEAST = 32; // fewer say nothing of a network
+const TRIPS_LEAST = 4;
 const STALL_ROUND_TRIPS = 1.25; // what one lost packet costs
 const FADE_MS_PER_SECOND = 3; // of what was seen once and not again
 const LOOK_MS = 1000;
@@ -13,7 +14,10 @@ export class SteerLead {
     tickMs = 1000 / 60;
     wantedMs = 0;
     wantedAt = 0;
-    judged = false;
+    said = false; // states did what the network is like
+    trips = 0; // round trips
+    shortest = 0; // at the most
+    longest = 0; // at the least
     told = 0;
     high = 0; // most that waited in this second
     since = 0; // its begin; 0: none yet
@@ -25,6 +29,7 @@ export class SteerLead {
         if (tickMs > 0)
             this.tickMs = tickMs;
         this.told = 0;
+        this.trips = 0;
         this.endStretch();
     }
     /** The player stands, or a world begins: what waits at the server is not known. */
@@ -39,14 +44,34 @@ export class SteerLead {
         // Where stalls are that frequent, one comes within another before long.
         if (lateMostMs > rttMs && lateP95Ms > lateMostMs / 2)
             seen = 2 * lateMostMs;
-        if (!this.judged) {
-            this.judged = true;
+        if (!this.said) {
+            this.said = true;
             this.wantedAt = now;
             // An uneven network loses packets too, most likely: what the first one costs is known.
             if (lateP95Ms > this.tickMs / 2)
                 seen = Math.max(seen, lateMostMs + STALL_ROUND_TRIPS * rttMs);
         }
         this.wantedMs = Math.max(seen, this.wantedMs - (now - this.wantedAt) * FADE_MS_PER_SECOND / 1000);
+        this.wantedAt = now;
+    }
+    /** Whether states have said what the network is like. */
+    get judged() { return this.said; }
+    /**
+     * A round trip of TIME_SYNC, before so many states came as say more: where nobody moves, none do. The answer came
+     * within the last `unsureMs` of it; 0 where it is told when it comes.
+     */
+    onRoundTrip(ms, unsureMs, now) {
+        if (this.said)
+            return;
+        const least = ms - unsureMs;
+        this.shortest = this.trips === 0 ? ms : Math.min(this.shortest, ms);
+        this.longest = this.trips === 0 ? least : Math.max(this.longest, least);
+        const late = this.longest - this.shortest;
+        this.trips += 1;
+        // As with the first states: who is uneven loses packets too.
+        if (this.trips < TRIPS_LEAST || late <= this.tickMs / 2)
+            return;
+        this.wantedMs = Math.max(late + STALL_ROUND_TRIPS * this.shortest, this.wantedMs - (now - this.wantedAt) * FADE_MS_PER_SECOND / 1000);
         this.wantedAt = now;
     }
     get wantedTicks() { return Math.min(this.most, Math.ceil(this.wantedMs / this.tickMs)); }

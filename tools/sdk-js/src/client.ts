@@ -102,6 +102,7 @@ export interface ClientStats {
 }
 
 const SYNC_FIRST = 5;
+const SYNC_UNJUDGED = 16;  // as long as no states say what the network is like
 const SYNC_FIRST_MS = 150;
 const SYNC_LATER_MS = 1000;
 const REPORT_MS = 10_000;
@@ -354,7 +355,8 @@ export class TidegateClient extends Emitter<ClientEvents> {
       }
       case MessageType.TIME_SYNC: {
         const sync = TimeSync.decode(payload);
-        this.clock.answer(sync.clientTime, sync.serverTime, sync.serverTick, this.host.now());
+        const now = this.host.now();
+        if (this.clock.answer(sync.clientTime, sync.serverTime, sync.serverTick, now)) this.lead.onRoundTrip(this.clock.lastRtt, 0, now);
         break;
       }
       case MessageType.STATE_UPDATE: this.states.apply(StateUpdate.decode(payload)); break;
@@ -424,7 +426,8 @@ export class TidegateClient extends Emitter<ClientEvents> {
   private sync(done: number): void {
     const now = this.host.now();
     this.connection.send(MessageType.TIME_SYNC, TimeSync.encode({ clientTime: this.clock.request(now) }));
-    this.syncTimer = this.host.setTimer(() => this.sync(done + 1), done < SYNC_FIRST ? SYNC_FIRST_MS : SYNC_LATER_MS);
+    this.syncTimer = this.host.setTimer(() => this.sync(done + 1),
+      done < (this.lead.judged ? SYNC_FIRST : SYNC_UNJUDGED) ? SYNC_FIRST_MS : SYNC_LATER_MS);
   }
   private audit(every: number, wait: number): void {
     this.reportTimer = this.host.setTimer(() => {

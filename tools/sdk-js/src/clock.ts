@@ -36,16 +36,17 @@ export class ClockSync {
     if (this.sent.size > SAMPLES) this.sent.delete(this.sent.keys().next().value!);
     return key;
   }
-  /** An answer; one to no request of ours is ignored. */
-  answer(clientTime: number, serverTime: number, serverTick: number, now: number): void {
+  /** An answer; one to no request of ours is ignored: false. */
+  answer(clientTime: number, serverTime: number, serverTick: number, now: number): boolean {
     const sent = this.sent.get(clientTime);
-    if (sent === undefined) return;
+    if (sent === undefined) return false;
     this.sent.delete(clientTime);
     const rtt = Math.max(0, now - sent);
     this.roundTrip(rtt);
     this.samples.push({ rtt, offset: serverTime - (sent + rtt / 2), tick: serverTick, serverTime });
     if (this.samples.length > SAMPLES) this.samples.shift();
     this.best = this.samples.reduce((a, b) => (b.rtt < a.rtt ? b : a));
+    return true;
   }
   /** A round trip measured by other means, such as a heartbeat. */
   roundTrip(rtt: number): void {

@@ -4,6 +4,7 @@
 // the same in C++.
 
 const STATES_LEAST = 32;  // fewer say nothing of a network
+const TRIPS_LEAST = 4;
 const STALL_ROUND_TRIPS = 1.25;  // what one lost packet costs
 const FADE_MS_PER_SECOND = 3;  // of what was seen once and not again
 const LOOK_MS = 1000;
@@ -15,7 +16,10 @@ export class SteerLead {
   private tickMs = 1000 / 60;
   private wantedMs = 0;
   private wantedAt = 0;
-  private judged = false;
+  private said = false;  // states did what the network is like
+  private trips = 0;  // round trips
+  private shortest = 0;  // at the most
+  private longest = 0;  // at the least
   private told = 0;
   private high = 0;  // most that waited in this second
   private since = 0;  // its begin; 0: none yet
@@ -27,6 +31,7 @@ export class SteerLead {
     this.most = ticksMost > MARGIN ? ticksMost - MARGIN : 0;
     if (tickMs > 0) this.tickMs = tickMs;
     this.told = 0;
+    this.trips = 0;
     this.endStretch();
   }
   /** The player stands, or a world begins: what waits at the server is not known. */
@@ -40,13 +45,31 @@ export class SteerLead {
     let seen = lateMostMs;
     // Where stalls are that frequent, one comes within another before long.
     if (lateMostMs > rttMs && lateP95Ms > lateMostMs / 2) seen = 2 * lateMostMs;
-    if (!this.judged) {
-      this.judged = true;
+    if (!this.said) {
+      this.said = true;
       this.wantedAt = now;
       // An uneven network loses packets too, most likely: what the first one costs is known.
       if (lateP95Ms > this.tickMs / 2) seen = Math.max(seen, lateMostMs + STALL_ROUND_TRIPS * rttMs);
     }
     this.wantedMs = Math.max(seen, this.wantedMs - (now - this.wantedAt) * FADE_MS_PER_SECOND / 1000);
+    this.wantedAt = now;
+  }
+  /** Whether states have said what the network is like. */
+  get judged(): boolean { return this.said; }
+  /**
+   * A round trip of TIME_SYNC, before so many states came as say more: where nobody moves, none do. The answer came
+   * within the last `unsureMs` of it; 0 where it is told when it comes.
+   */
+  onRoundTrip(ms: number, unsureMs: number, now: number): void {
+    if (this.said) return;
+    const least = ms - unsureMs;
+    this.shortest = this.trips === 0 ? ms : Math.min(this.shortest, ms);
+    this.longest = this.trips === 0 ? least : Math.max(this.longest, least);
+    const late = this.longest - this.shortest;
+    this.trips += 1;
+    // As with the first states: who is uneven loses packets too.
+    if (this.trips < TRIPS_LEAST || late <= this.tickMs / 2) return;
+    this.wantedMs = Math.max(late + STALL_ROUND_TRIPS * this.shortest, this.wantedMs - (now - this.wantedAt) * FADE_MS_PER_SECOND / 1000);
     this.wantedAt = now;
   }
   get wantedTicks(): number { return Math.min(this.most, Math.ceil(this.wantedMs / this.tickMs)); }
