@@ -27,8 +27,9 @@ export default async function* report(source) {
       yield `ok      ${data.name} (${Math.round(data.details?.duration_ms ?? 0)} ms)\n`;
     } else if (!childFailed) {
       counts.failed += 1;
-      counts.failures.push(data.name);
-      yield `not ok  ${data.name}\n${String(cause?.stack ?? inspect(cause)).replace(/^/gm, '        ')}\n`;
+      const reason = String(cause?.message ?? inspect(cause)).split('\n', 1)[0];
+      counts.failures.push(`${data.name}: ${reason}`);
+      yield `not ok  ${data.name}: ${reason}\n${String(cause?.stack ?? inspect(cause)).replace(/^/gm, '        ')}\n`;
     }
   }
   if (process.env.TIDEGATE_RESULTS) {
