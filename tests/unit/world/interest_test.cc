@@ -2,7 +2,9 @@
 // Which cells a watcher has, when it lets them go, and what owners are asked.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "harness.h"
@@ -337,6 +339,82 @@ TEST_F(InterestTest, CellsOfAnotherProcessBeginAgainOrAreDropped) {
   ChunkList chunks{items_, 64}, world{items_, 64};
   other.gather(0, tick_, chunks, world);
   EXPECT_EQ((std::set<CellKey>{again, again + other.active_cells(0, again)}), before);
+}
+
+// A crowd cuts the circle at a cell that stands at the edge of the view, or in the margin behind
+// it. Cells at the edge of a circle that is cut do not join: the client is told of it, although it
+// is cut behind the view distance, and what is nearer by a margin than it was told is all there.
+TEST(CutCircle, IsToldAlsoAtTheEdgeOfTheView) {
+  constexpr float kView = 100;
+  constexpr float kMargin = 64.0F / 8;  // before a cell joins a circle that is cut
+  constexpr float kSlack = 64.0F / 64;  // a step so small that cells are not decided anew
+  WorldConfig config;
+  config.view_distance = kView;
+  config.crowd_entities = 60;
+  config.crowd_view_distance = 20;
+  const auto steps = [&](float metres) { return to_steps(metres, config.position_step); };
+  uint32_t hidden = 0;  // times that a cell in view was not there
+  for (const float cut : {60.0F, 90.0F, 97.0F, 99.5F, 100.5F, 103.0F, 107.0F, 109.0F, 112.0F}) {
+    SCOPED_TRACE(cut);
+    InterestTable table(config, 1, 256);
+    float told = kView;
+    uint32_t tick = 1;
+    const auto turn = [&](const std::map<CellKey, uint32_t>& members) {
+      Asked asked;
+      table.post_changes(asked);
+      CellKey cells[kActiveCellsMax];
+      const uint32_t active = table.active_cells(0, cells);
+      for (uint32_t i = 0; i < active; ++i) asked.calls.push_back({cells[i], 0, 0, 0});
+      for (const Asked::Call& call : asked.calls) {
+        Publication p;
+        p.cell = call.cell;
+        p.tick = tick;
+        p.answered = call.requests;
+        if (const auto it = members.find(call.cell); it != members.end()) p.members = it->second;
+        table.store(p);
+      }
+      Chunk items[128];
+      ChunkList chunks{items, 64};
+      ChunkList world{items + 64, 64};
+      table.update_budget(0, {tick * 16, 0, 0});
+      table.gather(0, tick++, chunks, world);
+      (void)table.take_view_change(0, &told);
+    };
+    // It walks away from the cell (2, 0), 128 m to the east; those to the north are out of view.
+    const float z = 20;
+    for (float x = 128 - std::min(cut, 95.0F); tick == 1 || 128 - x < cut; x -= 2) {
+      if (tick == 1) table.add(0, Encoding::kPacked, 0, {steps(x), 0, steps(z)});
+      table.move(0, {steps(x), 0, steps(z)});
+      turn({});
+    }
+    const float x = 128 - cut;
+    table.move(0, {steps(x), 0, steps(z)});
+    ASSERT_EQ(told, kView);
+    for (int i = 0; i < 61; ++i) turn({{{2, 0}, 50}, {{0, 0}, 20}});
+    ASSERT_EQ(table.counters().views_shrunk, 1u);
+    EXPECT_EQ(told < kView, cut - kMargin < kView);
+    // North, until the other cell is there. The circle stays cut meanwhile.
+    const CellKey ahead{static_cast<int16_t>(x < 64 ? 0 : 1), 2};
+    const auto has = [&](CellKey key) {
+      CellKey cells[kActiveCellsMax];
+      return std::find(cells, cells + table.active_cells(0, cells), key) !=
+             cells + table.active_cells(0, cells);
+    };
+    for (float north = z; 128 - north > cut / 2; north += 0.5F) {
+      table.move(0, {steps(x), 0, steps(north)});
+      turn({{{2, 0}, 50}, {{0, 0}, 20}});
+      const float distance = 128 - north;
+      const float seen = told < kView ? told - kMargin - kSlack : kView;
+      if (distance < seen - 0.1F) {
+        ASSERT_TRUE(has(ahead)) << distance << " of " << told;
+      } else {
+        hidden += distance < kView && !has(ahead);
+      }
+    }
+    EXPECT_TRUE(has(ahead));
+    ASSERT_EQ(table.counters().views_grown, 0u);
+  }
+  EXPECT_GT(hidden, 0u) << "the edge was reached";
 }
 
 }  // namespace
