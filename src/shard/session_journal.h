@@ -64,6 +64,9 @@ class SessionJournal {
   // Only for a store that gateways share. claim(): false when it cannot be asked now.
   bool claim(uint32_t coming, bool has_row, bool refuse, const mailbox::SessionOpen& open,
              base::Bytes bytes);
+  // A SessionClaimed with this comes back when what was told before is stored. False: it need not
+  // be waited for.
+  bool answer(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token);
   // The number of the change; 0: there is no room.
   uint64_t forward(std::string_view player, uint64_t session, uint32_t type, uint64_t origin,
                    base::Bytes payload);
