@@ -160,7 +160,7 @@ struct SessionRecord {
   uint32_t attached;
   SessionChangeOp op;
   uint32_t fresh;         // of kPut: the session began while the store could not be asked who has
-                          // the player; of kAppend: it was not said before
+                          // the player; of kAppend: 1 it is new, 2 also for the next session
   uint32_t player_bytes;  // of kForward
   uint32_t coming;        // of the row, or of kClaim the one it will be; a change of a row that was
                           // there before the last claim does not count

@@ -120,11 +120,11 @@ void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
     counters_.add(Counter::kAcknowledgedNoSession, 1);
     return;
   }
-  append(row, send.message_type, send.origin, payload, now);
+  append(row, send.message_type, send.origin, payload, now, send.session == 0);
 }
 
 void SessionHome::append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload,
-                         base::Instant now) {
+                         base::Instant now, bool for_player) {
   if (origin != 0 && effects_.contains(effect_of(table_.at(row), origin))) {
     // The server before this one, or another gateway, ended between this effect of a client's
     // message and the acknowledgement of that message, which has come again.
@@ -149,7 +149,7 @@ void SessionHome::append(uint32_t row, uint32_t type, uint64_t origin, base::Byt
   counters_.add(Counter::kAcknowledgedSent, 1);
   Session& s = table_.at(row);
   if (config_.shared && origin != 0) effects_.insert(effect_of(s, origin));
-  if (!journal_.append(row, s, type, origin, payload, now)) s.safe = s.log.last();
+  if (!journal_.append(row, s, type, origin, payload, now, for_player)) s.safe = s.log.last();
   pump(row);
 }
 

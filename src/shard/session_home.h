@@ -122,7 +122,8 @@ class SessionHome {
   void on_begun(const mailbox::SessionOpen& open, base::Bytes tail);
   void adopt(const mailbox::SessionClaimed& claimed, const mailbox::SessionOpen& open,
              base::Instant now, uint32_t now_s);
-  void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now);
+  void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now,
+              bool for_player);
   void restore_effect(uint32_t row, uint64_t origin);
   void refresh(uint32_t now_s);
   bool forward(std::string_view player, const mailbox::SessionSend& send, base::Bytes payload);

@@ -70,13 +70,13 @@ void SessionJournal::update(uint32_t row, const Session& s) {
 }
 
 bool SessionJournal::append(uint32_t row, const Session& s, uint32_t type, uint64_t origin,
-                            base::Bytes payload, base::Instant now) {
+                            base::Bytes payload, base::Instant now, bool for_player) {
   if (!records(row)) return false;
   SessionRecord r = record_of(s, SessionChangeOp::kAppend);
   r.sequence = s.log.last();
   r.message_type = type;
   r.origin = origin;
-  r.fresh = 1;
+  r.fresh = for_player ? 2 : 1;
   return post(r, payload) && wait(row, s, r.sequence, false, now);
 }
 

@@ -134,7 +134,7 @@ void SessionHome::adopt(const mailbox::SessionClaimed& claimed, const mailbox::S
     row = find(stored.player);
     if (row == SessionTable::kNone) return;
     if (letter.session != 0 && letter.session != s.id) continue;
-    append(row, letter.type, letter.origin, letter.payload, now);
+    append(row, letter.type, letter.origin, letter.payload, now, letter.session == 0);
   }
 }
 
@@ -147,7 +147,8 @@ void SessionHome::on_letter(base::Bytes bytes, base::Instant now) {
   const uint32_t row = find(player);
   if (row == SessionTable::kNone) return;
   if (letter.session != 0 && letter.session != table_.at(row).id) return;
-  append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now);
+  append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now,
+         letter.session == 0);
 }
 
 void SessionHome::on_taken(base::Bytes bytes) {

@@ -132,7 +132,9 @@ if op == 'put' then
   return {'put', gen, before or '', redis.call('HLEN', i)}
 end
 if not mine then
-  if op == 'append' and ARGV[12] == '1' and h[3] == id then
+  -- What was for the player goes to the session that took the place of this one.
+  if op == 'append' and h[3] and ((ARGV[12] ~= '0' and h[3] == id) or ARGV[12] == '2') then
+    if ARGV[12] == '2' then id = '0' end
     return letter(ARGV[11] ~= '0' and ARGV[11] or ARGV[13], ARGV[9], ARGV[10])
   end
   if not h[1] then return {'missing'} end

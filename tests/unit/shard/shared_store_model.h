@@ -322,8 +322,10 @@ class KeeperModel {
     SharedStore::Row& row = store_.rows[player];
     const bool mine = row.holder == self_ && row.coming == r.coming;
     if (!mine && !(r.op == Op::kPut && (r.fresh != 0 || row.holder == 0))) {
-      if (r.op == Op::kAppend && r.fresh != 0 && row.id == r.session) {
+      const bool for_player = r.op == Op::kAppend && r.fresh == 2 && row.id != 0;
+      if (for_player || (r.op == Op::kAppend && r.fresh != 0 && row.id == r.session)) {
         mailbox::SessionRecord named = r;
+        if (for_player) named.session = 0;
         if (named.origin == 0) named.origin = ++store_.last_name;
         store_.leave_letter(player, row, named, tail);
       } else if (row.holder != 0) {

@@ -311,6 +311,27 @@ TEST_F(RedisStoreTest, ATryThatComesLateTakesNothing) {
   EXPECT_EQ(b_->news.at(0).status, SessionClaim::kState) << "the clock of another gateway is wrong";
 }
 
+// Written to a session that another login had replaced elsewhere, which was not known here yet.
+TEST_F(RedisStoreTest, WhatIsForThePlayerGoesToTheSessionThatTookThePlaceOfAnother) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->claim("ann").put(2, "ann").write());
+  SessionRecord r = Gateway::record(SessionChangeOp::kAppend, 1);
+  r.sequence = 1;
+  r.message_type = 1001;
+  r.origin = 5;
+  r.fresh = 1;
+  ASSERT_TRUE(a_->add(r, "for the session").write());
+  r.sequence = 2;
+  r.origin = 6;
+  r.fresh = 2;
+  ASSERT_TRUE(a_->add(r, "for ann").write());
+  ASSERT_TRUE(b_->poll());
+  ASSERT_EQ(b_->news.size(), 1u);
+  ASSERT_EQ(b_->news[0].kind, Kind::kLetter);
+  EXPECT_EQ(b_->news[0].letter.origin, 6u);
+  EXPECT_EQ(b_->news[0].letter.session, 0u);
+}
+
 // The gateway that gave it was killed before it could write that.
 TEST_F(RedisStoreTest, ATokenThatIsAheadIsTheLastOne) {
   ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());  // its nonce is 7
