@@ -20,6 +20,7 @@ namespace {
 
 constexpr uint32_t kDeliveriesPerTurn = 1024;
 constexpr base::Duration kRaiseEvery = base::seconds(10);
+constexpr base::Duration kMissedEvery = base::milliseconds(500);  // of each member
 
 std::string prefix(const BusConfig& config) { return "tidegate." + config.cluster + '.'; }
 
@@ -81,7 +82,7 @@ std::vector<Subscription> BusService::subscriptions(const BusConfig& config) {
 }
 
 std::vector<uint8_t> BusService::head(FrameKind kind) const {
-  return write_head(kind, membership_.self().epoch, config_.gateway);
+  return write_head(kind, membership_.self().epoch, config_.gateway, membership_.self().fresh);
 }
 
 // --- out ---
@@ -133,12 +134,14 @@ void BusService::send_mail(const BusMail& mail, base::Bytes tail) {
   if (mail.gateways == mailbox::kAllGateways) {
     if (membership_.members().size() < 2) return;
     ++figures_.mails_out;
+    ++all_out_;
     transport_.publish(all_subject_, frame, tail);
     return;
   }
   for (const Membership::Member& m : membership_.members()) {
     if (m.self || (mail.gateways >> m.index & 1) == 0) continue;
     ++figures_.mails_out;
+    ++links_[m.id].direct_out;
     transport_.publish(inbox_prefix_ + m.name, frame, tail);
   }
 }
@@ -149,6 +152,10 @@ void BusService::send_heartbeat() {
   std::vector<uint8_t> frame = head(FrameKind::kHeartbeat);
   append_population(population_, &frame);
   append_era(membership_.era(), &frame);
+  append_sent(all_out_++, &frame);
+  for (const Membership::Member& m : membership_.members()) {
+    if (!m.self) append_sent_to(m.id, links_[m.id].direct_out, &frame);
+  }
   transport_.publish(all_subject_, frame, {});
 }
 
@@ -157,7 +164,49 @@ void BusService::send_mark(Mark mark) {
   append_mark(mark, membership_.view(),
               mark == Mark::kFlush ? membership_.flush_era() : membership_.era(), &frame);
   for (const Membership::Member& m : membership_.members()) {
-    if (!m.self) transport_.publish(inbox_prefix_ + m.name, frame, {});
+    if (m.self) continue;
+    ++links_[m.id].direct_out;
+    transport_.publish(inbox_prefix_ + m.name, frame, {});
+  }
+}
+
+// Frames of one gateway come in the order in which it sent them, so a heartbeat finds what it
+// counts.
+void BusService::count_in(const Membership::Member& from, const Frame& frame, bool direct) {
+  Link& link = links_[from.id];
+  if (link.epoch != from.epoch) {  // what it missed or we did is said anew in any case
+    link.epoch = from.epoch;
+    link.counted = link.missed = false;
+  }
+  if (frame.kind == FrameKind::kHeartbeat) {
+    SentCounts now;
+    const bool says = read_sent(frame.body, membership_.self().id, &now);
+    if (says && link.counted &&
+        (now.all - link.said.all > link.all_in || now.direct - link.said.direct > link.direct_in)) {
+      link.missed = true;
+      ++figures_.missed;
+    }
+    link.counted = says;
+    link.said = now;
+    link.all_in = link.direct_in = 0;
+  }
+  ++(direct ? link.direct_in : link.all_in);
+}
+
+// Presence and the ends of topics are said again, on both sides: it may have been the last word.
+void BusService::tell_missed(ShardPort& port) {
+  for (const Membership::Member& m : membership_.members()) {
+    if (m.self) continue;
+    Link& link = links_[m.id];
+    if (!link.missed || now_ - link.told_at < kMissedEvery) continue;
+    link.missed = false;
+    link.told_at = now_;
+    BusMail mail;
+    mail.op = BusOp::kMissed;
+    mail.gateways = uint64_t{1} << m.index;
+    mail.shard = mailbox::kEveryShard;
+    send_mail(mail, {});
+    for (uint32_t i = 0; i < config_.shards; ++i) post_mail(i, mail, {}, port);
   }
 }
 
@@ -206,6 +255,7 @@ void BusService::turn(base::Instant now, base::UnixMs unix_ms, ShardPort& port) 
     turn_due_ = i + 1 == kDeliveriesPerTurn;
   }
   follow_view(port);
+  tell_missed(port);
   if (now >= heartbeat_at_) send_heartbeat();
   Sink sink(*this, port);
   backend_.turn(now, sink);
@@ -287,7 +337,7 @@ void BusService::on_delivery(const Delivery& delivery, ShardPort& port) {
     if (gone != nullptr && frame.epoch >= gone->epoch) membership_.on_leave(gone->id);
     return;
   }
-  if (!membership_.on_heard(frame.sender, frame.epoch, now_)) {
+  if (!membership_.on_heard(frame.sender, frame.epoch, now_, frame.fresh)) {
     ++figures_.refused;
     return;
   }
@@ -295,6 +345,7 @@ void BusService::on_delivery(const Delivery& delivery, ShardPort& port) {
   follow_view(port);
   const Membership::Member* from = membership_.find(hash_text(frame.sender));
   TG_ASSERT(from != nullptr);
+  count_in(*from, frame, delivery.subject != all_subject_);
   switch (frame.kind) {
     case FrameKind::kHeartbeat:
       if (!read_population(frame.body, &populations_[from->id])) ++figures_.refused;

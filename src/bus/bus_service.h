@@ -51,6 +51,7 @@ struct BusFigures {
   uint64_t refused = 0;   // what came and is none of ours to understand
   uint64_t dropped = 0;   // for a shard whose backlog is full
   uint64_t timeouts = 0;  // requests without an answer
+  uint64_t missed = 0;    // heartbeats that showed that something had been lost on the way
   uint64_t views = 0, unsettled = 0;
   uint32_t members = 1;
   uint32_t requests = 0;
@@ -99,6 +100,16 @@ class BusService {
     std::deque<Item> items;
     size_t bytes = 0;
   };
+  // What came from a member and what it says to have sent: a difference was lost on the way.
+  struct Link {
+    uint64_t epoch = 0;
+    uint64_t direct_out = 0;
+    uint64_t direct_in = 0, all_in = 0;  // since the last heartbeat
+    SentCounts said;                     // with that
+    bool counted = false;                // there was one
+    bool missed = false;                 // and it is to be said
+    base::Instant told_at{};
+  };
   enum class Must : uint8_t { kNo, kYes };
 
   void on_delivery(const Delivery& delivery, ShardPort& port);
@@ -111,6 +122,8 @@ class BusService {
   void post_mark(uint32_t phase, ShardPort& port);
   void send_mail(const mailbox::BusMail& mail, base::Bytes tail);
   void send_heartbeat();
+  void count_in(const Membership::Member& from, const Frame& frame, bool direct);
+  void tell_missed(ShardPort& port);
   void send_mark(Mark mark);
   // The answer that means that there is none.
   void fail(const Request& request, uint32_t code, ShardPort& port);
@@ -125,6 +138,8 @@ class BusService {
   std::map<uint64_t, Population> populations_;
   std::vector<Backlog> backlogs_;
   std::map<uint64_t, Request> requests_;  // by number, which rises with the deadline
+  std::map<uint64_t, Link> links_;        // by member
+  uint64_t all_out_ = 0;                  // frames published to all
   std::deque<Request> failed_;            // to be answered at the next turn
   uint64_t next_request_ = 1;
   uint32_t marks_left_ = 0;  // shards that have not answered the phase

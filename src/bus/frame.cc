@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint8_t kMagic[3] = {'T', 'G', 'B'};
 constexpr uint8_t kVersion = 1;
-constexpr size_t kHeadBytes = 16;  // magic, version, kind, name length, 2 unused, epoch
+constexpr uint8_t kFresh = 1;      // a flag
+constexpr size_t kHeadBytes = 16;  // magic, version, kind, name length, flags, unused, epoch
 constexpr size_t kMailBytes = 3 * 8 + 4 + 5 * 2;
 
 template <class T>
@@ -23,13 +24,15 @@ void put(T value, std::vector<uint8_t>* out) {
 
 }  // namespace
 
-std::vector<uint8_t> write_head(FrameKind kind, uint64_t epoch, std::string_view sender) {
+std::vector<uint8_t> write_head(FrameKind kind, uint64_t epoch, std::string_view sender,
+                                bool fresh) {
   TG_ASSERT(sender.size() <= kNameBytesMax);
   std::vector<uint8_t> out(kHeadBytes + sender.size());
   std::memcpy(out.data(), kMagic, sizeof kMagic);
   out[3] = kVersion;
   out[4] = static_cast<uint8_t>(kind);
   out[5] = static_cast<uint8_t>(sender.size());
+  out[6] = fresh ? kFresh : 0;
   base::store_le(out.data() + 8, epoch);
   if (!sender.empty()) std::memcpy(out.data() + kHeadBytes, sender.data(), sender.size());
   return out;
@@ -44,6 +47,7 @@ bool read_frame(base::Bytes bytes, Frame* out) {
     return false;
   }
   out->kind = static_cast<FrameKind>(bytes[4]);
+  out->fresh = (bytes[6] & kFresh) != 0;
   out->epoch = base::load_le<uint64_t>(bytes.data() + 8);
   out->sender = base::as_text(bytes.subspan(kHeadBytes, name));
   out->body = bytes.subspan(kHeadBytes + name);
@@ -67,6 +71,25 @@ void append_era(uint64_t era, std::vector<uint8_t>* out) { put<uint64_t>(era, ou
 uint64_t read_era(base::Bytes heartbeat) {
   if (heartbeat.size() < sizeof(Population) + sizeof(uint64_t)) return 0;
   return base::load_le<uint64_t>(heartbeat.data() + sizeof(Population));
+}
+
+void append_sent(uint64_t all, std::vector<uint8_t>* out) { put<uint64_t>(all, out); }
+
+void append_sent_to(uint64_t member, uint64_t direct, std::vector<uint8_t>* out) {
+  put<uint64_t>(member, out);
+  put<uint64_t>(direct, out);
+}
+
+bool read_sent(base::Bytes heartbeat, uint64_t member, SentCounts* out) {
+  constexpr size_t kAt = sizeof(Population) + sizeof(uint64_t);
+  if (heartbeat.size() < kAt + 8) return false;
+  out->all = base::load_le<uint64_t>(heartbeat.data() + kAt);
+  for (size_t at = kAt + 8; at + 16 <= heartbeat.size(); at += 16) {
+    if (base::load_le<uint64_t>(heartbeat.data() + at) != member) continue;
+    out->direct = base::load_le<uint64_t>(heartbeat.data() + at + 8);
+    return true;
+  }
+  return false;
 }
 
 void append_mark(Mark mark, uint64_t view, uint64_t era, std::vector<uint8_t>* out) {

@@ -34,12 +34,14 @@ static_assert(sizeof(Population) == kPopulationFields * 8);
 struct Frame {
   FrameKind kind = FrameKind::kHeartbeat;
   uint64_t epoch = 0;
+  bool fresh = false;  // the sender has never settled: it knows nothing of before
   std::string_view sender;
   base::Bytes body;
 };
 
 // The head of a frame; the body goes behind it.
-std::vector<uint8_t> write_head(FrameKind kind, uint64_t epoch, std::string_view sender);
+std::vector<uint8_t> write_head(FrameKind kind, uint64_t epoch, std::string_view sender,
+                                bool fresh = false);
 // False: not a frame of this version. `out` refers to `bytes`.
 bool read_frame(base::Bytes bytes, Frame* out);
 
@@ -47,6 +49,15 @@ void append_population(const Population& p, std::vector<uint8_t>* out);
 bool read_population(base::Bytes body, Population* out);  // of newer gateways: what is known here
 // A heartbeat's last value: the sender's era (membership.h); 0 when it has none to say.
 void append_era(uint64_t era, std::vector<uint8_t>* out);
+// Behind that, how many frames the sender has published before this one: to all, and to members by
+// id. False: it does not say.
+struct SentCounts {
+  uint64_t all = 0;
+  uint64_t direct = 0;
+};
+void append_sent(uint64_t all, std::vector<uint8_t>* out);
+void append_sent_to(uint64_t member, uint64_t direct, std::vector<uint8_t>* out);
+bool read_sent(base::Bytes heartbeat, uint64_t member, SentCounts* out);
 uint64_t read_era(base::Bytes heartbeat);
 void append_mark(Mark mark, uint64_t view, uint64_t era, std::vector<uint8_t>* out);
 bool read_mark(base::Bytes body, Mark* mark, uint64_t* view, uint64_t* era);

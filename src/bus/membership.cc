@@ -15,7 +15,7 @@ Membership::Membership(const MembershipConfig& config, std::string_view name, ui
   self.id = self_;
   self.epoch = epoch;
   self.index = give_index(self_);
-  self.self = true;
+  self.self = self.fresh = true;
   self.name = name;
   members_.push_back(std::move(self));
 }
@@ -54,12 +54,13 @@ const Membership::Member* Membership::find(uint64_t id) const {
 
 const Membership::Member& Membership::self() const { return *find(self_); }
 
-bool Membership::on_heard(std::string_view name, uint64_t epoch, base::Instant now) {
+bool Membership::on_heard(std::string_view name, uint64_t epoch, base::Instant now, bool fresh) {
   const uint64_t id = hash_text(name);
   if (id == self_) return false;
   if (Member* m = member(id)) {
     if (epoch < m->epoch) return false;
     m->heard = now;
+    m->fresh = fresh;
     if (epoch > m->epoch) {
       m->epoch = epoch;
       changed_ = loss_ = true;
@@ -73,6 +74,7 @@ bool Membership::on_heard(std::string_view name, uint64_t epoch, base::Instant n
   if (m.index == UINT32_MAX) return false;
   m.name = name;
   m.heard = now;
+  m.fresh = fresh;
   members_.insert(std::upper_bound(members_.begin(), members_.end(), m,
                                    [](const Member& a, const Member& b) { return a.id < b.id; }),
                   std::move(m));
@@ -173,8 +175,13 @@ void Membership::turn(base::Instant now) {
       stage_ = Stage::kSyncing;
     }
   }
-  // Who has just started does not take others' names for its own before they could be heard.
-  if (members_.size() == 1 && now < join_until_) return;
+  // Who has just started does not take others' names for its own before they could be heard, nor
+  // together with others who have.
+  if (now < join_until_ &&
+      std::all_of(
+          members_.begin(), members_.end(), [](const Member& m) { return m.self || m.fresh; })) {
+    return;
+  }
   const bool late = now > stage_until_;
   if (stage_ != Stage::kSettled &&
       (late || (stage_ == Stage::kSyncing && all_marked(Mark::kSynced)))) {
@@ -182,6 +189,7 @@ void Membership::turn(base::Instant now) {
     if (late) view_era_ = ++era_;  // of ours alone, as others have not agreed
     stage_ = Stage::kSettled;
     settled_due_ = true;
+    member(self_)->fresh = false;
   }
 }
 

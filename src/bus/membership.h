@@ -37,7 +37,8 @@ struct MembershipConfig {
   base::Duration heartbeat = base::milliseconds(200);
   base::Duration timeout = base::milliseconds(1500);  // without a heartbeat: it is gone
   base::Duration settle = base::seconds(1);           // for both rounds of marks
-  base::Duration join = base::seconds(1);             // at the start, for others to be heard of
+  // At the start, for those to be heard of who have settled already.
+  base::Duration join = base::seconds(1);
 };
 
 enum class Mark : uint8_t { kFlush = 1, kSynced = 2 };
@@ -51,6 +52,7 @@ class Membership {
     uint64_t epoch = 0;
     uint32_t index = 0;
     bool self = false;
+    bool fresh = false;  // has never settled: it cannot know what those before it said
     std::string name;
     base::Instant heard{};
     uint64_t marked[2] = {};  // views of its last kFlush and kSynced
@@ -63,7 +65,7 @@ class Membership {
   // There is a way to the others: whoever is there is heard of until then.
   void heard_by(base::Instant time);
   // A sign of life. False: it is of an earlier epoch, or there is no room for one more gateway.
-  bool on_heard(std::string_view name, uint64_t epoch, base::Instant now);
+  bool on_heard(std::string_view name, uint64_t epoch, base::Instant now, bool fresh = false);
   // It says that it leaves.
   void on_leave(uint64_t id);
   void on_mark(uint64_t id, Mark mark, uint64_t view, uint64_t era);

@@ -77,6 +77,7 @@ class Letters {
 
   // Whether letters to this player find a session.
   bool has_session() const { return !token_.empty(); }
+  const std::string& token() const { return token_; }
   bool settled() const { return kept_.empty(); }
   uint64_t written_to(const std::string& name) const {
     const auto it = written_.find(name);

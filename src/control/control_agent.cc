@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "crypto/random.h"
+#include "mailbox/resume_nonce.h"
 
 namespace tidegate::control {
 
@@ -201,6 +202,9 @@ std::string ControlAgent::give_tokens(const AuthOutcome& who, std::string_view s
   result->resume = TokenVerdict::kGood;
   result->resume_session = claim.session;
   result->resume_nonce = claim.nonce;
+  result->nonce = mailbox::nonce_after(claim.nonce);
+  tail =
+      session_tokens_->issue(result->session, result->nonce, who.user_id, who.player_id, unix_now);
   const std::string next =
       session_tokens_->issue(claim.session, result->nonce, who.user_id, who.player_id, unix_now);
   result->token_bytes[1] = static_cast<uint8_t>(next.size());

@@ -18,7 +18,7 @@ inline constexpr uint16_t kEveryShard = 0xfffe;
 enum class BusOp : uint16_t {
   kNone = 0,
   // Topics, between the topic's home shards of two gateways. Name: the topic.
-  kTopicJoin = 1,       // a: the offset that is expected next
+  kTopicJoin = 1,       // a: the offset that is expected next; b: of the view, comes back
   kTopicJoined = 2,     // a: the home's next offset; d: 0 or an error
   kTopicLeave = 3,      //
   kTopicPublish = 4,    // a: connection; b: sequence; c: event type; flags: TopicFlag.
@@ -44,8 +44,10 @@ enum class BusOp : uint16_t {
   kSendNear = 35,  // a: x << 32 | z, steps; b: source; c: shape << 32 | radius; d: type
   // One world (shard/realm.h). Name: the player, or the entity's.
   kRealmBatch = 50,  // no name. data: a batch (realm/batch.h), for every shard
-  kRealmClaim = 51,  // the player came in at the sender. a: entity << 32 | stamp
+  kRealmClaim = 51,  // the player came in at the sender, or at b. a: entity << 32 | stamp; d: hops
   kRealmGiven = 52,  // d: 1: it is yours, data: a batch of one; 0: not ours to give
+  // Something between the two gateways was lost on the way. For every shard.
+  kMissed = 53,
   // Backend services.
   kServiceCall = 40,    // a: connection; b: sequence; d: type; extra: user, player, permissions
   kServiceAnswer = 41,  // a, b as above; d: type of the answer, 0: an error; c: its code

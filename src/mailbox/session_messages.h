@@ -24,8 +24,9 @@ struct SessionOpen {
   uint8_t resume;  // session::Resume: kNotAsked, kResumed (the token is a good one) or why not
   uint8_t player_bytes;
   uint8_t token_bytes[2];
-  uint16_t unused = 0;
-  uint32_t coming = 0;  // not 0: back with the session claimed already, for a row of that coming
+  uint16_t sure = 0;      // 1: its shard was asked whether it still waits
+  uint32_t coming = 0;    // not 0: back with the session claimed already, for a row of that coming
+  uint32_t since_ms = 0;  // when the client asked, by this machine's clock; wraps
 };
 
 // The answer. Tail: player id, the resume token to give. Keep.
@@ -39,7 +40,8 @@ struct SessionOpened {
   uint32_t replayed;   // messages that follow before anything else
   uint8_t resume;      // session::Resume
   uint8_t refused;     // with session 0: 1 the player is connected already, 2 no room, 3 the store
-                       // is away, and without it nobody knows what became of the session
+                       // is away, and without it nobody knows what became of the session; or the
+                       // client has asked again since
   uint8_t restored;    // 1: the session comes from the store
   uint8_t player_bytes;
 };
@@ -51,7 +53,7 @@ struct SessionRelease {
   ConnectionRef connection;
   uint64_t session;
   uint32_t open_bytes;  // 0: a new session took its place; nobody waits
-  uint32_t unused = 0;
+  uint32_t asks = 0;  // 1: only whether that connection waits for the SessionOpen, which comes back
 };
 
 // The home shard ended the session. To the connection's shard. Keep.
@@ -78,10 +80,12 @@ struct SessionLeft {
 // What the connection has learnt. To the home shard. Tail: player id. Keep.
 struct SessionProgress {
   static constexpr MessageType kType = MessageType::kSessionProgress;
+  ConnectionRef connection;
   uint64_t session;
   uint64_t acked;      // highest that the client acknowledged
   uint64_t received;   // highest sequence from the client that was delivered
-  uint32_t confirmed;  // 1: the client has its new resume token
+  uint16_t confirmed;  // 1: the client has its new resume token
+  uint16_t connection_shard;
   uint32_t unused = 0;
 };
 
@@ -133,6 +137,8 @@ enum class SessionChangeOp : uint32_t {
   kForget,   // it went elsewhere, or was not needed: for each kPut or SessionClaimed with a state
              // there is one, or a kEnd
   kReturn,   // the state that SessionClaimed showed is not looked at any more; `sequence` names it
+  kAnswer,   // a SessionClaimed of kStored is to come when all before it is stored, or will not be.
+             // Tail: the SessionOpen
 };
 
 // A change for the store: home shard to control, which writes it behind. Keep, up to a point: while
@@ -154,11 +160,11 @@ struct SessionRecord {
   uint32_t attached;
   SessionChangeOp op;
   uint32_t fresh;         // of kPut: the session began while the store could not be asked who has
-                          // the player; of kAppend: it was not said before
+                          // the player; of kAppend: 1 it is new, 2 also for the next session
   uint32_t player_bytes;  // of kForward
   uint32_t coming;        // of the row, or of kClaim the one it will be; a change of a row that was
                           // there before the last claim does not count
-  uint32_t unused = 0;
+  uint32_t since_ms;      // of kPut and kClaim: as in SessionOpen; 0: it is not known
 };
 
 // The store has all changes up to `number`. Control to the shard. Keep.
@@ -170,14 +176,18 @@ struct SessionsStored {
 };
 
 enum class SessionClaim : uint32_t {
-  kMine,   // it was and is this gateway's
-  kNone,   // the store knows no session of the player; this gateway may make one
-  kState,  // it was another gateway's, or nobody's, and is this one's now
-  kHeld,   // it is connected to another gateway, and stays there
-  kDown,   // the store does not answer
+  kMine,    // it was and is this gateway's
+  kNone,    // the store knows no session of the player; this gateway may make one
+  kState,   // it was another gateway's, or nobody's, and is this one's now
+  kHeld,    // it is connected to another gateway, and stays there
+  kDown,    // the store does not answer
+  kWait,    // it is another gateway's, and not to be taken from it now
+  kLate,    // the player was let in elsewhere, and had asked for that later
+  kStored,  // not of a claim but of kAnswer
 };
 
-// The answer to kClaim. Control to the home shard. Tail: the SessionOpen with its tail. Keep.
+// The answer to kClaim or kAnswer. Control to the home shard. Tail: the SessionOpen with its tail.
+// Keep.
 struct SessionClaimed {
   static constexpr MessageType kType = MessageType::kSessionClaimed;
   const StoredSession* state;  // of kState, valid until kReturn

@@ -143,7 +143,9 @@ class PresenceHome {
     for (uint32_t i = 0; i < changed_count_ && most != 0;) {
       const uint32_t user = changed_[i];
       User& u = users_[user];
-      if (u.sent_at_ns != 0 && now.ns - u.sent_at_ns < limits_.interval.ns) {
+      // Who was told to be gone and is not is shown at once: that it goes is told late enough.
+      const bool back = u.sent == Status::kOffline && status_of(u) != Status::kOffline;
+      if (!back && u.sent_at_ns != 0 && now.ns - u.sent_at_ns < limits_.interval.ns) {
         ++i;
         continue;
       }

@@ -24,10 +24,12 @@ struct Session {
   uint64_t id = 0;                 // random; 0: no session in this row
   base::ConnectionRef connection;  // invalid: parked
   base::ShardId connection_shard;  // valid while attached
-  uint8_t restored = 0;            // 1: came from the store and nobody has resumed it since
-  uint8_t from_store = 0;          // 1: came from the store at this server's start
-  uint8_t fresh = 0;               // 1: began while a shared store could not be asked
-  uint8_t stalled = 0;             // 1: in the list of those that wait for room on the way out
+  uint8_t restored : 1 = 0;        // came from the store and nobody has resumed it since
+  uint8_t from_store : 1 = 0;      // came from the store at this server's start
+  uint8_t fresh : 1 = 0;           // began while a shared store could not be asked
+  uint8_t stalled : 1 = 0;         // in the list of those that wait for room on the way out
+  uint8_t opening : 1 = 0;         // the answer to the login waits until the store knows of it
+  uint32_t since_ms = 0;           // when the client of the last connection asked; 0: not here
   uint32_t nonce = 0;              // of the resume token given last
   uint32_t nonce_before = 0;       // of the one before, good until the new one has surely arrived
   uint32_t created_s = 0;          // Unix seconds

@@ -148,6 +148,10 @@ void Cluster::on_mail(base::Bytes bytes) {
     case BusOp::kRealmGiven:
       shard_.realm_.on_bus_mail(mail, tail);
       break;
+    case BusOp::kMissed:
+      shard_.topics_.on_missed(mail.gateways);
+      shard_.presence_.on_missed(mail.gateways);
+      break;
     case BusOp::kServiceAnswer:
       shard_.on_service_answer(mail, tail);
       break;

@@ -21,6 +21,7 @@ void Shard::open_session(uint32_t slot, const mailbox::AuthResult& result, base:
   open.nonce = result.nonce;
   open.resume_nonce = result.resume_nonce;
   open.connection_shard = static_cast<uint16_t>(config_.index);
+  open.since_ms = static_cast<uint32_t>(result.asked_ns / 1'000'000);
   static_assert(static_cast<int>(session::Resume::kResumed) ==
                     static_cast<int>(mailbox::TokenVerdict::kGood) &&
                 static_cast<int>(session::Resume::kTokenExpired) ==
@@ -90,6 +91,14 @@ void Shard::on_session_release(mailbox::AgentId from, base::Bytes bytes) {
   base::Bytes tail;
   const auto release = read_message<mailbox::SessionRelease>(bytes, &tail);
   const uint32_t slot = endpoint_.find(release.connection);
+  if (release.asks != 0) {
+    if (slot == net::kNone) return;
+    base::Bytes rest;
+    auto open = read_message<mailbox::SessionOpen>(tail, &rest);
+    open.sure = 1;
+    outbox_.post(from, open, rest);
+    return;
+  }
   if (slot != net::kNone && players_[slot].session == release.session) {
     send_error(slot, wire::kErrorReplaced, "the same player logged in again", true);
     endpoint_.close(slot, 4015, "replaced by another connection", net::CloseCause::kServerClosed);
@@ -139,8 +148,13 @@ void Shard::leave_session(uint32_t slot) {
 void Shard::post_progress(uint32_t slot) {
   const Player& player = players_[slot];
   const std::string_view name = player_id(slot);
-  const mailbox::SessionProgress progress{player.session, player.acked, player.inbound.received(),
-                                          player.flags & kConfirmed ? 1u : 0u};
+  mailbox::SessionProgress progress{};
+  progress.connection = endpoint_.ref(slot);
+  progress.connection_shard = static_cast<uint16_t>(config_.index);
+  progress.session = player.session;
+  progress.acked = player.acked;
+  progress.received = player.inbound.received();
+  progress.confirmed = player.flags & kConfirmed ? 1 : 0;
   outbox_.post(world::home_of(name, config_.count).value, progress, base::as_bytes(name));
 }
 

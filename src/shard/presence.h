@@ -60,6 +60,7 @@ class Presence {
 
   // With other gateways (presence_bus.cc).
   void on_view();
+  void on_missed(uint64_t gateways) { missed_ |= gateways; }
   void on_bus_mail(const mailbox::BusMail& mail, base::Bytes tail);
 
   void turn();
@@ -124,7 +125,9 @@ class Presence {
   uint32_t dirty_count_ = 0;
   base::Instant looked_{};
   uint32_t watched_at_ = 0;  // users whose watches other gateways were told of again
-  base::Instant watched_{};  // when that began last
+  base::Instant watched_{};  // when that began last for all of them
+  uint64_t watch_to_ = mailbox::kAllGateways;
+  uint64_t missed_ = 0;  // gateways that are to be told in between
 };
 
 }  // namespace tidegate::shard

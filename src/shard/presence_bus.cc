@@ -31,6 +31,8 @@ void Presence::on_view() {
   home_.keep_gateways(shard_.cluster_.kept(), shard_.io_.unix_ms());
   watched_at_ = 0;
   watched_ = shard_.now_;
+  watch_to_ = mailbox::kAllGateways;
+  missed_ = 0;
 }
 
 void Presence::watch_far(std::string_view user, bool on) {
@@ -69,16 +71,19 @@ void Presence::turn_far() {
   home_.send_far(shard_.now_, kOwnPerLook,
                  [&](uint32_t user) { return post_own(home_.gateways(user), user); });
   if (watched_at_ >= home_.high_water()) {
-    if (shard_.now_ - watched_ < kSayAgain) return;
+    const bool due = shard_.now_ - watched_ >= kSayAgain;
+    if (!due && missed_ == 0) return;
+    watch_to_ = due ? mailbox::kAllGateways : missed_;
+    missed_ = 0;
     watched_at_ = 0;
-    watched_ = shard_.now_;
+    if (due) watched_ = shard_.now_;
   }
   for (uint32_t i = 0; i < kWatchesPerLook && watched_at_ < home_.high_water(); ++watched_at_) {
     if (!home_.used(watched_at_) || home_.watchers(watched_at_) == 0) continue;
     ++i;
     BusMail mail;
     mail.op = BusOp::kPresenceWatch;
-    mail.gateways = mailbox::kAllGateways;
+    mail.gateways = watch_to_;
     mail.flags = 1;
     if (!shard_.cluster_.post(mail, home_.name(watched_at_), {}, {})) return;
   }

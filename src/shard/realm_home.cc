@@ -22,6 +22,8 @@ using world::DirectoryEntry;
 
 namespace {
 
+constexpr uint32_t kClaimHopsMax = 6;
+
 RealmOrder order_of(RealmOp op, const Remote& remote) {
   RealmOrder order{};
   order.op = op;
@@ -243,18 +245,32 @@ bool Realm::yield_own(DirectoryEntry& entry, std::string_view player, uint32_t s
 }
 
 void Realm::on_claim(const BusMail& mail, std::string_view player) {
-  const auto gateway = static_cast<uint32_t>(std::countr_zero(mail.gateways));
+  const Cluster& cluster = shard_.cluster_;
+  const uint32_t gateway = mail.b != 0 ? cluster.index_of(mail.b)
+                                       : static_cast<uint32_t>(std::countr_zero(mail.gateways));
+  if (gateway == Cluster::kNone) return;
   const auto stamp = static_cast<uint32_t>(mail.a & UINT32_MAX);
   DirectoryEntry* const entry = shard_.directory_.find(player);
   const bool ours = entry != nullptr && entry->entity.valid() && entry->remote == 0;
   if (ours && realm::newer(stamp, entry->stamp)) {
     count(Counter::kRealmYielded);
-    yield_own(*entry, player, stamp, gateway, mail.gateways);
+    yield_own(*entry, player, stamp, gateway, uint64_t{1} << gateway);
     return;
+  }
+  // Who asks has not heard yet that it is another one's by now, which is to let go instead.
+  const Remote* const r =
+      entry != nullptr && entry->remote != 0 ? remotes_.find(entry->entity) : nullptr;
+  if (r != nullptr && r->gateway != gateway && (members_ >> r->gateway & 1) != 0 &&
+      mail.d < kClaimHopsMax) {
+    BusMail on = mail;
+    on.gateways = uint64_t{1} << r->gateway;
+    on.b = cluster.id_of(gateway);
+    on.d = mail.d + 1;
+    if (shard_.cluster_.post(on, player, {}, {})) return;
   }
   BusMail answer;
   answer.op = BusOp::kRealmGiven;
-  answer.gateways = mail.gateways;
+  answer.gateways = uint64_t{1} << gateway;
   (void)shard_.cluster_.post(answer, player, {}, {});  // lost: it waits a little longer
 }
 

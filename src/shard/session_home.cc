@@ -11,7 +11,6 @@ namespace tidegate::shard {
 using mailbox::read_message;
 using metrics::Counter;
 using metrics::Family;
-using session::Resume;
 using session::Session;
 using session::SessionTable;
 
@@ -51,163 +50,6 @@ uint64_t SessionHome::session_of(std::string_view player) const {
   return row == session::SessionTable::kNone ? 0 : table_.at(row).id;
 }
 
-void SessionHome::on_open(base::Bytes bytes, uint32_t now_s) {
-  if (config_.shared) {
-    base::Bytes tail;
-    const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
-    const uint32_t row = find(base::as_text(tail.first(open.player_bytes)));
-    const bool has_row = row != SessionTable::kNone;
-    if (open.coming != 0 && has_row && table_.at(row).id == open.resume_session) {
-      this->open(bytes, now_s, true, open.coming);
-      return;
-    }
-    const bool refuse = config_.second_login == SecondLogin::kRefuse &&
-                        static_cast<Resume>(open.resume) != Resume::kResumed;
-    if (journal_.claim(++comings_, has_row, refuse, open, bytes)) {
-      ++claims_[bucket_of(base::as_text(tail.first(open.player_bytes)))];
-      return;
-    }  // on_claimed() goes on
-  }
-  open(bytes, now_s, !config_.shared, ++comings_);
-}
-
-// `store_knows`: what is not here is nowhere. Otherwise the store cannot be asked, and who wants to
-// go on with a session that another gateway may have is to try again: what it left there is not
-// lost.
-void SessionHome::open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming) {
-  base::Bytes tail;
-  const auto open = read_message<mailbox::SessionOpen>(bytes, &tail);
-  const std::string_view player = base::as_text(tail.first(open.player_bytes));
-  const base::Bytes fresh_token = tail.subspan(open.player_bytes, open.token_bytes[0]);
-  const base::Bytes resumed_token = tail.subspan(open.player_bytes + open.token_bytes[0]);
-  auto verdict = static_cast<Resume>(open.resume);
-  const uint32_t row = find(player);
-  if (verdict == Resume::kResumed) {
-    const bool fits =
-        row != SessionTable::kNone && table_.at(row).id == open.resume_session &&
-        (open.resume_nonce == table_.at(row).nonce ||
-         (table_.at(row).nonce_before != 0 && open.resume_nonce == table_.at(row).nonce_before));
-    if (!fits && !store_knows) {
-      refuse(open, 3);
-      return;
-    }
-    if (row == SessionTable::kNone || table_.at(row).id != open.resume_session) {
-      verdict = Resume::kSessionEnded;
-    } else if (const Session& s = table_.at(row); !fits) {
-      verdict = Resume::kTokenUsed;
-    } else if (s.attached()) {
-      // Its connection may be dead without our knowing. It leaves, and this comes back behind its
-      // last word.
-      const mailbox::SessionRelease release{s.connection, s.id,
-                                            static_cast<uint32_t>(bytes.size())};
-      uint8_t waiting[sizeof open + session::kPlayerBytesMax + 2 * session::kResumeBytesMax];
-      TG_ASSERT(bytes.size() <= sizeof waiting);
-      mailbox::SessionOpen again = open;
-      again.coming = coming;
-      std::memcpy(waiting, &again, sizeof again);
-      std::memcpy(waiting + sizeof again, tail.data(), tail.size());
-      outbox_.post(s.connection_shard.value, release, {waiting, bytes.size()});
-      return;
-    } else {
-      resume(row, open, resumed_token, now_s);
-      return;
-    }
-  }
-  if (verdict != Resume::kNotAsked) {
-    counters_.add(Family::kResumesRefused, static_cast<uint32_t>(verdict));
-  }
-  if (row != SessionTable::kNone) {
-    const Session& s = table_.at(row);
-    if (s.attached()) {
-      if (config_.second_login == SecondLogin::kRefuse) {
-        refuse(open, 1);
-        return;
-      }
-      outbox_.post(s.connection_shard.value, mailbox::SessionRelease{s.connection, s.id, 0});
-      table_.at(row).connection = {};  // nobody to tell any more
-    }
-    end(row, session::End::kReplaced);
-  }
-  begin(open, player, fresh_token, verdict, now_s, store_knows, coming);
-}
-
-void SessionHome::refuse(const mailbox::SessionOpen& open, uint8_t why) {
-  mailbox::SessionOpened answer{};
-  answer.connection = open.connection;
-  answer.refused = why;
-  outbox_.post(open.connection_shard, answer);
-}
-
-void SessionHome::post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
-                              base::Bytes token) {
-  uint8_t tail[session::kPlayerBytesMax + session::kResumeBytesMax];
-  TG_ASSERT(player.size() + token.size() <= sizeof tail);
-  std::memcpy(tail, player.data(), player.size());
-  if (!token.empty()) std::memcpy(tail + player.size(), token.data(), token.size());
-  answer.player_bytes = static_cast<uint8_t>(player.size());
-  outbox_.post(to, answer, {tail, player.size() + token.size()});
-}
-
-void SessionHome::begin(const mailbox::SessionOpen& open, std::string_view player,
-                        base::Bytes token, Resume verdict, uint32_t now_s, bool store_knows,
-                        uint32_t coming) {
-  const uint64_t hash = world::hash_player_id(player);
-  uint32_t row = table_.insert(player, hash);
-  if (row == SessionTable::kNone && table_.oldest_parked() != SessionTable::kNone) {
-    end(table_.oldest_parked(), session::End::kRoom);
-    row = table_.insert(player, hash);
-  }
-  if (row == SessionTable::kNone) {
-    refuse(open, 2);
-    return;
-  }
-  Session& s = table_.at(row);
-  s.id = open.session;
-  s.connection = open.connection;
-  s.connection_shard = {open.connection_shard};
-  s.nonce = open.nonce;
-  s.created_s = s.seen_s = now_s;
-  s.fresh = store_knows ? 0 : 1;
-  s.coming = coming;
-  table_.attached(row);
-  journal_.put(row, s, player);
-  counters_.add(Counter::kSessionsCreated, 1);
-  mailbox::SessionOpened answer{};
-  answer.connection = open.connection;
-  answer.session = s.id;
-  answer.resume = static_cast<uint8_t>(verdict);
-  post_opened(open.connection_shard, answer, player, token);
-}
-
-void SessionHome::resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token,
-                         uint32_t now_s) {
-  Session& s = table_.at(row);
-  s.connection = open.connection;
-  s.connection_shard = {open.connection_shard};
-  // Until the client has shown that it has the new token, the one it came with stays good: the
-  // answer may be lost with the socket.
-  s.nonce_before = open.resume_nonce;
-  s.nonce = open.nonce;
-  s.seen_s = now_s;
-  ++s.resumed;
-  table_.attached(row);
-  journal_.update(row, s);
-  counters_.add(Counter::kSessionsResumed, 1);
-  mailbox::SessionOpened answer{};
-  answer.connection = open.connection;
-  answer.session = s.id;
-  answer.received = s.received;
-  answer.safe = s.received_safe;
-  answer.last_sent = s.log.last();  // any of them may have gone out before
-  answer.replayed = s.log.count;
-  answer.resume = static_cast<uint8_t>(Resume::kResumed);
-  answer.restored = s.restored;
-  post_opened(open.connection_shard, answer, table_.player(row), token);
-  counters_.add(Counter::kMessagesReplayed, s.log.count);
-  logs_.rewind(s.log);
-  pump(row);
-}
-
 void SessionHome::on_left(base::Bytes bytes, base::Instant now, uint32_t now_s) {
   base::Bytes tail;
   const auto left = read_message<mailbox::SessionLeft>(bytes, &tail);
@@ -243,6 +85,10 @@ void SessionHome::on_progress(base::Bytes bytes, base::Instant now) {
   const uint32_t row = find(base::as_text(tail));
   if (row == SessionTable::kNone || table_.at(row).id != progress.session) return;
   Session& s = table_.at(row);
+  if (s.connection != progress.connection ||
+      s.connection_shard.value != progress.connection_shard) {
+    return;  // the session went to another gateway and came back meanwhile: this was of before
+  }
   const uint64_t received_before = s.received;
   const uint64_t acked_before = s.log.acked;
   s.received = std::max(s.received, progress.received);
@@ -251,7 +97,7 @@ void SessionHome::on_progress(base::Bytes bytes, base::Instant now) {
     s.restored = 0;
     journal_.update(row, s);
   }
-  // Of an older connection it may name what this one has not sent yet: it has arrived all the same.
+  // It may name what only an older connection had sent: it has arrived all the same.
   uint64_t ack = std::min(progress.acked, s.log.last());
   while (s.log.last_sent() < ack) logs_.advance(s.log);
   replay_messages_ -= logs_.acknowledge(s.log, ack);
@@ -274,11 +120,11 @@ void SessionHome::on_send(base::Bytes bytes, base::Instant now) {
     counters_.add(Counter::kAcknowledgedNoSession, 1);
     return;
   }
-  append(row, send.message_type, send.origin, payload, now);
+  append(row, send.message_type, send.origin, payload, now, send.session == 0);
 }
 
 void SessionHome::append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload,
-                         base::Instant now) {
+                         base::Instant now, bool for_player) {
   if (origin != 0 && effects_.contains(effect_of(table_.at(row), origin))) {
     // The server before this one, or another gateway, ended between this effect of a client's
     // message and the acknowledgement of that message, which has come again.
@@ -303,13 +149,13 @@ void SessionHome::append(uint32_t row, uint32_t type, uint64_t origin, base::Byt
   counters_.add(Counter::kAcknowledgedSent, 1);
   Session& s = table_.at(row);
   if (config_.shared && origin != 0) effects_.insert(effect_of(s, origin));
-  if (!journal_.append(row, s, type, origin, payload, now)) s.safe = s.log.last();
+  if (!journal_.append(row, s, type, origin, payload, now, for_player)) s.safe = s.log.last();
   pump(row);
 }
 
 void SessionHome::pump(uint32_t row) {
   Session& s = table_.at(row);
-  if (!s.attached()) return;
+  if (!s.attached() || s.opening != 0) return;
   session::LoggedMessage message{};
   while (s.log.last_sent() < s.safe &&
          (s.log.sent == 0 || s.log.sent_bytes < config_.window_bytes) &&

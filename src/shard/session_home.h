@@ -111,13 +111,19 @@ class SessionHome {
   void post_opened(uint32_t to, mailbox::SessionOpened answer, std::string_view player,
                    base::Bytes token);
   void open(base::Bytes bytes, uint32_t now_s, bool store_knows, uint32_t coming);
+  void post_release(uint32_t to, mailbox::SessionRelease release, mailbox::SessionOpen open,
+                    base::Bytes tail, uint32_t coming);
   void refuse(const mailbox::SessionOpen& open, uint8_t why);
   void resume(uint32_t row, const mailbox::SessionOpen& open, base::Bytes token, uint32_t now_s);
   void begin(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token,
              session::Resume verdict, uint32_t now_s, bool store_knows, uint32_t coming);
+  void post_begun(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token);
+  bool is_fresh(std::string_view player, uint64_t session) const;
+  void on_begun(const mailbox::SessionOpen& open, base::Bytes tail);
   void adopt(const mailbox::SessionClaimed& claimed, const mailbox::SessionOpen& open,
              base::Instant now, uint32_t now_s);
-  void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now);
+  void append(uint32_t row, uint32_t type, uint64_t origin, base::Bytes payload, base::Instant now,
+              bool for_player);
   void restore_effect(uint32_t row, uint64_t origin);
   void refresh(uint32_t now_s);
   bool forward(std::string_view player, const mailbox::SessionSend& send, base::Bytes payload);

@@ -30,6 +30,7 @@ SessionRecord SessionJournal::record_of(const Session& s, SessionChangeOp op) {
   r.attached = s.attached() ? 1 : 0;
   r.fresh = s.fresh;
   r.coming = s.coming;
+  r.since_ms = s.since_ms;
   r.op = op;
   return r;
 }
@@ -69,13 +70,13 @@ void SessionJournal::update(uint32_t row, const Session& s) {
 }
 
 bool SessionJournal::append(uint32_t row, const Session& s, uint32_t type, uint64_t origin,
-                            base::Bytes payload, base::Instant now) {
+                            base::Bytes payload, base::Instant now, bool for_player) {
   if (!records(row)) return false;
   SessionRecord r = record_of(s, SessionChangeOp::kAppend);
   r.sequence = s.log.last();
   r.message_type = type;
   r.origin = origin;
-  r.fresh = 1;
+  r.fresh = for_player ? 2 : 1;
   return post(r, payload) && wait(row, s, r.sequence, false, now);
 }
 
@@ -106,12 +107,28 @@ bool SessionJournal::claim(uint32_t coming, bool has_row, bool refuse,
   r.op = SessionChangeOp::kClaim;
   r.attached = has_row ? 1 : 0;
   r.fresh = refuse ? 1 : 0;
+  r.since_ms = open.since_ms;
   if (open.resume == static_cast<uint8_t>(session::Resume::kResumed)) {
     r.session = open.resume_session;
     r.nonce_before = open.resume_nonce;
     r.nonce = open.nonce;
   }
   return recording_ && post(r, bytes);
+}
+
+bool SessionJournal::answer(const mailbox::SessionOpen& open, std::string_view player,
+                            base::Bytes token) {
+  if (!recording_) return false;
+  SessionRecord r{};
+  r.op = SessionChangeOp::kAnswer;
+  uint8_t tail[sizeof open + session::kPlayerBytesMax + session::kResumeBytesMax];
+  TG_ASSERT(sizeof open + player.size() + token.size() <= sizeof tail);
+  std::memcpy(tail, &open, sizeof open);
+  std::memcpy(tail + sizeof open, player.data(), player.size());
+  if (!token.empty()) {
+    std::memcpy(tail + sizeof open + player.size(), token.data(), token.size());
+  }
+  return post(r, {tail, sizeof open + player.size() + token.size()});
 }
 
 uint64_t SessionJournal::forward(std::string_view player, uint64_t session, uint32_t type,

@@ -52,8 +52,9 @@ class SessionJournal {
   void put(uint32_t row, const session::Session& s, std::string_view player);
   void update(uint32_t row, const session::Session& s);
   // True: the message has to wait for release().
+  // `for_player`: should this not be the player's session any more, it is for the one that is.
   bool append(uint32_t row, const session::Session& s, uint32_t type, uint64_t origin,
-              base::Bytes payload, base::Instant now);
+              base::Bytes payload, base::Instant now, bool for_player);
   // A message that was told before, behind a put().
   void append_again(uint32_t row, const session::Session& s, uint64_t sequence, uint32_t type,
                     base::Bytes payload);
@@ -64,6 +65,9 @@ class SessionJournal {
   // Only for a store that gateways share. claim(): false when it cannot be asked now.
   bool claim(uint32_t coming, bool has_row, bool refuse, const mailbox::SessionOpen& open,
              base::Bytes bytes);
+  // A SessionClaimed with this comes back when what was told before is stored. False: it need not
+  // be waited for.
+  bool answer(const mailbox::SessionOpen& open, std::string_view player, base::Bytes token);
   // The number of the change; 0: there is no room.
   uint64_t forward(std::string_view player, uint64_t session, uint32_t type, uint64_t origin,
                    base::Bytes payload);

@@ -23,9 +23,26 @@ void SessionHome::on_claimed(base::Bytes bytes, base::Instant now, uint32_t now_
   const auto claimed = read_message<mailbox::SessionClaimed>(bytes, &request);
   base::Bytes tail;
   const auto asked = read_message<mailbox::SessionOpen>(request, &tail);
+  if (claimed.status == SessionClaim::kStored) {
+    on_begun(asked, tail);
+    return;
+  }
   switch (claimed.status) {
     case SessionClaim::kDown:
       open(request, now_s, false, ++comings_);
+      break;
+    case SessionClaim::kLate:
+      refuse(asked, 3);
+      break;
+    case SessionClaim::kWait:
+      // What is here of it was taken, and we are about to hear that; unless it began while the
+      // store was away, which does not know that yet.
+      if (asked.resume == static_cast<uint8_t>(session::Resume::kResumed) &&
+          !is_fresh(base::as_text(tail.first(asked.player_bytes)), asked.resume_session)) {
+        refuse(asked, 3);
+      } else {
+        open(request, now_s, false, ++comings_);
+      }
       break;
     case SessionClaim::kHeld:
       refuse(asked, 1);
@@ -39,8 +56,15 @@ void SessionHome::on_claimed(base::Bytes bytes, base::Instant now, uint32_t now_
     case SessionClaim::kNone:
       open(request, now_s, true, claimed.coming);
       break;
+    case SessionClaim::kStored:
+      break;
   }
   --claims_[bucket_of(base::as_text(tail.first(asked.player_bytes)))];
+}
+
+bool SessionHome::is_fresh(std::string_view player, uint64_t session) const {
+  const uint32_t row = find(player);
+  return row != SessionTable::kNone && table_.at(row).id == session && table_.at(row).fresh != 0;
 }
 
 // To a player who is elsewhere, or on the way here. False: it is to go to the row, if there is one.
@@ -110,7 +134,7 @@ void SessionHome::adopt(const mailbox::SessionClaimed& claimed, const mailbox::S
     row = find(stored.player);
     if (row == SessionTable::kNone) return;
     if (letter.session != 0 && letter.session != s.id) continue;
-    append(row, letter.type, letter.origin, letter.payload, now);
+    append(row, letter.type, letter.origin, letter.payload, now, letter.session == 0);
   }
 }
 
@@ -123,7 +147,8 @@ void SessionHome::on_letter(base::Bytes bytes, base::Instant now) {
   const uint32_t row = find(player);
   if (row == SessionTable::kNone) return;
   if (letter.session != 0 && letter.session != table_.at(row).id) return;
-  append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now);
+  append(row, letter.message_type, letter.origin, tail.subspan(letter.player_bytes), now,
+         letter.session == 0);
 }
 
 void SessionHome::on_taken(base::Bytes bytes) {

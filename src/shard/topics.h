@@ -99,6 +99,7 @@ class Topics {
   // With other gateways (topics_bus.cc). The members are others now; false from follow_view():
   // more is to be done for it in the next turn.
   void on_view();
+  void on_missed(uint64_t gateways);  // something that was said to them, or that they said
   bool follow_view();
   void on_settled();
   void on_bus_mail(const mailbox::BusMail& mail, base::Bytes tail);

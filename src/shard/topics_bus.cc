@@ -59,6 +59,14 @@ void Topics::on_view() {
   view_at_ = 0;
 }
 
+void Topics::on_missed(uint64_t gateways) {
+  for (uint32_t t = 0; t < home_.high_water(); ++t) {
+    if (!home_.used(t) || (home_.gateways(t) & gateways) == 0) continue;
+    TopicHome::Relay& relay = home_.relay(t);
+    if (relay.role == Role::kHome && relay.tails == 0) relay.tails = 1;
+  }
+}
+
 bool Topics::follow_view() {
   for (uint32_t i = 0; i < kFollowPerTurn && view_at_ < home_.high_water(); ++i, ++view_at_) {
     if (home_.used(view_at_) && !adapt(view_at_)) return false;
@@ -167,6 +175,7 @@ void Topics::join_home(uint32_t topic) {
   mail.op = BusOp::kTopicJoin;
   mail.gateways = uint64_t{1} << home.index;
   mail.a = home_.next_offset(topic);
+  mail.b = relay.home_key;
   (void)shard_.cluster_.post(mail, home_.name(topic), {}, {});  // sweep() asks again
 }
 

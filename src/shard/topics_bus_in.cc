@@ -106,6 +106,7 @@ void Topics::on_bus_join(uint32_t gateway, std::string_view name, const BusMail&
   BusMail joined;
   joined.op = BusOp::kTopicJoined;
   joined.gateways = uint64_t{1} << gateway;
+  joined.b = mail.b;
   const uint32_t topic = home_.open(name);
   if (topic == kNone) {
     joined.d = wire::kErrorTopic;
@@ -122,6 +123,9 @@ void Topics::on_bus_joined(uint32_t gateway, uint32_t topic, const BusMail& mail
   TopicHome::Relay& relay = home_.relay(topic);
   const Cluster::Home home = shard_.cluster_.home_of(home_.name(topic));
   if (relay.role != Role::kAsked || home.here || home.index != gateway) return;
+  // Of a join under an epoch before: the home has forgotten it since, and the later one may be
+  // lost. 0: of a gateway that does not say.
+  if (mail.b != 0 && mail.b != relay.home_key) return;
   if (mail.d != 0) {
     answer_waiting(topic, 0, mail.d);
     if (home_.shards(topic) == 0) relay.role = Role::kOutside;

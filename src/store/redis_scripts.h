@@ -3,7 +3,8 @@
 // for the gateway that has it. Keys of a player carry its name in {}, so a Cluster keeps them
 // together:
 //   <prefix>{<player>}:s  hash: gw gen n row, and the session (id received acked nonce nonce_before
-//                         created seen resumed attached), in: number of the last letter
+//                         created seen resumed attached), in: number of the last letter, since:
+//                         when the client that was let in last had asked, in Unix ms
 //   <prefix>{<player>}:m  list of messages from acked + 1 on: "<sequence> <type> <payload>"
 //   <prefix>{<player>}:e  list of origins that were appended
 //   <prefix>{<player>}:i  hash of letters by origin: "<number> <session> <type> <payload>"; session
@@ -20,20 +21,28 @@
 namespace tidegate::store {
 
 // KEYS s m e i; ARGV gw n has_row refuse ttl_ms news_prefix player patient session shown given
-// coming
+// coming asked_ms
 inline constexpr const char* kClaimScript = R"lua(
 local s = KEYS[1]
-local h = redis.call('HMGET', s, 'gw', 'gen', 'attached', 'n', 'row')
+local h = redis.call('HMGET', s, 'gw', 'gen', 'attached', 'n', 'row', 'since')
 local t = redis.call('TIME')
 local mine = h[1] == ARGV[1]
-if h[1] and not mine and ARGV[8] == '1' then return {'wait'} end
+-- Another gateway may be about to say it, or what happened to it meanwhile.
+if ARGV[8] == '1' and not mine and (h[1] or (ARGV[9] ~= '0' and ARGV[3] ~= '1')) then
+  return {'wait'}
+end
+-- A try that its client has given up for a later one is at most a few seconds old; more is a clock.
+local early = (tonumber(h[6]) or 0) - tonumber(ARGV[13])
+if h[1] and not mine and early > 0 and early <= 5000 then return {'late'} end
 if h[1] and ARGV[9] ~= '0' then
   local k = redis.call('HMGET', s, 'id', 'nonce', 'nonce_before', 'seen')
   if k[1] == ARGV[9] then
     -- A token that was used: of somebody who has gone on elsewhere, and whose older try comes late?
     -- The one before the last is good when the answer with the last was lost, but not at once.
     local age = tonumber(t[1]) - tonumber(k[4])
-    local last, before = k[2] == ARGV[10], k[3] == ARGV[10]
+    -- One that is ahead was given by a gateway that could not write it any more (mailbox/resume_nonce.h).
+    local last = ((tonumber(ARGV[10]) or 0) - (tonumber(k[2]) or 0)) % 4294967296 <= 1024
+    local before = k[3] == ARGV[10]
     if not mine and not last and
        ((h[3] == '1' and (not before or age < 3)) or (not before and age < 10)) then
       return {'wait'}
@@ -43,6 +52,7 @@ if h[1] and ARGV[9] ~= '0' then
     end
   end
 end
+if early <= 0 then redis.call('HSET', s, 'since', ARGV[13]) end
 if mine then
   if tonumber(h[4]) < tonumber(ARGV[2]) then redis.call('HSET', s, 'n', ARGV[2]) end
   if ARGV[3] == '1' then return {'mine', h[2], h[5]} end
@@ -68,7 +78,7 @@ inline constexpr const char* kWriteScript = R"lua(
 local s, m, e, i = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, gw, n, ttl, news, player, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local coming = table.remove(ARGV, 8)
-local h = redis.call('HMGET', s, 'gw', 'n', 'id', 'gen', 'acked', 'row')
+local h = redis.call('HMGET', s, 'gw', 'n', 'id', 'gen', 'acked', 'row', 'since')
 local function tell(to, text)
   if news == '' or not to then return end
   redis.call('RPUSH', news .. to, text)
@@ -107,6 +117,7 @@ if op == 'put' then
   redis.call('HSET', s, 'gw', gw, 'gen', gen, 'n', n, 'row', coming, 'id', id, 'received', ARGV[9],
              'acked', ARGV[10], 'nonce', ARGV[11], 'nonce_before', ARGV[12], 'created', ARGV[13],
              'seen', ARGV[14], 'resumed', ARGV[15], 'attached', ARGV[16])
+  if tonumber(ARGV[17]) > tonumber(h[7] or 0) then redis.call('HSET', s, 'since', ARGV[17]) end
   redis.call('DEL', m)
   if h[3] and h[3] ~= id then
     -- What was for the session before ends with it.
@@ -121,7 +132,9 @@ if op == 'put' then
   return {'put', gen, before or '', redis.call('HLEN', i)}
 end
 if not mine then
-  if op == 'append' and ARGV[12] == '1' and h[3] == id then
+  -- What was for the player goes to the session that took the place of this one.
+  if op == 'append' and h[3] and ((ARGV[12] ~= '0' and h[3] == id) or ARGV[12] == '2') then
+    if ARGV[12] == '2' then id = '0' end
     return letter(ARGV[11] ~= '0' and ARGV[11] or ARGV[13], ARGV[9], ARGV[10])
   end
   if not h[1] then return {'missing'} end

@@ -111,6 +111,8 @@ void SessionKeeper::pass_over(mailbox::AgentId from, const SessionRecord& record
     mailbox::SessionClaimed answer{};
     answer.status = SessionClaim::kDown;
     post(from, answer, message.subspan(sizeof record));
+  } else if (record.op == SessionChangeOp::kAnswer) {
+    post_stored(from, message);
   } else if (record.op == SessionChangeOp::kForward) {
     if (held_.size() + message.size() > kHeldBytesMax) {
       counters_.add(metrics::Counter::kAcknowledgedNoSession, 1);
@@ -118,6 +120,12 @@ void SessionKeeper::pass_over(mailbox::AgentId from, const SessionRecord& record
       keep(&held_, from, message);
     }
   }
+}
+
+void SessionKeeper::post_stored(mailbox::AgentId from, base::Bytes message) {
+  mailbox::SessionClaimed answer{};
+  answer.status = SessionClaim::kStored;
+  post(from, answer, message.subspan(sizeof(SessionRecord)));
 }
 
 void SessionKeeper::pass_over_all(const std::vector<uint8_t>& batch) {
@@ -295,6 +303,7 @@ void SessionKeeper::write(const std::vector<uint8_t>& batch) {
       pass_over(head.shard, change.record, message);
       return;
     }
+    if (change.record.op == SessionChangeOp::kAnswer) return;
     if (change.record.op == SessionChangeOp::kClaim) {
       asked_at.push_back({head.at_ns});
       base::Bytes tail;
@@ -329,6 +338,9 @@ void SessionKeeper::write(const std::vector<uint8_t>& batch) {
   take_news(behind, {});
   {
     const std::lock_guard lock(mutex_);
+    for_each(batch, [&](const Head& head, base::Bytes message) {
+      if (record_in(message).op == SessionChangeOp::kAnswer) post_stored(head.shard, message);
+    });
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (numbers[i] == 0) continue;
       parts_[i].stored = std::max(parts_[i].stored, numbers[i]);

@@ -106,6 +106,7 @@ class SessionKeeper {
   // With mutex_ held:
   void keep(std::vector<uint8_t>* into, mailbox::AgentId from, base::Bytes message);
   void pass_over(mailbox::AgentId from, const mailbox::SessionRecord& record, base::Bytes message);
+  void post_stored(mailbox::AgentId from, base::Bytes message);
   void pass_over_all(const std::vector<uint8_t>& batch);
   template <mailbox::Message M>
   void post(mailbox::AgentId to, const M& message, base::Bytes tail);

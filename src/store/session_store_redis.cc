@@ -115,6 +115,15 @@ std::string player_of(const SessionChange& c) {
   return std::string(base::as_text(c.tail.first(c.record.player_bytes)));
 }
 
+// When the client asked, in Unix ms, so that gateways can compare it as far as their clocks agree.
+int64_t asked_ms(uint32_t since_ms) {
+  timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  const int64_t now_ms = int64_t{t.tv_sec} * 1000 + t.tv_nsec / 1'000'000;
+  if (since_ms == 0) return now_ms;
+  return now_ms - static_cast<int32_t>(static_cast<uint32_t>(monotonic_ms()) - since_ms);
+}
+
 }  // namespace
 
 RedisStore::RedisStore(RedisOptions options, Settings settings)
@@ -159,7 +168,8 @@ RedisCommand RedisStore::claim(const SessionChange& change, const std::string& p
         std::string(change.record.attached != 0 ? "1" : "0"), std::string(refuse ? "1" : "0"),
         ttl_attached_ms_, news_prefix(), player, std::string(settling() ? "1" : "0"),
         std::to_string(change.record.session), std::to_string(change.record.nonce_before),
-        std::to_string(change.record.nonce), std::to_string(change.record.coming)}) {
+        std::to_string(change.record.nonce), std::to_string(change.record.coming),
+        std::to_string(asked_ms(change.record.since_ms))}) {
     c.words.push_back(std::move(word));
   }
   return c;
@@ -210,7 +220,7 @@ RedisCommand RedisStore::change(const SessionChange& c, const std::string& playe
   switch (r.op) {
     case SessionChangeOp::kPut:
       add(r.fresh, r.received, r.acked, r.nonce, r.nonce_before, r.created_s, r.seen_s, r.resumed,
-          r.attached);
+          r.attached, r.since_ms == 0 ? 0 : asked_ms(r.since_ms));
       break;
     case SessionChangeOp::kUpdate:
       add(r.received, r.acked, r.nonce, r.nonce_before, r.seen_s, r.resumed, r.attached);
@@ -320,6 +330,7 @@ bool RedisStore::write(std::span<const SessionChange> changes, std::vector<Store
         }
         break;
       case SessionChangeOp::kReturn:
+      case SessionChangeOp::kAnswer:
         break;
       default: {
         const auto known = known_.find(r.session);
@@ -424,8 +435,8 @@ bool RedisStore::on_claimed(const Asked& asked, const RedisReply& first,
     if (second.kind == RedisReply::Kind::kList) reply = &second;
   }
   const std::string& what = reply->at(0).text;
-  if (what == "wait") {
-    answer.status = SessionClaim::kDown;
+  if (what == "wait" || what == "late") {
+    answer.status = what == "wait" ? SessionClaim::kWait : SessionClaim::kLate;
   } else if (what == "held") {
     answer.status = SessionClaim::kHeld;
   } else if (what == "mine") {

@@ -240,6 +240,7 @@ class SqliteStore final : public SessionStore {
       case SessionChangeOp::kSettled:
       case SessionChangeOp::kForget:
       case SessionChangeOp::kReturn:
+      case SessionChangeOp::kAnswer:
         return false;  // of a shared store only
       case SessionChangeOp::kClear:
         return clear_messages_.number(1, change.shard).run() &&

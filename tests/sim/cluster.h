@@ -43,6 +43,7 @@ struct ClusterOutcome {
   uint64_t crashes = 0, cuts = 0, lost = 0, views = 0, held = 0, repairs = 0, holes = 0;
   uint64_t letters = 0, resumes = 0, taken_over = 0, outages = 0, late = 0, overruns = 0;
   int64_t presence_ms = 0;  // from the agreement of all until friends are shown as they are
+  int64_t calm_ms = 0;      // the same from the end of the faults
   uint64_t hash = 0;        // of all that clients were given: the same for the same seed
 };
 

@@ -49,11 +49,12 @@ int main(int argc, char** argv) {
     std::printf(
         "seed %llu: %s; %llu published, %llu refused, %llu events, %llu crashes, %llu cuts, %llu "
         "lost, %llu views, %llu held, %llu repairs, %llu holes; %llu letters, %llu resumes, %llu "
-        "taken over, %llu outages, %llu late, %llu overruns; presence %lld ms, hash %016llx\n",
+        "taken over, %llu outages, %llu late, %llu overruns; presence %lld ms, %lld behind the "
+        "faults, hash %016llx\n",
         n(s), o.failure.empty() ? "ok" : "FAILED", n(o.published), n(o.refused), n(o.delivered),
         n(o.crashes), n(o.cuts), n(o.lost), n(o.views), n(o.held), n(o.repairs), n(o.holes),
         n(o.letters), n(o.resumes), n(o.taken_over), n(o.outages), n(o.late), n(o.overruns),
-        static_cast<long long>(o.presence_ms), n(o.hash));
+        static_cast<long long>(o.presence_ms), static_cast<long long>(o.calm_ms), n(o.hash));
     if (!o.failure.empty()) {
       std::printf("  %s\n  replay: sim-cluster --seed %llu\n", o.failure.c_str(), n(s));
     }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "mailbox/mailboxes.h"
+#include "mailbox/resume_nonce.h"
 
 namespace tidegate::sim {
 
@@ -28,7 +29,6 @@ inline LoginAnswer answer_login(base::Bytes bytes, uint64_t session, uint32_t no
   a.result.asked_ns = request.asked_ns;
   a.result.user_bytes = a.result.player_bytes = static_cast<uint16_t>(token.size());
   a.result.session = session;
-  a.result.nonce = nonce;
   a.tail = base::as_text(token);
   a.tail += a.tail;
   const auto give = [&](int which, uint64_t of) {
@@ -36,14 +36,25 @@ inline LoginAnswer answer_login(base::Bytes bytes, uint64_t session, uint32_t no
     a.result.token_bytes[which] = static_cast<uint8_t>(text.size());
     a.tail += text;
   };
+  if (!shown.empty()) {
+    const size_t dot = shown.find('.');
+    std::from_chars(shown.data(), shown.data() + dot, a.result.resume_session);
+    std::from_chars(shown.data() + dot + 1, shown.data() + shown.size(), a.result.resume_nonce);
+    nonce = mailbox::nonce_after(a.result.resume_nonce);
+  }
+  a.result.nonce = nonce;
   give(0, session);
   if (shown.empty()) return a;
-  const size_t dot = shown.find('.');
-  std::from_chars(shown.data(), shown.data() + dot, a.result.resume_session);
-  std::from_chars(shown.data() + dot + 1, shown.data() + shown.size(), a.result.resume_nonce);
   a.result.resume = mailbox::TokenVerdict::kGood;
   give(1, a.result.resume_session);
   return a;
+}
+
+// The session of such a token.
+inline uint64_t session_in(std::string_view token) {
+  uint64_t session = 0;
+  std::from_chars(token.data(), token.data() + token.size(), session);
+  return session;
 }
 
 }  // namespace tidegate::sim

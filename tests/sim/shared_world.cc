@@ -490,6 +490,10 @@ class Run {
       }
     }
     for (const auto& w : walkers_) {
+      if (!w->placed()) {
+        missing_ = ": " + w->name() + " is not in the world";
+        return false;
+      }
       const auto it = owned.find(w->name());
       if (it != owned.end() && it->second.owner == w->gateway()) continue;
       missing_ = ": " + w->name() + " is at g" + std::to_string(w->gateway()) + ", which " +

@@ -114,6 +114,44 @@ TEST_F(Service, MembersAreToldToTheShardsAndSettle) {
   EXPECT_EQ(a_.service->figures().unsettled, 0U);
 }
 
+// Presence was wrong until it was said again, up to 10 s later.
+TEST_F(Service, WhatIsLostOnTheWayIsNoticedWithTheNextHeartbeat) {
+  run(milliseconds(1000));
+  const auto missed = [](const Gateway& g) {
+    size_t count = 0;
+    for (const auto& item : g.shards.items) count += item.mail.op == BusOp::kMissed ? 1 : 0;
+    return count;
+  };
+  for (const bool to_all : {false, true}) {
+    a_.shards.items.clear();
+    b_.shards.items.clear();
+    b_.port->lose(1);
+    const uint64_t to = to_all ? mailbox::kAllGateways : index_of(a_, "b");
+    a_.service->on_mail(0, mail(BusOp::kPresenceState, to, "ann"), base::as_bytes("ann"));
+    run(milliseconds(250));
+    EXPECT_EQ(missed(b_), 2U) << "each shard";
+    EXPECT_EQ(missed(a_), 2U);
+    ASSERT_FALSE(b_.shards.items.empty());
+    EXPECT_EQ(b_.shards.items[0].mail.gateways, index_of(b_, "a"));
+    EXPECT_EQ(a_.shards.items[0].mail.gateways, index_of(a_, "b"));
+    run(milliseconds(1000));
+    EXPECT_EQ(missed(b_), 2U) << "once";
+    EXPECT_EQ(missed(a_), 2U);
+  }
+  EXPECT_EQ(a_.service->figures().views, 2U) << "nobody's epoch rises for that";
+  // Again and again: not more often than that shows something new.
+  a_.shards.items.clear();
+  for (int i = 0; i < 20; ++i) {
+    b_.port->lose(1);
+    a_.service->on_mail(0, mail(BusOp::kPresenceState, index_of(a_, "b"), "ann"),
+                        base::as_bytes("ann"));
+    run(milliseconds(200));
+  }
+  EXPECT_GE(missed(a_), 10U);
+  EXPECT_LE(missed(a_), 18U) << "each shard, in 4 s";
+  EXPECT_GE(b_.service->figures().missed, 15U);
+}
+
 TEST_F(Service, MailGoesToTheShardOfTheName) {
   run(milliseconds(600));
   a_.service->on_mail(0, mail(BusOp::kSendPlayer, mailbox::kAllGateways, "ann"),

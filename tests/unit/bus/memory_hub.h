@@ -50,6 +50,8 @@ class MemoryHub {
       if (connected && !connected_) ++figures_.connects;
       connected_ = connected;
     }
+    // The next that would come does not.
+    void lose(uint32_t messages) { lose_ = messages; }
     size_t waiting() const { return queue_.size(); }
 
    private:
@@ -59,6 +61,7 @@ class MemoryHub {
     std::deque<Delivery> queue_;
     TransportFigures figures_;
     bool connected_ = true;
+    uint32_t lose_ = 0;
   };
 
  private:
@@ -69,6 +72,10 @@ class MemoryHub {
       for (const Subscription& s : port->subscriptions_) {
         if (!matches(s.subject, d.subject)) continue;
         if (!s.group.empty() && std::exchange(served[s.group], true)) continue;
+        if (port->lose_ != 0) {
+          --port->lose_;
+          continue;
+        }
         port->queue_.push_back(d);
       }
     }

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "mailbox/resume_nonce.h"
+
 namespace tidegate::shard {
 namespace {
 
@@ -52,6 +54,7 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     open.connection = {slot, 1};
     open.session = id;
     open.nonce = ++nonce_;
+    open.since_ms = now_ms_;
     open.connection_shard = 1;
     open.player_bytes = static_cast<uint8_t>(player.size());
     open.token_bytes[0] = open.token_bytes[1] = 3;
@@ -68,6 +71,7 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     message.resume = static_cast<uint8_t>(Resume::kResumed);
     message.resume_session = id;
     message.resume_nonce = nonce;
+    message.nonce = mailbox::nonce_after(nonce);
     home_->on_open(bytes_of(message, player + "newold"), now_s_);
     take();
     return message.nonce;
@@ -77,10 +81,23 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     home_->on_send(bytes_of(message, player + text), {});
     take();
   }
-  void ack(const std::string& player, uint64_t id, uint64_t acked, bool confirmed = false) {
-    home_->on_progress(
-        bytes_of(mailbox::SessionProgress{id, acked, 0, confirmed ? 1u : 0u, 0}, player), {});
+  // From the connection that has the session.
+  void progress(const std::string& player, uint64_t id, uint64_t acked, uint64_t received,
+                bool confirmed) {
+    const session::SessionTable& table = home_->table();
+    const uint32_t row = table.find(player, world::hash_player_id(player));
+    mailbox::SessionProgress message{};
+    if (row != session::SessionTable::kNone) message.connection = table.at(row).connection;
+    message.connection_shard = 1;
+    message.session = id;
+    message.acked = acked;
+    message.received = received;
+    message.confirmed = confirmed ? 1 : 0;
+    home_->on_progress(bytes_of(message, player), now_);
     take();
+  }
+  void ack(const std::string& player, uint64_t id, uint64_t acked, bool confirmed = false) {
+    progress(player, id, acked, 0, confirmed);
   }
   void leave(uint32_t slot, const std::string& player, uint64_t id, uint64_t received,
              bool ends = false) {
@@ -93,8 +110,20 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     home_->on_left(bytes_of(left, player), {}, now_s_);
     take();
   }
-  // What shard 1 was told.
+  // What shard 1 was told. Whether a connection still waits is answered at once, unless it is gone.
   void take() {
+    drain();
+    while (!asked_.empty() && !gone_) {
+      base::Bytes tail;
+      auto open = mailbox::read_message<mailbox::SessionOpen>(asked_, &tail);
+      open.sure = 1;
+      const auto again = bytes_of(open, base::as_text(tail));
+      asked_.clear();
+      home_->on_open(again, now_s_);
+      drain();
+    }
+  }
+  void drain() {
     own_.publish_all(*this);
     other_.drain(1000, [this](mailbox::AgentId, MessageType type, base::Bytes bytes) {
       base::Bytes tail;
@@ -105,7 +134,12 @@ class Home : public ::testing::Test, mailbox::WakeSink {
         const auto d = mailbox::read_message<mailbox::SessionDeliver>(bytes, &tail);
         delivered_.push_back({d.connection.slot, d.sequence, std::string(base::as_text(tail))});
       } else if (type == MessageType::kSessionRelease) {
-        released_ = mailbox::read_message<mailbox::SessionRelease>(bytes, &tail);
+        const auto release = mailbox::read_message<mailbox::SessionRelease>(bytes, &tail);
+        if (release.asks != 0) {
+          asked_.assign(tail.begin(), tail.end());
+          return;
+        }
+        released_ = release;
         waiting_.assign(tail.begin(), tail.end());
       } else if (type == MessageType::kSessionClosed) {
         closed_ = mailbox::read_message<mailbox::SessionClosed>(bytes);
@@ -129,10 +163,12 @@ class Home : public ::testing::Test, mailbox::WakeSink {
   std::unique_ptr<SessionHome> home_;
   uint32_t now_s_ = 1000;
   uint32_t nonce_ = 0;
+  uint32_t now_ms_ = 0;
   std::optional<mailbox::SessionOpened> opened_;
   std::optional<mailbox::SessionRelease> released_;
   std::optional<mailbox::SessionClosed> closed_;
-  std::vector<uint8_t> waiting_;
+  std::vector<uint8_t> waiting_, asked_;
+  bool gone_ = false;  // the connection that asks
   std::string token_;
   // What control was told: the operations, in order.
   std::vector<mailbox::SessionRecord> records() {
@@ -155,8 +191,7 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     take();
   }
   void receive(const std::string& player, uint64_t id, uint64_t received) {
-    home_->on_progress(bytes_of(mailbox::SessionProgress{id, 0, received, 0, 0}, player), now_);
-    take();
+    progress(player, id, 0, received, false);
   }
   void make_stored() {
     SessionConfig c = config();
@@ -178,7 +213,18 @@ class Home : public ::testing::Test, mailbox::WakeSink {
     mailbox::SessionClaimed none{};
     none.status = mailbox::SessionClaim::kNone;
     none.coming = asked.back().coming;
+    opened_.reset();
     home_->on_claimed(bytes_of(none, base::as_text(request)), now_, now_s_);
+    take();
+    EXPECT_FALSE(opened_) << "the store is to know of it first";
+    ASSERT_EQ(records().back().op, mailbox::SessionChangeOp::kAnswer);
+    answer_claim(mailbox::SessionClaim::kStored, request);
+    ASSERT_TRUE(opened_);
+  }
+  void answer_claim(mailbox::SessionClaim status, base::Bytes request) {
+    mailbox::SessionClaimed claimed{};
+    claimed.status = status;
+    home_->on_claimed(bytes_of(claimed, base::as_text(request)), now_, now_s_);
     take();
   }
 
@@ -232,6 +278,139 @@ TEST_F(Home, ATokenIsGoodOnceButForAnAnswerThatWasLost) {
   EXPECT_EQ(opened_->session, 1007u) << "a new session takes its place";
   (void)lost;
   (void)second;
+}
+
+// An answer that was lost had been given to a try that came late, and the token that the client got
+// meanwhile counted as used.
+TEST_F(Home, TokensGivenForTheSameOneAreEquallyGood) {
+  const uint32_t first = open(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  const uint32_t had = resume(2, "ann", 7, first);
+  leave(2, "ann", 7, 0);
+  const uint32_t lost = resume(3, "ann", 7, first);
+  leave(3, "ann", 7, 0);
+  EXPECT_EQ(had, lost);
+  resume(4, "ann", 7, had);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  ack("ann", 7, 0, true);
+  leave(4, "ann", 7, 0);
+  resume(5, "ann", 7, lost);
+  EXPECT_EQ(verdict(), Resume::kTokenUsed);
+}
+
+// What is here is older than what the client has: the store was behind when a gateway ended.
+TEST_F(Home, ATokenThatIsAheadWasGivenToo) {
+  make_stored();
+  session::Session s;
+  s.id = 7;
+  s.nonce = 3;
+  s.seen_s = now_s_;
+  ASSERT_TRUE(home_->restore(s, "ann", 0, now_s_));
+  resume(1, "ann", 7, 5);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+  ack("ann", 7, 0, true);
+  leave(1, "ann", 7, 0);
+  resume(2, "ann", 7, 4);
+  EXPECT_EQ(verdict(), Resume::kTokenUsed);
+}
+
+// A try that the client had given up long ago, and that was worked on late, ended its session or
+// took it from the connection on which it had gone on.
+TEST_F(Home, ATryThatComesLateChangesNothing) {
+  now_ms_ = 100;
+  const uint32_t first = open(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  now_ms_ = 300;
+  const uint32_t second = resume(3, "ann", 7, first);
+  ack("ann", 7, 0, true);
+  now_ms_ = 200;
+  resume(2, "ann", 7, first);
+  EXPECT_EQ(opened_->session, 0u);
+  EXPECT_EQ(opened_->refused, 3);
+  open(2, "ann", 8);
+  EXPECT_EQ(opened_->refused, 3);
+  leave(3, "ann", 7, 0);
+  resume(2, "ann", 7, first);
+  EXPECT_EQ(opened_->refused, 3);
+  EXPECT_FALSE(released_);
+  now_ms_ = 400;
+  resume(4, "ann", 7, second);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+}
+
+// By its time it was the later one, as its bytes came later.
+TEST_F(Home, ALoginThatNobodyWaitsForEndsNoSession) {
+  const uint32_t nonce = open(1, "ann", 7);
+  gone_ = true;
+  opened_.reset();
+  open(2, "ann", 8);
+  resume(3, "ann", 7, nonce + 5000);
+  EXPECT_FALSE(opened_);
+  EXPECT_FALSE(released_) << "who is in stays";
+  gone_ = false;
+  asked_.clear();
+  resume(4, "ann", 7, nonce);
+  ASSERT_TRUE(released_);
+  leave(1, "ann", 7, 0);
+  home_->on_open(waiting_, now_s_);
+  take();
+  ASSERT_TRUE(opened_);
+  EXPECT_EQ(verdict(), Resume::kResumed);
+}
+
+// A connection that does not know yet that its session went to another gateway and came back.
+TEST_F(Home, WhatAnOlderConnectionSaysDoesNotConfirmATokenOfTheNext) {
+  const uint32_t first = open(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  resume(2, "ann", 7, first);
+  mailbox::SessionProgress stale{};
+  stale.connection = {1, 1};
+  stale.connection_shard = 1;
+  stale.session = 7;
+  stale.received = 5;
+  stale.confirmed = 1;
+  home_->on_progress(bytes_of(stale, "ann"), now_);
+  leave(2, "ann", 7, 0);
+  resume(3, "ann", 7, first);
+  EXPECT_EQ(verdict(), Resume::kResumed) << "the answer with the next one was lost";
+  EXPECT_EQ(opened_->received, 0u);
+}
+
+// The store said to try again, and the session was resumed out of a row that another gateway had
+// taken: its client got a token that nobody else knew.
+TEST_F(Home, WhatAnotherGatewayHasIsNotGoneOnWithHere) {
+  make_shared();
+  open_shared(1, "ann", 7);
+  leave(1, "ann", 7, 0);
+  auto message = open_message(2, "ann", 1007);
+  message.resume = static_cast<uint8_t>(Resume::kResumed);
+  message.resume_session = 7;
+  message.resume_nonce = nonce_ - 1;
+  const auto request = bytes_of(message, "annnewold");
+  home_->on_open(request, now_s_);
+  answer_claim(mailbox::SessionClaim::kWait, request);
+  EXPECT_EQ(opened_->session, 0u);
+  EXPECT_EQ(opened_->refused, 3);
+  home_->on_open(request, now_s_);
+  answer_claim(mailbox::SessionClaim::kDown, request);
+  EXPECT_EQ(opened_->session, 7u) << "nobody can tell";
+}
+
+TEST_F(Home, ALoginWhoseSessionWentElsewhereBeforeItWasAnsweredIsRefused) {
+  make_shared();
+  const auto message = open_message(1, "ann", 7);
+  const auto request = bytes_of(message, "annnewold");
+  home_->on_open(request, now_s_);
+  answer_claim(mailbox::SessionClaim::kNone, request);
+  EXPECT_FALSE(opened_);
+  send("ann", "a");
+  stored(0, true);
+  EXPECT_TRUE(delivered_.empty()) << "not before the connection has its session";
+  home_->on_taken(bytes_of(mailbox::SessionTaken{7, home_->table().at(0).coming}, "ann"));
+  answer_claim(mailbox::SessionClaim::kStored, request);
+  ASSERT_TRUE(opened_);
+  EXPECT_EQ(opened_->session, 0u);
+  EXPECT_EQ(opened_->refused, 3);
 }
 
 TEST_F(Home, TheOlderConnectionLeavesBeforeAResumeIsAnswered) {
@@ -389,7 +568,8 @@ TEST_F(Home, WithAStoreNothingGoesOutBeforeItIsStored) {
 TEST_F(Home, AStoreThatGatewaysShareIsWaitedForAsLongAsItIsUp) {
   make_shared();
   open_shared(1, "ann", 7);
-  uint64_t last = records().back().number;
+  turn();
+  const uint64_t last = records().back().number;
   send("ann", "a");
   receive("ann", 7, 4);
   now_ = now_ + SessionJournal::kPatience * 100;

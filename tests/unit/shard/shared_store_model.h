@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "mailbox/mailboxes.h"
+#include "mailbox/resume_nonce.h"
 #include "mailbox/session_messages.h"
 
 namespace tidegate::shard {
@@ -27,7 +28,8 @@ class SharedStore {
     uint64_t id = 0, received = 0, acked = 0;
     uint32_t nonce = 0, nonce_before = 0;
     bool attached = false;
-    int seen = 0;  // step of the last change of `attached` or `nonce`
+    int seen = 0;           // step of the last change of `attached` or `nonce`
+    uint32_t since_ms = 0;  // when the last client to be let in had asked
     std::deque<mailbox::StoredMessage> messages;
     std::vector<uint64_t> effects;
     std::vector<mailbox::StoredLetter> letters;
@@ -118,6 +120,7 @@ class KeeperModel {
     }
     if (failed_) return;
     uint64_t done = 0;
+    std::vector<std::vector<uint8_t>> answers;
     for (; records != 0 && !waiting_.empty(); --records) {
       base::Bytes tail;
       const auto [bytes, since, arrival] = std::move(waiting_.front());
@@ -128,10 +131,19 @@ class KeeperModel {
         done = std::max(done, r.number);
         continue;
       }
-      apply(r, tail);
+      if (r.op == Op::kAnswer) {
+        answers.emplace_back(tail.begin(), tail.end());
+      } else {
+        apply(r, tail);
+      }
       done = std::max(done, r.number);
     }
     hear();
+    for (const std::vector<uint8_t>& tail : answers) {
+      mailbox::SessionClaimed stored{};
+      stored.status = mailbox::SessionClaim::kStored;
+      post(stored, tail);
+    }
     if (done <= stored_) return;
     stored_ = done;
     post(mailbox::SessionsStored{stored_, 0, 0});
@@ -165,21 +177,22 @@ class KeeperModel {
   };
 
   void pass_over(base::Bytes bytes, const mailbox::SessionRecord& r, base::Bytes tail) {
-    if (r.op == Op::kClaim) {
-      mailbox::SessionClaimed down{};
-      down.status = mailbox::SessionClaim::kDown;
-      post(down, tail);
+    if (r.op == Op::kClaim || r.op == Op::kAnswer) {
+      mailbox::SessionClaimed answer{};
+      answer.status =
+          r.op == Op::kClaim ? mailbox::SessionClaim::kDown : mailbox::SessionClaim::kStored;
+      post(answer, tail);
     } else if (r.op == Op::kForward) {
       held_.push_back({{bytes.begin(), bytes.end()}, store_.step, ++store_.arrivals});
     }
   }
-  // Letters for `later` stay: they come behind the answer to its claim.
+  // `later`: only letters, and not for that player. The rest comes behind the answer to its claim.
   void hear(const std::string& later = {}) {
     std::deque<SharedStore::News>& news = store_.news[self_];
     for (size_t n = news.size(); n != 0; --n) {
       const SharedStore::News one = news.front();
       news.pop_front();
-      if (one.gen == 0 && one.player == later) {
+      if (!later.empty() && (one.gen != 0 || one.player == later)) {
         news.push_back(one);
         continue;
       }
@@ -201,9 +214,12 @@ class KeeperModel {
       }
     }
   }
+  static bool is_last(const SharedStore::Row& row, const mailbox::SessionRecord& r) {
+    return mailbox::nonce_is_good(r.nonce_before, row.nonce, 0);
+  }
   // As the script has it: kTryAge is longer than a claim may wait (kClaimAge).
   bool late_try(const SharedStore::Row& row, const mailbox::SessionRecord& r) const {
-    if (r.session == 0 || row.id != r.session || r.nonce_before == row.nonce) return false;
+    if (r.session == 0 || row.id != r.session || is_last(row, r)) return false;
     if (r.nonce_before != row.nonce_before) return true;
     return row.attached && store_.step - row.seen < kTryAge;
   }
@@ -214,19 +230,25 @@ class KeeperModel {
     hear(player);
     SharedStore::Row& row = store_.rows[player];
     mailbox::SessionClaimed answer{};
-    const bool wait =
-        row.holder != self_ && row.holder != 0 && (store_.settle > 0 || late_try(row, r));
+    const bool asked_before =
+        row.since_ms != 0 && static_cast<int32_t>(r.since_ms - row.since_ms) < 0;
+    const bool unsaid = row.holder == 0 && r.session != 0 && r.attached == 0;
+    const bool elsewhere = row.holder != self_ && row.holder != 0;
+    const bool late = elsewhere && asked_before;
+    const bool wait = late || (elsewhere && (store_.settle > 0 || late_try(row, r))) ||
+                      (unsaid && store_.settle > 0);
     if (!wait && r.session != 0 && row.id == r.session &&
-        (r.nonce_before == row.nonce || r.nonce_before == row.nonce_before)) {
+        (is_last(row, r) || r.nonce_before == row.nonce_before)) {
       row.nonce = r.nonce;
       row.nonce_before = r.nonce_before;
       row.attached = true;
       row.seen = store_.step;
     }
+    if (!wait && !asked_before) row.since_ms = r.since_ms;
     if (row.holder == self_ && r.attached != 0) {
       answer.status = mailbox::SessionClaim::kMine;
     } else if (wait) {
-      answer.status = mailbox::SessionClaim::kDown;
+      answer.status = late ? mailbox::SessionClaim::kLate : mailbox::SessionClaim::kWait;
     } else {
       answer.from_here = row.holder == self_ ? 1 : 0;
       if (row.holder != self_) store_.take(player, row, self_, r.coming);
@@ -300,8 +322,10 @@ class KeeperModel {
     SharedStore::Row& row = store_.rows[player];
     const bool mine = row.holder == self_ && row.coming == r.coming;
     if (!mine && !(r.op == Op::kPut && (r.fresh != 0 || row.holder == 0))) {
-      if (r.op == Op::kAppend && r.fresh != 0 && row.id == r.session) {
+      const bool for_player = r.op == Op::kAppend && r.fresh == 2 && row.id != 0;
+      if (for_player || (r.op == Op::kAppend && r.fresh != 0 && row.id == r.session)) {
         mailbox::SessionRecord named = r;
+        if (for_player) named.session = 0;
         if (named.origin == 0) named.origin = ++store_.last_name;
         store_.leave_letter(player, row, named, tail);
       } else if (row.holder != 0) {
@@ -321,6 +345,9 @@ class KeeperModel {
     if (r.op == Op::kPut) {
       if (row.holder != self_) store_.take(player, row, self_, r.coming);
       row.coming = r.coming;
+      if (r.since_ms != 0 && static_cast<int32_t>(r.since_ms - row.since_ms) > 0) {
+        row.since_ms = r.since_ms;
+      }
       std::erase_if(row.letters, [&](const auto& l) {
         return row.id != r.session && l.session != 0 && l.session != r.session;
       });

@@ -275,7 +275,7 @@ TEST_F(RedisStoreTest, AnEndLeavesNothingBehindAndALifeEndsByItself) {
 TEST_F(RedisStoreTest, AUsedTokenTakesNothingFromWhoHasTheSession) {
   ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());  // its nonce is 7
   ASSERT_TRUE(b_->claim("ann", false, false, 1, 6).write());
-  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kDown);
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kWait);
   ASSERT_TRUE(a_->poll());
   EXPECT_TRUE(a_->news.empty());
   ASSERT_TRUE(b_->claim("ann", false, false, 99, 6).write()) << "of a session that has ended";
@@ -286,10 +286,59 @@ TEST_F(RedisStoreTest, AUsedTokenTakesNothingFromWhoHasTheSession) {
   EXPECT_EQ(a_->news[0].state->nonce_before, 7u);
   // Another try with the same token, elsewhere: good only when the answer to the first was lost.
   ASSERT_TRUE(b_->claim("ann", false, false, 1, 7).write());
-  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kDown);
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kWait);
   ASSERT_EQ(server_->ask({"HSET", "tidegate:{ann}:s", "seen", "1000"}).number, 0);
   ASSERT_TRUE(b_->claim("ann", false, false, 1, 7).write());
   EXPECT_EQ(b_->news.at(0).status, SessionClaim::kState);
+}
+
+// Its client had given it up and was in at another gateway, where its session ended.
+TEST_F(RedisStoreTest, ATryThatComesLateTakesNothing) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  const auto now_ms = static_cast<int64_t>(std::time(nullptr)) * 1000;
+  const auto since = [&](int64_t ms) {
+    return server_->ask({"HSET", "tidegate:{ann}:s", "since", std::to_string(now_ms + ms)}).number;
+  };
+  ASSERT_EQ(since(3000), 0) << "the claim had said when it was asked for";
+  ASSERT_TRUE(b_->claim("ann").write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kLate);
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 7).write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kLate);
+  ASSERT_TRUE(a_->claim("ann", true, false, 1, 7).write());
+  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kMine) << "its home sees for itself";
+  ASSERT_EQ(since(3'600'000), 0);
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 8).write());
+  EXPECT_EQ(b_->news.at(0).status, SessionClaim::kState) << "the clock of another gateway is wrong";
+}
+
+// Written to a session that another login had replaced elsewhere, which was not known here yet.
+TEST_F(RedisStoreTest, WhatIsForThePlayerGoesToTheSessionThatTookThePlaceOfAnother) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());
+  ASSERT_TRUE(b_->claim("ann").put(2, "ann").write());
+  SessionRecord r = Gateway::record(SessionChangeOp::kAppend, 1);
+  r.sequence = 1;
+  r.message_type = 1001;
+  r.origin = 5;
+  r.fresh = 1;
+  ASSERT_TRUE(a_->add(r, "for the session").write());
+  r.sequence = 2;
+  r.origin = 6;
+  r.fresh = 2;
+  ASSERT_TRUE(a_->add(r, "for ann").write());
+  ASSERT_TRUE(b_->poll());
+  ASSERT_EQ(b_->news.size(), 1u);
+  ASSERT_EQ(b_->news[0].kind, Kind::kLetter);
+  EXPECT_EQ(b_->news[0].letter.origin, 6u);
+  EXPECT_EQ(b_->news[0].letter.session, 0u);
+}
+
+// The gateway that gave it was killed before it could write that.
+TEST_F(RedisStoreTest, ATokenThatIsAheadIsTheLastOne) {
+  ASSERT_TRUE(a_->claim("ann").put(1, "ann").write());  // its nonce is 7
+  ASSERT_TRUE(b_->claim("ann", false, false, 1, 9).write());
+  ASSERT_EQ(b_->news.at(0).status, SessionClaim::kState);
+  EXPECT_EQ(b_->news[0].state->nonce, 10u);
+  EXPECT_EQ(b_->news[0].state->nonce_before, 9u);
 }
 
 TEST_F(RedisStoreTest, ASecondLoginIsRefusedWhileTheHolderLives) {
@@ -360,7 +409,11 @@ TEST_F(RedisStoreTest, ARestartIsAFailureUntilItAnswersAgain) {
   ASSERT_TRUE(c.claim("ann").write());
   EXPECT_EQ(c.news.at(0).status, SessionClaim::kState) << "it was never without Redis";
   ASSERT_TRUE(a_->claim("ann").write()) << a_->error;
-  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kDown) << "it was";
+  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kWait) << "it was";
+  ASSERT_TRUE(a_->claim("bob", false, false, 5, 1).write());
+  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kWait) << "another one may not have said it yet";
+  ASSERT_TRUE(a_->claim("bob", true, false, 5, 1).write());
+  EXPECT_EQ(a_->news.at(0).status, SessionClaim::kNone) << "here it is known";
 }
 
 }  // namespace
