@@ -244,7 +244,9 @@ int main(int argc, char** argv) {
       if (p->client.state() != TIDEGATE_CLIENT_IN_WORLD) continue;
       ++connected;
       if (p->in_since == 0) p->in_since = now;
-      if (!still && ((p == players.front() && !alone) || now >= p->in_since + stand)) {
+      // Not before all are in: the pictures of that time are too many to walk in each.
+      if (!still && all_in != 0 &&
+          ((p == players.front() && !alone) || now >= p->in_since + stand)) {
         if (!wander) {
           p->angle += static_cast<float>(frame) * 0.7F;
         } else if (now > p->turn_at) {
@@ -311,6 +313,7 @@ int main(int argc, char** argv) {
   std::printf("%.0f bytes sent and %.0f received by a client and picture\n", out, in);
   if (floor) {
     players.clear();
+    uring.reset();  // with the descriptors that its links still had
     tidegate::bench::Floor f;
     if (!tidegate::bench::measure_floor(clients, rate, std::min(seconds, 10.0),
                                         static_cast<unsigned>(out + 0.5),
