@@ -4,7 +4,8 @@
 //
 //   sdk-bench --url ws://127.0.0.1:7400/ws --secret S [--clients 10] [--seconds 20] [--rate 10]
 //             [--latency 40 --jitter 20 --loss 0.02] [--wander] [--still] [--no-interpolation]
-//             [--settle 5] [--thread] [--view metres] [--stand 3]
+//             [--settle 5] [--thread] [--view metres] [--stand 3] [--alone] [--uring]
+//             [--floor]
 //
 // Every client walks by steer, `rate` pictures a second, each picture a walk over all entities when
 // there are at most 100 clients. Conditions (one way latency and up to `jitter` more in
@@ -13,7 +14,9 @@
 // are in.
 // --thread: each client has its network on a thread of its own. --stand: seconds that a client
 // stands before it walks, as who has just come in does; the first one walks at once, so that the
-// others see somebody move.
+// others see somebody move; with --alone it stands as long, and nobody does.
+// --uring: all links through one io_uring (uring_transport.h), handed over once a picture. --floor:
+// behind it a plain send and receive of as many bytes on as many connections (loopback_floor.h).
 // Says CPU a client, what poll took from the heap, corrections, and of what was shown of others,
 // judged when the true path is known: how often one stood still that moved, and how far off its
 // place was.
@@ -35,7 +38,9 @@
 #include "base/prng.h"
 #include "common/flags.h"
 #include "crypto/jwt_sign.h"
+#include "loopback_floor.h"
 #include "tidegate/client.hpp"
+#include "uring_transport.h"
 
 namespace {
 // What this thread takes from the heap while it polls.
@@ -160,6 +165,7 @@ int main(int argc, char** argv) {
   const double rate = flags.number("--rate", 10);
   const double stand = flags.number("--stand", 0);
   const bool still = flags.has("--still");
+  const bool alone = flags.has("--alone");
   const bool wander = flags.has("--wander");
   tidegate::base::Prng random(7);
   tidegate_client_conditions bad{};
@@ -171,6 +177,14 @@ int main(int argc, char** argv) {
   config.view_distance = static_cast<float>(flags.number("--view", 0));
   config.network_thread = flags.has("--thread") ? 1 : 0;
   config.no_interpolation = flags.has("--no-interpolation") ? 1 : 0;
+  const bool floor = flags.has("--floor");
+  std::unique_ptr<tidegate::bench::UringTransport> uring;  // outlives the clients
+  if (flags.has("--uring")) {
+    std::string problem;
+    uring = tidegate::bench::UringTransport::make(clients, &problem);
+    if (!uring) return std::puts(problem.c_str()), 2;
+    config.transport = &uring->table();
+  }
   flags.refuse_unknown();
 
   std::vector<std::unique_ptr<Player>> players;
@@ -195,21 +209,31 @@ int main(int argc, char** argv) {
   unsigned connected = 0;
   double all_in = 0, begun = 0, last_report = now_s();
   Cpu before;
-  for (double next = now_s();; next += frame) {
+  uint64_t in_before = 0, out_before = 0;
+  // Logins have steps, each of which would wait for the next picture.
+  const double hurried = std::min(frame, 0.01);
+  double pause = hurried;
+  for (double next = now_s();; next += pause) {
     const double now = now_s();
+    pause = all_in == 0 ? hurried : frame;
+    if (uring) uring->turn();
     if (connected < clients && now - last_report > 30) {
       return std::printf("only %u of %u are in the world\n", connected, clients), 1;
     }
     if (all_in == 0 && connected == clients) all_in = now;
     if (all_in != 0 && begun == 0 && now > all_in + settle) {
       begun = now;
+      for (auto& p : players) {
+        in_before += p->client.stats().bytes_in;
+        out_before += p->client.stats().bytes_out;
+      }
       before = cpu();
     }
     if (begun != 0 && now > begun + seconds) break;
     connected = 0;
     unsigned started = 0;
     for (auto& p : players) {
-      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 50 + clients / 50) {
+      if (p->client.state() == TIDEGATE_CLIENT_CLOSED && started < 10 + clients / 500) {
         p->client.connect();
         ++started;
         last_report = now;
@@ -220,7 +244,9 @@ int main(int argc, char** argv) {
       if (p->client.state() != TIDEGATE_CLIENT_IN_WORLD) continue;
       ++connected;
       if (p->in_since == 0) p->in_since = now;
-      if (!still && (p == players.front() || now >= p->in_since + stand)) {
+      // Not before all are in: the pictures of that time are too many to walk in each.
+      if (!still && all_in != 0 &&
+          ((p == players.front() && !alone) || now >= p->in_since + stand)) {
         if (!wander) {
           p->angle += static_cast<float>(frame) * 0.7F;
         } else if (now > p->turn_at) {
@@ -234,6 +260,7 @@ int main(int argc, char** argv) {
       }
       if (clients <= 100) look(*p, begun != 0 ? &figures : nullptr);
     }
+    if (uring) uring->turn();
     if (begun != 0) {
       ++figures.pictures;
       if (clients <= 100) {
@@ -244,25 +271,26 @@ int main(int argc, char** argv) {
         }
       }
     }
-    const double wait = next + frame - now_s();
+    const double wait = next + pause - now_s();
     if (wait > 0) {
       const timespec t{static_cast<time_t>(wait),
                        static_cast<long>((wait - std::floor(wait)) * 1e9)};
       nanosleep(&t, nullptr);
     } else {
-      next = now_s() - frame;
+      next = now_s() - pause;
     }
   }
   const double took = now_s() - begun;
   const Cpu after = cpu();
   const double user = after.user - before.user;
   const double used = user + after.kernel - before.kernel;
-  uint64_t corrections = 0, mismatches = 0, bytes = 0, lost = 0, starved = 0;
+  uint64_t corrections = 0, mismatches = 0, bytes = 0, bytes_out = 0, lost = 0, starved = 0;
   for (auto& p : players) {
     const auto stats = p->client.stats();
     corrections += stats.corrections;
     mismatches += stats.checksum_mismatches;
     bytes += stats.bytes_in;
+    bytes_out += stats.bytes_out;
     lost += stats.reconnects;
     starved += stats.starved;
   }
@@ -279,6 +307,24 @@ int main(int argc, char** argv) {
       "%llu corrections, %llu checksum mismatches, %llu connections lost, %.0f bytes in all\n",
       static_cast<unsigned long long>(corrections), static_cast<unsigned long long>(mismatches),
       static_cast<unsigned long long>(lost), static_cast<double>(bytes));
+  const double each = 1.0 / (static_cast<double>(figures.pictures) * clients);
+  const double in = static_cast<double>(bytes - in_before) * each;
+  const double out = static_cast<double>(bytes_out - out_before) * each;
+  std::printf("%.0f bytes sent and %.0f received by a client and picture\n", out, in);
+  if (floor) {
+    players.clear();
+    uring.reset();  // with the descriptors that its links still had
+    tidegate::bench::Floor f;
+    if (!tidegate::bench::measure_floor(clients, rate, std::min(seconds, 10.0),
+                                        static_cast<unsigned>(out + 0.5),
+                                        static_cast<unsigned>(in + 0.5), &f)) {
+      return std::puts("the floor could not be measured"), 1;
+    }
+    std::printf(
+        "floor: a send and a receive of as many bytes: %.2f us; %.1f %% of the receives found "
+        "nothing\n",
+        f.user_us + f.kernel_us, f.empty * 100);
+  }
   if (clients <= 100) {
     std::printf("prediction off by p99 %.4f m, most %.4f m; delay p50 %.0f ms, p99 %.0f ms\n",
                 percentile(figures.error, 0.99), percentile(figures.error, 1),

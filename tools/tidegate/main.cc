@@ -37,7 +37,8 @@ int main(int argc, char** argv) {
     }
   }
 
-  CLI::App app("tidegate " TIDEGATE_VERSION ", edge server for real-time multiplayer worlds");
+  CLI::App app("tidegate " TIDEGATE_VERSION ", edge server for real-time multiplayer worlds",
+               "tidegate");
   app.set_version_flag("--version", TIDEGATE_VERSION);
   app.require_subcommand(1);
   app.footer(
