@@ -5,16 +5,21 @@
 // WebSocket message, its frame and its envelope; answers to its own input are not.
 //
 // cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] [--late SHARE]
-//            [--cell-size METRES] [--budget BYTES] [--trace FILE] [--keyframes DIR] [--json]
+//            [--cell-size METRES] [--budget BYTES] [--ticks 20|40|60] [--trace FILE]
+//            [--keyframes DIR] [--json]
 // --late: share of inputs that come a tick late. --crowd: interest.crowd_entities. --budget:
 // budget.bytes_per_second; also counts the seconds, one that ends with each tick, by what they
-// take of it. --keyframes: writes keyframes there, for a compressor to be tried on.
+// take of it; answers to inputs and headers are then part of the budget. --ticks: of the server, a
+// second; inputs come 20 times. --keyframes: writes keyframes there, for a compressor to be tried
+// on.
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scenes.h"
@@ -26,21 +31,51 @@
 namespace tidegate::world {
 namespace {
 
-constexpr uint32_t kTicksPerSecond = 60;
-constexpr uint32_t kInputEvery = 3;  // ticks: 20 Hz
-constexpr uint32_t kDecoders = 24;   // watchers that decode
+constexpr uint32_t kTicksPerSecond = 60;  // at the most, and by default
+constexpr uint32_t kInputsPerSecond = 20;
+constexpr uint32_t kDecoders = 24;  // watchers that decode
 constexpr uint32_t kNearest = 20;
+constexpr uint32_t kLoginSeconds = 4;  // of the measured ones, with a budget: counted by themselves
+
+// What the bytes of a second are: answers and headers, keyframes, layers 0 to 2, the chain.
+enum Kind : uint32_t { kOwn, kKeyframe, kLayer0, kLayer1, kLayer2, kChain, kKinds };
+constexpr const char* kKindNames[kKinds] = {"own", "keyframes", "layer 0", "1", "2", "chain"};
+using Kinds = std::array<uint32_t, kKinds>;
 
 // A second that ends with each tick of one watcher.
 struct Windows {
-  uint32_t ring[kTicksPerSecond] = {};
+  Kinds ring[kTicksPerSecond] = {};
+  Kinds sums = {};
   uint32_t at = 0, sum = 0;
-  void add(uint32_t bytes) {
-    sum += bytes - ring[at];
+  void add(const Kinds& bytes, uint32_t ticks) {
+    for (uint32_t k = 0; k < kKinds; ++k) {
+      sums[k] += bytes[k] - ring[at][k];
+      sum += bytes[k] - ring[at][k];
+    }
     ring[at] = bytes;
-    at = (at + 1) % kTicksPerSecond;
+    at = (at + 1) % ticks;
   }
 };
+
+Kinds kinds_of(const ChunkList& chunks) {
+  Kinds kinds{};
+  for (uint32_t i = 0; i < chunks.count; ++i) {
+    uint8_t head[wire::kCellHeadBytesMax];
+    std::vector<uint8_t> payload(head, head + wire::write_cell_head(head, 1));
+    payload.insert(payload.end(), chunks.items[i].data,
+                   chunks.items[i].data + chunks.items[i].bytes);
+    wire::CellFrames reader(payload);
+    base::Bytes frame;
+    uint32_t last = kChain;
+    while (reader.next(&frame)) {
+      wire::CellFrameHeader h;
+      if (!wire::CellImage::read_header(frame, &h)) std::abort();
+      last = h.keyframe ? kKeyframe : static_cast<uint32_t>(kLayer0 + h.layer);
+    }
+    kinds[last] += chunks.items[i].bytes;
+  }
+  return kinds;
+}
 
 struct Decoder final : wire::CellImage::Listener {
   void on_enter(const wire::CellImage::Member&) override {}
@@ -131,10 +166,10 @@ struct Decoder final : wire::CellImage::Listener {
 class Run final : public SliceEvents, public InterestEvents, public PublicationSink {
  public:
   Run(const bench::Scene& scene, const std::string& trace, double late, uint64_t seed,
-      uint32_t crowd, float cell_size, uint32_t budget)
+      uint32_t crowd, float cell_size, uint32_t budget, uint32_t ticks)
       : movement_(scene, trace, seed),
         walkers_(scene.walkers),
-        config_(config_for(scene.walkers, crowd, cell_size, budget)),
+        config_(config_for(scene.walkers, crowd, cell_size, budget, ticks)),
         scale_(config_),
         slice_(config_, {0}),
         interest_(config_, scene.walkers + 1, 4096),
@@ -142,6 +177,8 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
         decoders_(std::min(scene.walkers, kDecoders)),
         late_(scene.walkers),
         windows_(scene.walkers),
+        answer_(scene.walkers),
+        ticks_(ticks),
         budget_(budget),
         late_share_(late),
         prng_(seed + 3) {
@@ -169,31 +206,75 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   void turn() {
     for (uint32_t i = 0; i < walkers_; ++i) {
       // Phases differ, and some inputs come a tick late.
-      if ((tick_ + i) % kInputEvery == 0) late_[i] = prng_.chance(late_share_) ? 2 : 1;
+      answer_[i] = 0;
+      if ((tick_ + i) % (ticks_ / kInputsPerSecond) == 0)
+        late_[i] = prng_.chance(late_share_) ? 2 : 1;
       if (late_[i] != 0 && --late_[i] == 0) step(i);
     }
+    // As in a shard: what the slice says of a tick is heard behind it.
+    for (const auto& [slot, position] : moved_) interest_.move(slot, position);
+    moved_.clear();
     interest_.post_changes(*this);
     slice_.simulate(tick_, *this);
-    slice_.encode(tick_, 1'700'000'000'000 + tick_ * 50 / 3, *this);
+    slice_.encode(tick_, 1'700'000'000'000 + tick_ * 1000 / ticks_, *this);
     for (const Publication& p : published_) interest_.store(p);
     for (uint32_t w = 0; w < walkers_; ++w) {
       ChunkList chunks{chunks_, 512}, world{world_, 512};
-      interest_.update_budget(w, {tick_ * 50 / 3, sent_, 0});
+      interest_.update_budget(w, {tick_ * 1000 / ticks_, sent_, 0});
       interest_.gather(w, tick_, chunks, world);
       bytes += chunks.bytes;
-      if (budget_ != 0) count_window(w, chunks.bytes);
+      if (budget_ != 0) {
+        const uint32_t own = own_bytes(w, chunks);
+        if (own != 0) interest_.spend(w, own);
+        Kinds kinds = kinds_of(chunks);
+        kinds[kOwn] = own;
+        count_window(w, kinds);
+      }
       if (decodes(w)) decoder_of(w).take(chunks, tick_);
     }
     published_.clear();
-    if (tick_ % kTicksPerSecond == 0) look_around();
+    if (tick_ % ticks_ == 0) look_around();
     ++tick_;
   }
-  void count_window(uint32_t w, uint32_t taken) {
-    windows_[w].add(taken);
+  // What a client is sent in a tick besides: the answer to its input, and headers.
+  uint32_t own_bytes(uint32_t w, const ChunkList& chunks) {
+    uint8_t out[256];
+    uint32_t own = 0;
+    if (answer_[w] != 0) {
+      const auto metre = [&](int i) {
+        return static_cast<float>(positions_[w][i]) * config_.position_step;
+      };
+      wire::MoveAck ack;
+      ack.client_tick = tick_;
+      ack.server_tick = tick_;
+      ack.position = {metre(0), metre(1), metre(2)};
+      ack.velocity = {1, 0, 1};
+      wire::MessageWriter writer(out, {wire::MessageType::kMoveAck, 1'700'000'000'000});
+      wire::encode(writer.payload(), ack);
+      own += writer.finish();
+    }
+    if (chunks.bytes != 0) {
+      wire::MessageWriter writer(out, wire::EnvelopeHead{.type = wire::MessageType::kCellFrame});
+      uint8_t cells[wire::kCellHeadBytesMax];
+      writer.payload().raw(cells, wire::write_cell_head(cells, tick_));
+      writer.add_shared(chunks.bytes);
+      own += writer.finish();
+    }
+    if (own == 0) return 0;
+    const uint32_t all = own + chunks.bytes;
+    return own + (all < 126 ? 2 : all < 65'536 ? 4 : 10);
+  }
+  void count_window(uint32_t w, const Kinds& taken) {
+    windows_[w].add(taken, ticks_);
     const uint64_t sum = windows_[w].sum;
     ++windows;
     window_bytes += sum;
-    windows_over += sum * 100 > uint64_t{budget_} * 102;
+    const bool over = sum * 100 > uint64_t{budget_} * 102;
+    windows_over += over;
+    for (uint32_t k = 0; k < kKinds; ++k) {
+      kinds_all[k] += windows_[w].sums[k];
+      if (over) kinds_over[k] += windows_[w].sums[k];
+    }
     windows_under += sum * 100 < uint64_t{budget_} * 98;
     window_most = std::max(window_most, sum);
   }
@@ -227,19 +308,29 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   // What was told until now, the join, is not measured.
   void start() {
     bytes = windows = windows_over = windows_under = window_bytes = window_most = 0;
+    kinds_all = kinds_over = {};
     for (Decoder& d : decoders_) {
       d.tally = {};
       d.near_updates = d.near_seconds = d.seen = d.looks = 0;
       d.updates = d.messages = d.carrier = d.frames = d.envelopes = d.heads = 0;
     }
   }
+  // From now on windows are counted anew.
+  void settled() {
+    login_windows = windows;
+    login_over = windows_over;
+    windows = windows_over = windows_under = window_bytes = window_most = 0;
+    kinds_all = kinds_over = {};
+  }
   const WorldSlice& slice() const { return slice_; }
   const InterestTable& interest() const { return interest_; }
   uint64_t bytes = 0;
   uint64_t windows = 0, windows_over = 0, windows_under = 0, window_bytes = 0, window_most = 0;
+  uint64_t login_windows = 0, login_over = 0;  // of those before settled()
+  std::array<uint64_t, kKinds> kinds_all{}, kinds_over{};
 
   bool moved(base::ShardId, ConnectionRef connection, const MoveResult& result) override {
-    interest_.move(connection.slot, result.position);
+    moved_.emplace_back(connection.slot, result.position);
     return true;
   }
   bool transfer(base::ShardId, base::Bytes) override { return false; }
@@ -251,9 +342,10 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   void publish(base::ShardId, const Publication& p) override { published_.push_back(p); }
 
  private:
-  static WorldConfig config_for(uint32_t walkers, uint32_t crowd, float cell_size,
-                                uint32_t budget) {
+  static WorldConfig config_for(uint32_t walkers, uint32_t crowd, float cell_size, uint32_t budget,
+                                uint32_t ticks) {
     WorldConfig config;
+    config.tick_rate = ticks;
     config.entities = walkers;
     config.cells = 4096;
     config.crowd_entities = crowd;
@@ -281,6 +373,7 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
     input.yaw = static_cast<uint8_t>(static_cast<int>(std::lround(heading * 128 / M_PI)));
     input.has = Input::kPosition | Input::kYaw;
     (void)slice_.queue_input({i + 1}, input);
+    answer_[i] = 1;
   }
 
   bench::Movement movement_;
@@ -293,12 +386,15 @@ class Run final : public SliceEvents, public InterestEvents, public PublicationS
   std::vector<Decoder> decoders_;
   std::vector<uint8_t> late_;  // 1: an input comes in this tick; 2: in the next
   std::vector<Windows> windows_;
-  uint32_t budget_;  // 0: as configured, and windows are not counted
+  std::vector<uint8_t> answer_;  // 1: an input was taken in this tick
+  uint32_t ticks_;               // a second
+  uint32_t budget_;              // 0: as configured, and windows are not counted
   double late_share_;
   base::Prng prng_;
   uint32_t sent_ = 0;
   uint32_t tick_ = 1;
   std::vector<Publication> published_;
+  std::vector<std::pair<uint32_t, Steps3>> moved_;
   Chunk chunks_[512];
   Chunk world_[512];
 };
@@ -325,13 +421,16 @@ double per(uint64_t bits, uint64_t n) {
 
 bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std::string& trace,
              const std::string& keyframes, uint64_t seed, uint32_t crowd, float cell_size,
-             uint32_t budget, bool json) {
-  Run run(scene, trace, late, seed, crowd, cell_size, budget);
+             uint32_t budget, uint32_t ticks, bool json) {
+  Run run(scene, trace, late, seed, crowd, cell_size, budget, ticks);
   if (!run.loaded()) return true;
   run.dump_keyframes(keyframes);
-  for (uint32_t t = 0; t < 4 * kTicksPerSecond; ++t) run.turn();
+  for (uint32_t t = 0; t < 4 * ticks; ++t) run.turn();
   run.start();
-  for (uint32_t t = 0; t < seconds * kTicksPerSecond; ++t) run.turn();
+  for (uint32_t t = 0; t < seconds * ticks; ++t) {
+    run.turn();
+    if (t + 1 == kLoginSeconds * ticks) run.settled();
+  }
   Decoder sum;
   for (const Decoder& d : run.decoders()) {
     sum.near_updates += d.near_updates;
@@ -432,6 +531,17 @@ bool measure(const bench::Scene& scene, uint32_t seconds, double late, const std
         100.0 * static_cast<double>(run.windows_under) / all_windows,
         static_cast<double>(run.window_bytes) / all_windows,
         static_cast<unsigned long long>(run.window_most));
+    std::printf("  in the %u seconds before: %.3f %% above\n", kLoginSeconds,
+                100.0 * static_cast<double>(run.login_over) /
+                    static_cast<double>(std::max<uint64_t>(1, run.login_windows)));
+    std::printf("  of all, and of those above:");
+    for (uint32_t k = 0; k < kKinds; ++k) {
+      std::printf(" %s %.0f %.0f%s", kKindNames[k],
+                  static_cast<double>(run.kinds_all[k]) / all_windows,
+                  static_cast<double>(run.kinds_over[k]) /
+                      static_cast<double>(std::max<uint64_t>(1, run.windows_over)),
+                  k + 1 == kKinds ? "\n" : ",");
+    }
   }
   return sum.wrong == 0;
 }
@@ -446,6 +556,7 @@ int run_main(int argc, char** argv) {
   uint32_t crowd = 0;
   float cell_size = 64;
   uint32_t budget = 0;
+  uint32_t ticks = kTicksPerSecond;
   bool json = false;
   for (int i = 1; i < argc; ++i) {
     const bool more = i + 1 < argc;
@@ -463,6 +574,8 @@ int run_main(int argc, char** argv) {
       cell_size = static_cast<float>(std::atof(argv[++i]));
     } else if (more && std::strcmp(argv[i], "--budget") == 0) {
       budget = static_cast<uint32_t>(std::max(0, std::atoi(argv[++i])));
+    } else if (more && std::strcmp(argv[i], "--ticks") == 0) {
+      ticks = std::atoi(argv[++i]) <= 20 ? 20 : std::atoi(argv[i]) <= 40 ? 40 : kTicksPerSecond;
     } else if (more && std::strcmp(argv[i], "--late") == 0) {
       late = std::atof(argv[++i]);
     } else if (more && std::strcmp(argv[i], "--keyframes") == 0) {
@@ -472,15 +585,16 @@ int run_main(int argc, char** argv) {
     } else {
       std::fprintf(stderr,
                    "usage: cell-bytes [--scene NAME] [--seconds N] [--seed N] [--crowd ENTITIES] "
-                   "[--late SHARE] [--cell-size METRES] [--budget BYTES] [--trace FILE] "
-                   "[--keyframes DIR] [--json]\n");
+                   "[--late SHARE] [--cell-size METRES] [--budget BYTES] [--ticks 20|40|60] "
+                   "[--trace FILE] [--keyframes DIR] [--json]\n");
       return 2;
     }
   }
   bool good = true;
   for (const bench::Scene& scene : kScenes) {
     if (only.empty() || only == scene.name)
-      good &= measure(scene, seconds, late, trace, keyframes, seed, crowd, cell_size, budget, json);
+      good &= measure(scene, seconds, late, trace, keyframes, seed, crowd, cell_size, budget, ticks,
+                      json);
   }
   return good ? 0 : 1;
 }

@@ -19,14 +19,14 @@ namespace {
 // Returns the header's bytes, 0 when they do not fit.
 size_t write_header(base::MutableBytes out, const CellFrameHeader& h) {
   PbWriter w(out);
-  const bool delta = !h.keyframe && !h.drop;
+  const bool delta = !h.keyframe && !h.drop && !h.tracks;
   const bool part = delta && h.reference == h.frame;
   TG_ASSERT(!delta || h.layer != kChainLayer || part || h.reference == h.frame - 1);
-  const uint8_t first =
-      static_cast<uint8_t>((h.keyframe ? kKeyframeBit : 0) | (h.drop ? kDropBit : 0) |
-                           (h.has_checksum ? kChecksumBit : 0) | (h.anchor ? kAnchorBit : 0) |
-                           (h.epoch != 0 ? kEpochBit : 0) | (part ? kPartBit : 0) |
-                           (delta ? h.layer << kLayerShift : 0));
+  const uint8_t first = static_cast<uint8_t>(
+      (h.keyframe || h.tracks ? kKeyframeBit : 0) | (h.drop || h.tracks ? kDropBit : 0) |
+      (h.has_checksum ? kChecksumBit : 0) | (h.anchor ? kAnchorBit : 0) |
+      (h.epoch != 0 ? kEpochBit : 0) | (part ? kPartBit : 0) |
+      (delta ? h.layer << kLayerShift : 0));
   w.raw(&first, 1);
   w.raw_varint(zigzag(h.cell_x));
   w.raw_varint(zigzag(h.cell_z));
@@ -281,6 +281,54 @@ size_t write_cell_delta(base::MutableBytes out, const CellFrameHeader& header,
 
 size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header) {
   return write_header(out, header);
+}
+
+size_t write_cell_tracks(base::MutableBytes out, const CellFrameHeader& header,
+                         std::span<const CellMember> members) {
+  const size_t head = write_header(out, header);
+  if (head == 0) return 0;
+  const auto differs = [](const CellMember& m, int axis, uint32_t factor) {
+    return static_cast<int32_t>(static_cast<uint32_t>(m.track[axis].speed) -
+                                static_cast<uint32_t>(expected_speed(m.pace[axis], factor)));
+  };
+  const auto moves = [](const CellMember& m, int axis) {
+    return m.track[axis].speed != 0 || m.track[axis].offset != 0;
+  };
+  // The factor with which the pace says most: how many ticks lie between two moves.
+  Sum best;
+  uint32_t factor = 0;
+  for (uint32_t f = 0; f < 1U << kFactorBits; ++f) {
+    Sum sum;
+    for (const CellMember& m : members) {
+      for (const int axis : {0, 2}) {
+        if (moves(m, axis)) sum.add(zigzag(differs(m, axis, f)));
+      }
+    }
+    if (f == 0 || sum.sum < best.sum) {
+      best = sum;
+      factor = f;
+    }
+  }
+  const uint32_t order = best.order();
+  BitWriter bits(out.subspan(head));
+  bits.bits(factor, kFactorBits);
+  bits.bits(order, kOrderBits);
+  const auto axis = [&](const CellMember& m, int a) {
+    bits.golomb_signed(differs(m, a, factor), order);
+    bits.bits(static_cast<uint32_t>(m.track[a].offset) & ((1U << kOffsetBits) - 1), kOffsetBits);
+  };
+  for (const CellMember& m : members) {
+    bits.bits(m.age, kAgeBits);
+    const bool climbs = moves(m, 1);
+    const bool moved = climbs || moves(m, 0) || moves(m, 2);
+    bits.bit(moved);
+    if (!moved) continue;
+    axis(m, 0);
+    axis(m, 2);
+    bits.bit(climbs);
+    if (climbs) axis(m, 1);
+  }
+  return finish(bits, head);
 }
 
 size_t write_cell_head(base::MutableBytes out, uint32_t tick) {

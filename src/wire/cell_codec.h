@@ -32,6 +32,7 @@ inline constexpr uint8_t kChainLayer = 3;
 struct CellFrameHeader {
   bool keyframe = false;
   bool drop = false;            // the client forgets the cell; nothing follows
+  bool tracks = false;          // who holds `frame`, an anchor, is in the chain from here on
   bool has_checksum = false;    // of the image after this frame
   bool anchor = false;          // layer 3: the image after this frame is also that of layer 0
   uint8_t layer = kChainLayer;  // 0..3
@@ -130,9 +131,13 @@ size_t write_cell_delta(base::MutableBytes out, const CellFrameHeader& header,
                         std::span<const CellLeave> leaves, std::span<const CellMember> enters,
                         std::span<const CellChange> changes, const CellSchedule& schedule = {});
 size_t write_cell_drop(base::MutableBytes out, const CellFrameHeader& header);
+// What the chain expects of all members of the anchor `header.frame`: of `members` slot, age, track
+// and pace count.
+size_t write_cell_tracks(base::MutableBytes out, const CellFrameHeader& header,
+                         std::span<const CellMember> members);
 
 // The payload of CELL_FRAME: its layout, the tick, then frames with their lengths in front.
-inline constexpr uint8_t kCellLayout = 2;
+inline constexpr uint8_t kCellLayout = 3;
 inline constexpr size_t kCellHeadBytesMax = 6;
 size_t write_cell_head(base::MutableBytes out, uint32_t tick);
 // Puts the length in front of the frame that stands at `out` + kCellLengthRoom and moves both
@@ -256,6 +261,7 @@ class CellImage {
   };
 
   bool apply_keyframe(BitReader& in, Listener* listener);
+  bool apply_tracks(BitReader& in);
   bool read_slots(BitReader& in, uint8_t layer, uint32_t changes);
   bool apply_delta(BitReader& in, const CellFrameHeader& header, Listener* listener);
   bool read_member(BitReader& in, uint32_t slot, Listener* listener);

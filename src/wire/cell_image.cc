@@ -46,14 +46,15 @@ bool take_header(base::Bytes* rest, CellFrameHeader* h, uint32_t* back) {
   uint8_t first = 0;
   if (!read_u8(rest, &first)) return false;
   *h = CellFrameHeader{};
-  h->keyframe = (first & kKeyframeBit) != 0;
-  h->drop = (first & kDropBit) != 0;
+  h->tracks = (first & kKeyframeBit) != 0 && (first & kDropBit) != 0;
+  h->keyframe = !h->tracks && (first & kKeyframeBit) != 0;
+  h->drop = !h->tracks && (first & kDropBit) != 0;
   h->has_checksum = (first & kChecksumBit) != 0;
   h->anchor = (first & kAnchorBit) != 0;
   h->layer = first >> kLayerShift & 3;
-  const bool delta = !h->keyframe && !h->drop;
+  const bool delta = !h->keyframe && !h->drop && !h->tracks;
   const bool part = (first & kPartBit) != 0;
-  if ((h->keyframe && h->drop) || (part && !delta) || (h->anchor && h->layer != kChainLayer)) {
+  if ((part && !delta) || (h->anchor && h->layer != kChainLayer)) {
     return false;
   }
   uint32_t x = 0;
@@ -99,6 +100,11 @@ bool read_name(BitReader& in, std::string* name) {
   return is_utf8(*name);
 }
 
+int8_t offset_of(uint32_t bits) {
+  const auto v = static_cast<int32_t>(bits);
+  return static_cast<int8_t>(v < 1 << (kOffsetBits - 1) ? v : v - (1 << kOffsetBits));
+}
+
 // Calls take(index) for `count` ascending numbers below `end`. False: malformed.
 template <class Take>
 bool read_gaps(BitReader& in, uint32_t count, uint32_t order, uint64_t end, Take&& take) {
@@ -141,7 +147,7 @@ CellStatus CellImage::apply(base::Bytes payload, uint32_t tick, Listener* listen
   const size_t whole = payload.size();
   if (!take_header(&payload, &header, &back)) return CellStatus::kMalformed;
   header.tick = tick_ = tick;
-  if (!header.keyframe && !header.drop) {
+  if (!header.keyframe && !header.drop && !header.tracks) {
     // The number nearest to that of the image.
     const auto ahead = static_cast<int8_t>(header.frame - header_.frame);
     header.frame = header_.frame + static_cast<uint32_t>(int32_t{ahead});
@@ -164,13 +170,23 @@ CellStatus CellImage::apply(base::Bytes payload, uint32_t tick, Listener* listen
     in_keyframe_ = false;
     chained_ = true;
     from_half_ = false;
+  } else if (header.tracks) {
+    header.layer = 0;
+    if (!has_frame_ || !layer_[0].valid || header.epoch != header_.epoch ||
+        header.frame != header_.frame || header.frame != layer_[0].frame) {
+      return CellStatus::kMissingReference;
+    }
+    has_frame_ = apply_tracks(in);
+    chained_ = true;
   } else {
     if (!find_reference(header, listener)) return CellStatus::kMissingReference;
     has_frame_ = apply_delta(in, header, listener);
     if (comparing_) report_differences(*listener);
   }
   if (!has_frame_) return CellStatus::kMalformed;
-  if (header.layer == 0 || header.anchor) {
+  if (header.tracks) {
+    // The image is what it was.
+  } else if (header.layer == 0 || header.anchor) {
     reach_anchor(header.frame, header.keyframe);
   } else if (header.layer == 1) {
     keep(layer_[1], header.frame);
@@ -189,7 +205,8 @@ void CellImage::count_header(const CellFrameHeader& header, size_t head, size_t 
   tally_->bits[static_cast<uint32_t>(CellPart::kHeader)] += (head - checksum) * 8;
   tally_->bits[static_cast<uint32_t>(CellPart::kChecksum)] += checksum * 8;
   if (header.keyframe) ++tally_->keyframes;
-  if (header.keyframe || header.drop) return;
+  if (header.tracks) ++tally_->tracks;
+  if (header.keyframe || header.drop || header.tracks) return;
   ++tally_->deltas[header.layer];
   tally_->delta_bits[header.layer] += (head + body) * 8;
 }
@@ -304,8 +321,7 @@ bool CellImage::read_member(BitReader& in, uint32_t slot, Listener* listener) {
   for (CellTrack& t : m.track) t.speed = in.golomb_signed(kSpeedOrder);
   const bool has_offsets = in.bit();
   for (CellTrack& t : m.track) {
-    const auto v = static_cast<int32_t>(has_offsets ? in.bits(kOffsetBits) : 0);
-    t.offset = static_cast<int8_t>(v < 1 << (kOffsetBits - 1) ? v : v - (1 << kOffsetBits));
+    t.offset = offset_of(has_offsets ? in.bits(kOffsetBits) : 0);
   }
   const bool has_pace = in.bit();
   for (int32_t& p : m.pace) p = has_pace ? in.golomb_signed(kPaceOrder) : 0;
@@ -327,6 +343,27 @@ bool CellImage::apply_keyframe(BitReader& in, Listener* listener) {
     if (in.failed() || slot >= kCellSlotsMax) return false;
     if (!read_member(in, static_cast<uint32_t>(slot), listener)) return false;
   }
+  return in.at_end();
+}
+
+bool CellImage::apply_tracks(BitReader& in) {
+  const uint32_t factor = in.bits(kFactorBits);
+  const uint32_t order = in.bits(kOrderBits);
+  for (Member& m : slots_) {
+    if (!m.live) continue;
+    m.told = tick_ - in.bits(kAgeBits);
+    for (CellTrack& t : m.track) t = {};
+    if (!in.bit()) continue;
+    const auto axis = [&](int a) {
+      m.track[a].speed = sum(in.golomb_signed(order), expected_speed(m.pace[a], factor));
+      m.track[a].offset = offset_of(in.bits(kOffsetBits));
+    };
+    axis(0);
+    axis(2);
+    if (in.bit()) axis(1);
+    if (in.failed()) return false;
+  }
+  count(in, CellPart::kTracks);
   return in.at_end();
 }
 

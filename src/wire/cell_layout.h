@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the writer and the reader of cell frames must have alike. Layout (docs/protocol.md):
-//   byte 0: 1 keyframe, 2 drop, 4 checksum, 8..16 layer, 32 anchor, 64 epoch, 128 further part
-//   varints: zigzag cell x, zigzag cell z, epoch with its bit; frame: varint in keyframes and
-//   drops, else the low byte; frame - reference: varint in layers 0 to 2 unless a further part;
-//   checksum u64 LE with its bit
-//   member: gap g(3) from the slot before, kind 2 bits, id g(12), name length 7 bits and its bytes
+//   byte 0: 1 keyframe, 2 drop, both: tracks, 4 checksum, 8..16 layer, 32 anchor, 64 epoch, 128
+//   further part
+//   varints: zigzag cell x, zigzag cell z, epoch with its bit; frame: varint in keyframes, drops
+//   and tracks, else the low byte; frame - reference: varint in layers 0 to 2 unless a further
+//   part; checksum u64 LE with its bit member: gap g(3) from the slot before, kind 2 bits, id
+//   g(12), name length 7 bits and its bytes
 //           (127: a UUID of 128 bits), x and z sg(11), y sg(6), yaw 8 bits, flags, age 4 bits,
 //           speed x, y, z sg(6), 1 bit: has offsets, then 5 bits each, 1 bit: has a pace, then x,
 //           y, z sg(4)
@@ -14,6 +15,9 @@
 //          dx, dz sg(0) from this cell; enters g(0): members
 //          changes g(3); unless 0: slots; 1 bit: all alike; usual form 4 bits; order of places 3
 //          bits; order of yaws 3 bits; changes
+//   tracks: factor 4 bits, order 3 bits; for each member of the anchor age 4 bits, 1 bit: it moves;
+//           if so x, z: speed - factor * pace sg(order), offset 5 bits each; 1 bit: it climbs; if
+//           so the same of y
 //   slots: period 3 bits (layer 3 only, else 0); 0: order 3 bits, gaps. Otherwise: members due that
 //   did not change g(0),
 //          unless 0 order 3 bits and gaps in the list of those due; changes that were not due
@@ -51,11 +55,16 @@ inline constexpr uint32_t kPaceOrder = 4;
 inline constexpr uint32_t kAgeBits = 4;
 inline constexpr uint32_t kPeriodBits = 3;
 inline constexpr uint32_t kOrderBits = 3;
+inline constexpr uint32_t kFactorBits = 4;
 inline constexpr uint32_t kFormBits = 4;
 inline constexpr uint32_t kNameLengthBits = 7;
 inline constexpr uint32_t kUuidName = 127;  // in place of the length
 inline constexpr uint32_t kUuidBytes = 16;
 inline constexpr uint32_t kUuidText = 36;
+// Speed that tracks expect of a member.
+inline constexpr int32_t expected_speed(int32_t pace, uint32_t factor) {
+  return static_cast<int32_t>(static_cast<uint32_t>(pace) * factor);
+}
 // Digits of a UUID's text behind which there is a dash.
 inline constexpr bool dash_before(uint32_t byte) {
   return byte == 4 || byte == 6 || byte == 8 || byte == 10;

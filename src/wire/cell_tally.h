@@ -12,6 +12,7 @@ namespace tidegate::wire {
   X(kHeader, "cell header")             \
   X(kChecksum, "checksum")              \
   X(kKeyframe, "keyframe members")      \
+  X(kTracks, "tracks")                  \
   X(kLeave, "leaves")                   \
   X(kEnterIdentity, "enters: id, name") \
   X(kEnterState, "enters: state")       \
@@ -38,7 +39,7 @@ inline constexpr const char* kCellPartNames[] = {
 
 struct CellTally {
   uint64_t bits[static_cast<uint32_t>(CellPart::kCount)] = {};
-  uint64_t keyframes = 0, deltas[4] = {}, changes[4] = {}, delta_bits[4] = {};
+  uint64_t keyframes = 0, tracks = 0, deltas[4] = {}, changes[4] = {}, delta_bits[4] = {};
   uint64_t keyframe_members = 0, leaves = 0, enters = 0;
 };
 

@@ -93,10 +93,24 @@ void Budget::turn_slots() {
   peak_ms_ = at_ms_;
 }
 
+// The most that a second which ends within the next one will have, with what is to come in any
+// case: the seconds that matter end when a slot has left them.
+uint32_t Budget::fullest_to_come() const {
+  const uint32_t phase = at_ms_ - slot_ms_;
+  uint32_t bytes = last_second();
+  uint32_t most = bytes;
+  uint32_t oldest = slot_ + 1u == kSlots ? 0 : slot_ + 1u;
+  for (uint32_t gone = 1; gone < kSlots; ++gone) {
+    bytes -= slots_[oldest] * kUnit;
+    oldest = oldest + 1 == kSlots ? 0 : oldest + 1;
+    most = std::max(most, bytes + expected_ * (gone * kSlotMs - phase) / 1000);
+  }
+  return most;
+}
+
 int32_t Budget::allowance() const {
-  // The second that is counted is one and the slot under way. What must be sent has the rest.
   const uint32_t most = rate_ + rate_ / 64;
-  return std::min(tokens_, static_cast<int32_t>(most) - static_cast<int32_t>(last_second()) -
+  return std::min(tokens_, static_cast<int32_t>(most) - static_cast<int32_t>(fullest_to_come()) -
                                static_cast<int32_t>(peak()));
 }
 

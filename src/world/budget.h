@@ -54,6 +54,8 @@ class Budget {
   // of some.
   void note_answer(uint32_t bytes) { answers_ += bytes; }  // and headers
   void note_keyframe(uint32_t bytes) { keyframes_ += bytes; }
+  // Bytes a second that are to come in any case from now on: what the plan holds, and answers.
+  void expect(uint32_t rate) { expected_ = rate; }
   uint32_t answer_rate() const { return answer_rate_; }
   uint32_t keyframe_rate() const { return keyframe_rate_; }
 
@@ -84,6 +86,7 @@ class Budget {
 
   void measure(const QueueSample& sample);
   void turn_slots();
+  uint32_t fullest_to_come() const;
   uint32_t last_second() const { return second_ * kUnit + spent_; }  // bytes spent
 
   uint32_t rate_max_ = 0;  // bytes a second
@@ -107,6 +110,7 @@ class Budget {
   uint32_t other_ms_ = 0;
   uint32_t answer_rate_ = 0;
   uint32_t keyframe_rate_ = 0;
+  uint32_t expected_ = 0;     // bytes a second, in any case
   uint32_t must_ = 0;         // in this tick
   uint32_t peak_ = 0;         // most of must_ since peak_ms_
   uint32_t peak_before_ = 0;  // ... and in the time before
@@ -117,6 +121,6 @@ class Budget {
   bool started_ = false;  // at_ms_ is set
   bool busy_ = false;     // the queue was not empty at the last update
 };
-static_assert(sizeof(Budget) <= 188, "part of a watcher's row");
+static_assert(sizeof(Budget) <= 192, "part of a watcher's row");
 
 }  // namespace tidegate::world

@@ -16,9 +16,15 @@ constexpr uint32_t kOwnCell = 1 << 15;
 constexpr uint32_t kTouched = 1 << 14;
 constexpr uint32_t kWaitUnit = 1 << 4;
 constexpr uint8_t kWaitMax = 255;
+// Seconds that the first image of a cell waits for room at the most: when the cell is touched or
+// the image too large to find any, and others.
+constexpr uint32_t kTouchedWaits = 3;
+constexpr uint32_t kJoinWaits = 10;
 
 struct Wanted {
-  uint32_t bytes, rank;
+  uint32_t bytes;
+  uint32_t first;  // of them of a keyframe or tracks
+  uint32_t rank;
   uint8_t cell;
   bool whole;  // a keyframe
 };
@@ -119,7 +125,11 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
   const bool own = p.cell == scale_.cell_of({w.x, 0, w.z});
   if ((w.joining & bit) != 0) {
     if ((w.dropping & bit) != 0) return 0;
-    *needed = own || w.wait[i] >= floor_anchors_;
+    // A cell that comes into view has time until the plan has made room.
+    const bool soon = distance_of(w, i) <= touch_squared() ||
+                      keyframe_of(cells_[w.cells[i]]) > w.budget.rate() / 2;
+    const uint32_t seconds = (w.stale & bit) != 0 ? 1 : soon ? kTouchedWaits : kJoinWaits;
+    *needed = own || w.wait[i] >= seconds * floor_anchors_;
     if (packed) return (p.answered & kPackedKeyframe) != 0 ? p.packed_keyframe.bytes : 0;
     return (p.answered & kProtobufSpawns) != 0 ? p.protobuf_spawns.bytes : 0;
   }
@@ -130,25 +140,34 @@ uint32_t InterestTable::due_bytes(const Watcher& w, uint32_t i, const Publicatio
   // The plan has room for what is in the chain.
   *needed = p.layer == 0 || (w.chained & bit) != 0;
   if ((w.chained & bit) != 0) return packed ? p.packed_chain.bytes : p.protobuf_chain.bytes;
+  if (takes_tracks(w, i, p)) return p.packed_layer.bytes + p.packed_tracks.bytes;
   if (p.layer > std::min<uint8_t>(level_of(w, i), kFullLevel - 1)) return 0;
   return packed ? p.packed_layer.bytes : p.protobuf_layer.bytes;
 }
 
-// The largest keyframe that the watcher waits for: room is kept for it, or it would never come.
+// The largest keyframe (or tracks) that the watcher waits for: room is kept for it, or it would
+// never come.
 uint32_t InterestTable::awaited_bytes(const Watcher& w) const {
   uint64_t open = w.joining & ~w.dropping;
   if ((w.state & kIsPacked) != 0) open |= w.level_low & w.level_high & ~w.chained & ~w.dropping;
   uint32_t most = 0;
   for (; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
-    most = std::max(most, keyframe_of(cells_[w.cells[i]]));
+    const WatchedCell& cell = cells_[w.cells[i]];
+    most = std::max(most, (w.joining >> i & 1) != 0 ? keyframe_of(cell) : tracks_of(cell));
   }
   return most;
 }
 
+// Of the tick's bytes of cells[i], those with which its stream or its chain begins.
+uint32_t InterestTable::first_bytes(const Watcher& w, uint32_t i, const Publication& p,
+                                    uint32_t bytes) const {
+  if ((w.joining >> i & 1) != 0 || takes_whole(w, i, p)) return bytes;
+  return takes_tracks(w, i, p) ? p.packed_tracks.bytes : 0;
+}
+
 bool InterestTable::begins_chain(const Watcher& w, uint32_t i, const Publication& p) const {
-  return (w.joining >> i & 1) == 0 && (p.flags & kRebased) == 0 && (w.healing >> i & 1) == 0 &&
-         takes_whole(w, i, p);
+  return (p.flags & kRebased) == 0 && (w.healing >> i & 1) == 0 && takes_up_chain(w, i, p);
 }
 
 // Whether a chain that would begin in this tick waits for another anchor. What is more than half a
@@ -159,9 +178,11 @@ bool InterestTable::puts_off_chain(const Watcher& w, uint32_t i, const Publicati
   if (keyframes_spent()) return true;
   const bool touched = distance_of(w, i) <= touch_squared();
   // What is further away leaves room for another one, of a cell that is touched next.
-  if (int64_t{p.packed_keyframe.bytes} * (touched ? 1 : 2) <= left) return false;
+  const uint32_t bytes =
+      p.packed_tracks.count != 0 ? p.packed_tracks.bytes : p.packed_keyframe.bytes;
+  if (int64_t{bytes} * (touched ? 1 : 2) <= left) return false;
   const bool own = p.cell == scale_.cell_of({w.x, 0, w.z});
-  return !own || p.packed_keyframe.bytes <= w.budget.rate() / 2;
+  return !own || bytes <= w.budget.rate() / 2;
 }
 
 // Cells whose frames of this tick are left out, as bits.
@@ -181,11 +202,9 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     bool needed = false;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     total += bytes;
-    if ((w.joining >> i & 1) != 0 || takes_whole(w, i, *p)) {
-      whole += bytes;
-    } else if (needed) {
-      must_bytes_ += bytes;
-    }
+    const uint32_t first = first_bytes(w, i, *p, bytes);
+    whole += first;
+    if (needed && first != bytes) must_bytes_ += bytes - first;
   }
   if (total <= room && total <= tokens - (whole == 0 ? awaited : 0) &&
       (whole == 0 || !keyframes_spent())) {
@@ -207,16 +226,17 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     bool needed = false;
     const uint32_t bytes = due_bytes(w, i, *p, &needed);
     if (bytes == 0) continue;
+    const uint32_t first = first_bytes(w, i, *p, bytes);
     if (begins_chain(w, i, *p)) {  // left out, it would cost the cell its layer 0 as well
       needed = true;
-      left -= bytes;
+      left -= first;
     }
     const bool keyframe = joins || takes_whole(w, i, *p);
-    if (needed && !keyframe) must_bytes_ += bytes;
+    if (needed && !keyframe) must_bytes_ += bytes - first;
     const bool touched = distance_of(w, i) <= touch_squared();
     const uint32_t rank = (needed ? kNeeded : 0) + (own ? kOwnCell : 0) + (touched ? kTouched : 0) +
                           w.wait[i] * kWaitUnit + level_of(w, i);
-    wanted[count++] = {bytes, rank, static_cast<uint8_t>(i), keyframe};
+    wanted[count++] = {bytes, first, rank, static_cast<uint8_t>(i), keyframe};
   }
   std::sort(wanted, wanted + count,
             [](const Wanted& a, const Wanted& b) { return a.rank > b.rank; });
@@ -250,7 +270,7 @@ uint64_t InterestTable::choose(Watcher& w, uint32_t tick) {
     if (has_room && (affordable || must)) {
       tokens -= f.bytes;
       room = std::max<int64_t>(0, room - f.bytes);
-      if (f.whole) keyframe_bytes_ += f.bytes;
+      keyframe_bytes_ += f.first;
       if (queued) queued_room_ -= f.bytes;
     } else {
       left_out |= uint64_t{1} << f.cell;

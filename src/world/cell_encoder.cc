@@ -273,7 +273,18 @@ void CellEncoder::answer_requests(Cell& cell, Publication& p) {
   // A reader of layers goes on from the anchor, and a keyframe is for readers of all levels.
   if ((tick_ == anew_tick_ || is_anchor(cell.key, tick_)) && cell.anchored &&
       cell.anchor_frame == cell.frame) {
+    if ((cell.requests & kPackedTracks) != 0) {
+      p.packed_tracks = packed_tracks(cell);
+      // Of very many members they are cut nowhere: a keyframe does the same.
+      if (p.packed_tracks.count == 0) cell.requests |= kPackedKeyframe;
+    }
     answer(kPackedKeyframe, p.packed_keyframe, [&] { return packed_keyframe(cell); });
+    if ((cell.requests & kPackedTracks) != 0 &&
+        (p.packed_tracks.count != 0 || (p.answered & kPackedKeyframe) != 0)) {
+      cell.requests = static_cast<uint8_t>(cell.requests & ~kPackedTracks);
+      p.answered = static_cast<uint8_t>(p.answered | kPackedTracks);
+      counters_.request_bytes += p.packed_tracks.bytes;
+    }
   }
   answer(kProtobufSpawns, p.protobuf_spawns,
          [&] { return protobuf_members(cell, kProtobufSpawns); });

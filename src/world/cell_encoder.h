@@ -37,7 +37,7 @@ struct EncodeCounters {
   uint64_t layer_records[kLevels] = {};
   uint64_t layer_bytes[kLevels] = {};
   uint64_t layers_left_out = 0;  // did not fit
-  uint64_t request_bytes = 0;    // of keyframes, drops, spawns, world pieces, despawns
+  uint64_t request_bytes = 0;    // of keyframes, tracks, drops, spawns, world pieces, despawns
 };
 
 class CellEncoder {
@@ -83,6 +83,7 @@ class CellEncoder {
   ChunkSpan packed_chain(const Cell& cell);
   ChunkSpan packed_layer(const Cell& cell, uint8_t layer);
   ChunkSpan packed_keyframe(const Cell& cell);
+  ChunkSpan packed_tracks(const Cell& cell);
   ChunkSpan packed_drop(const Cell& cell);
   bool checksum_due(const Cell& cell) const {
     return tick_ - cell.checksum_tick >= checksum_ticks_;

@@ -87,13 +87,24 @@ void InterestTable::gather_world(Watcher& w, uint32_t tick, uint64_t left_out, C
   w.state &= static_cast<uint8_t>(~kWorldDue);
 }
 
-// A keyframe for a watcher that has the cell: its chain begins with one, and so does a stream that
-// begins anew or is healed.
+// A keyframe for a watcher that has the cell: a stream that begins anew or is healed begins with
+// one, and a chain of too many members.
 bool InterestTable::takes_whole(const Watcher& w, uint32_t i, const Publication& p) const {
   return (w.state & kIsPacked) != 0 && (p.answered & kPackedKeyframe) != 0 &&
          (w.dropping >> i & 1) == 0 &&
          ((p.flags & kRebased) != 0 || (w.healing >> i & 1) != 0 ||
-          (level_of(w, i) == kFullLevel && ((w.chained | put_off_) >> i & 1) == 0));
+          (takes_up_chain(w, i, p) && p.packed_tracks.count == 0));
+}
+
+// Tracks, behind the layer 0 of the tick.
+bool InterestTable::takes_tracks(const Watcher& w, uint32_t i, const Publication& p) const {
+  return takes_up_chain(w, i, p) && p.packed_tracks.count != 0 && !takes_whole(w, i, p);
+}
+
+bool InterestTable::takes_up_chain(const Watcher& w, uint32_t i, const Publication& p) const {
+  return (w.state & kIsPacked) != 0 && (p.answered & kPackedTracks) != 0 &&
+         level_of(w, i) == kFullLevel &&
+         ((w.chained | w.joining | w.dropping | w.healing | put_off_) >> i & 1) == 0;
 }
 
 // What a watcher that has the cell gets of it in this tick. `left_out`: only what it must have.
@@ -160,7 +171,13 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
     if (!joins && !out && takes_whole(w, i, *p)) {
       joined |= bit;
     } else if (!joins) {
+      const bool begins = !out && takes_tracks(w, i, *p);
       add_updates(w, i, *p, out, chunks);
+      if (begins) {
+        chunks.add(p->packed_tracks);
+        w.budget.note_keyframe(p->packed_tracks.bytes);
+        complete(w, i);
+      }
     }
     if (w.dropping & bit) {
       if (p->answered & dropped_by) dropped |= bit;
@@ -204,13 +221,14 @@ Gathered InterestTable::gather(uint32_t watcher, uint32_t tick, ChunkList& chunk
   }
   // What was not answered is asked for again; it costs nothing while the question is on its way.
   uint64_t open = w.joining | w.dropping | w.healing;
-  if (packed) open |= w.level_low & w.level_high & ~w.chained;
+  const uint64_t begins = packed ? w.level_low & w.level_high & ~w.chained & ~open : 0;
+  open |= begins;
   for (; open != 0; open &= open - 1) {
     const auto i = static_cast<uint32_t>(__builtin_ctzll(open));
     if ((w.dropping >> i & 1) != 0) {
       request(w.cells[i], dropped_by);
     } else if (!packed || is_anchor(cells_[w.cells[i]].key, tick)) {
-      request(w.cells[i], join_requests(w));
+      request(w.cells[i], (begins >> i & 1) != 0 ? uint8_t{kPackedTracks} : join_requests(w));
     }
   }
   w.budget.spend(chunks.bytes + world.bytes, must_bytes_);

@@ -185,7 +185,9 @@ void InterestTable::set_level(Watcher& w, uint32_t i, uint8_t level) {
   // The new use before the end of the old one: the cell stays watched.
   use(w.cells[i], encoding_of(w), uses_of(w, i), 1);
   use(w.cells[i], encoding_of(w), before, -1);
-  if (level == kFullLevel && (w.state & kIsPacked) != 0) request(w.cells[i], kPackedKeyframe);
+  if (level == kFullLevel && (w.state & kIsPacked) != 0 && (w.joining & bit) == 0) {
+    request(w.cells[i], kPackedTracks);
+  }
 }
 
 // The client has the whole of cells[i] as of this tick.
@@ -358,7 +360,7 @@ void InterestTable::mark_changed(uint32_t i) {
 }
 
 void InterestTable::post_changes(InterestEvents& events) {
-  constexpr uint8_t kPackedRequests = kPackedKeyframe | kPackedDrop;
+  constexpr uint8_t kPackedRequests = kPackedKeyframe | kPackedTracks | kPackedDrop;
   uint32_t kept = 0;
   for (uint32_t at = 0; at < changed_count_; ++at) {
     const uint16_t i = changed_[at];

@@ -6,8 +6,8 @@
 // pairs.
 //
 // A watcher has a level in each cell, by distance with a margin: full rate near, then half, a
-// quarter and an eighth. Fewer layers need nothing; the chain of a packed cell begins with a
-// keyframe, at an anchor; until then its watcher goes on with the layers.
+// quarter and an eighth. Fewer layers need nothing; the chain of a packed cell begins with tracks
+// (of very many members: a keyframe), at an anchor; until then its watcher goes on with the layers.
 //
 // A watcher has a budget (budget.h). When a tick's frames do not fit it, cells are taken by
 // priority, which rises while they wait: a frame of layer 1 or 2 is left out, a chain is left for
@@ -187,7 +187,7 @@ class InterestTable {
   uint32_t watched_cell_count() const { return cell_of_.count(); }
   const InterestCounters& counters() const { return counters_; }
   size_t bytes() const;
-  static constexpr size_t kWatcherBytes = 480;
+  static constexpr size_t kWatcherBytes = 488;
 
  private:
   struct Watcher {
@@ -281,6 +281,7 @@ class InterestTable {
   void end_gather(Watcher& w);
   uint64_t choose(Watcher& w, uint32_t tick);
   uint32_t due_bytes(const Watcher& w, uint32_t i, const Publication& p, bool* needed) const;
+  uint32_t first_bytes(const Watcher& w, uint32_t i, const Publication& p, uint32_t bytes) const;
   uint32_t awaited_bytes(const Watcher& w) const;
   bool begins_chain(const Watcher& w, uint32_t i, const Publication& p) const;
   bool puts_off_chain(const Watcher& w, uint32_t i, const Publication& p, int64_t left) const;
@@ -293,6 +294,7 @@ class InterestTable {
   void turn_traffic(WatchedCell& cell, uint32_t tick) const;
   static uint32_t bytes_of(const WatchedCell& cell, Encoding encoding, bool chain);
   static uint32_t keyframe_of(const WatchedCell& cell);
+  static uint32_t tracks_of(const WatchedCell& cell);
   static constexpr uint32_t kPlansPerSecond = 4;  // who walks comes to other cells
   void plan(Watcher& w, uint32_t tick, bool reach);
   static void be_patient(Watcher& w);
@@ -302,6 +304,8 @@ class InterestTable {
   int32_t reach_steps(const Watcher& w) const;
   // gather.cc
   bool takes_whole(const Watcher& w, uint32_t i, const Publication& p) const;
+  bool takes_tracks(const Watcher& w, uint32_t i, const Publication& p) const;
+  bool takes_up_chain(const Watcher& w, uint32_t i, const Publication& p) const;
   void add_updates(Watcher& w, uint32_t i, const Publication& p, bool left_out, ChunkList& chunks);
   bool watches_fully(const Watcher& w, CellKey key) const;
   void add_crossings(const Watcher& w, const Publication& p, ChunkList& chunks) const;

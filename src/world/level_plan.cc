@@ -18,6 +18,7 @@ namespace {
 constexpr uint32_t kChainOfAnchor = 22;
 constexpr uint32_t kAnchorOfChain = 12;
 constexpr uint32_t kKeyframeOfMember = 36;  // bytes, when none was made
+constexpr uint32_t kTracksOfMember = 5;
 
 // Seconds until cells that were cut come back, or a chain that did not fit: each time twice as
 // long, because each return costs their keyframes.
@@ -70,6 +71,10 @@ uint32_t InterestTable::keyframe_of(const WatchedCell& cell) {
   return cell.traffic.keyframe != 0 ? cell.traffic.keyframe : cell.members * kKeyframeOfMember;
 }
 
+uint32_t InterestTable::tracks_of(const WatchedCell& cell) {
+  return 16 + cell.members * kTracksOfMember;
+}
+
 // `reach`: also how far it sees; once a second.
 void InterestTable::plan(Watcher& w, uint32_t tick, bool reach) {
   struct Near {
@@ -94,58 +99,75 @@ void InterestTable::plan(Watcher& w, uint32_t tick, bool reach) {
   const uint64_t before = w.unchained;
   const uint32_t rate = w.budget.rate();
   // What it touches comes before keyframes of what is further away.
-  const uint32_t near_all = rate - std::min(rate, w.budget.answer_rate());
-  const uint32_t near_most = near_all - std::min(near_all, rate / 16);
+  const uint32_t near_all = rate - std::min(rate, w.budget.answer_rate() + rate / 32);
+  const uint32_t near_most = near_all - std::min(near_all, rate / 32);
   const uint32_t far_all = near_all - std::min(near_all, w.budget.keyframe_rate());
-  const uint32_t far_most = far_all - std::min(far_all, rate / 16);
+  const uint32_t far_most = far_all - std::min(far_all, rate / 32);
   const int64_t touch = touch_squared();
-  uint64_t chains = 0;  // of the cells, by place on the list
-  uint64_t sum = 0;
-  // A chain that the client is in stays while it fits; one that begins has its keyframe to pay.
-  const auto take_chain = [&](const Near& n, uint64_t without) {
+  const auto keyframe = [&](const Near& n) -> uint32_t {
+    return encoding == Encoding::kPacked ? keyframe_of(cells_[w.cells[n.i]]) : 0;
+  };
+  const auto tracks = [&](const Near& n) -> uint32_t {
+    return encoding == Encoding::kPacked ? tracks_of(cells_[w.cells[n.i]]) : 0;
+  };
+  uint64_t chains = 0;   // of the cells, by place on the list
+  uint64_t sum = 0;      // bytes a second: chains, and the lowest rate of other cells
+  uint32_t awaited = 0;  // the largest keyframe that is to find room in a second with them
+  // A chain that the client is in stays while it fits; one that begins has its tracks to pay.
+  const auto take_chain = [&](const Near& n) {
     const uint64_t bit = uint64_t{1} << n.i;
-    const bool has = ((w.chained | w.joining) & bit) != 0 && (before & bit) == 0;
-    const uint64_t with = without + n.chain;
-    if (level_at(n.distance < 0 ? 0 : n.distance, level_of(w, n.i)) < kFullLevel) return false;
+    const bool has = (w.chained & bit) != 0 && (before & bit) == 0;
+    const uint64_t with = sum - n.floor + n.chain;  // a chain may take less
+    if (level_at(n.distance < 0 ? 0 : n.distance, level_of(w, n.i)) < kFullLevel) return;
     const bool near_by = n.distance <= touch;
     const uint32_t most = near_by ? near_most : far_most;
+    const uint32_t begins = std::max(awaited, has ? 0 : tracks(n));
     if (n.distance < 0) {  // its own, whatever it takes
     } else if (has) {
-      if (with > (near_by ? near_all : far_all)) return false;
-    } else if (with > (near_by ? most : most / 8 * 7) ||
-               (encoding == Encoding::kPacked && with + keyframe_of(cells_[w.cells[n.i]]) > most)) {
-      return false;
+      if (with + awaited > (near_by ? near_all : far_all)) return;
+    } else if (with > (near_by ? most : most / 8 * 7) || with + begins > most) {
+      return;
     }
+    sum = with;
+    awaited = begins;
     chains |= bit;
-    return true;
   };
-  uint32_t begins = 0;  // the largest keyframe of a chain that begins
-  for (uint32_t n = 0; n < count && near[n].distance <= touch; ++n) {
-    if (!take_chain(near[n], sum)) continue;
-    sum += near[n].chain;
-    if (((w.chained | w.joining) >> near[n].i & 1) == 0) {
-      begins = std::max(begins, keyframe_of(cells_[w.cells[near[n].i]]));
-    }
+  uint32_t touched = 0;
+  for (; touched < count && near[touched].distance <= touch; ++touched) sum += near[touched].floor;
+  for (uint32_t n = 0; n < touched; ++n) take_chain(near[n]);
+  // How far it sees: as far as the lowest rates have room besides, and the keyframe of what comes
+  // into view has, when other chains wait for it. One that takes half the budget would never: it
+  // comes all the same.
+  uint64_t least = 0;  // its own chain, and the lowest rates
+  for (uint32_t n = 0; n < touched; ++n) {
+    least += near[n].distance < 0 ? near[n].chain : near[n].floor;
   }
   int64_t cut = -1;  // squared distance of the nearest cell that has no room
-  uint64_t floors = sum;
-  for (uint32_t n = 0; n < count; ++n) {
-    if ((chains >> near[n].i & 1) != 0) continue;
-    floors += near[n].floor;
-    if (reach && floors + begins > far_most && near[n].distance > touch) {
+  for (uint32_t n = touched; n < count; ++n) {
+    const uint32_t joins = (w.joining >> near[n].i & 1) != 0 ? keyframe(near[n]) : 0;
+    const bool no_room = joins <= rate / 2 && least + near[n].floor + joins > near_most;
+    if (reach && (sum + near[n].floor > far_most || no_room)) {
       cut = near[n].distance;
-      floors -= near[n].floor;
       count = n;
       break;
     }
+    sum += near[n].floor;
+    least += near[n].floor;
   }
-  sum = floors;
+  const uint64_t steady = sum;
+  // Now with the keyframe that is waited for.
+  chains = sum = awaited = 0;
+  uint32_t largest = 0;  // of those that are to find room
   for (uint32_t n = 0; n < count; ++n) {
-    if ((chains >> near[n].i & 1) != 0) continue;
-    const uint64_t without = sum - near[n].floor;
-    if (take_chain(near[n], without)) sum = without + near[n].chain;  // a chain may take less
+    sum += near[n].floor;
+    const uint32_t bytes = keyframe(near[n]);
+    if (bytes > rate / 2) continue;
+    largest = std::max(largest, bytes);
+    if ((w.joining >> near[n].i & 1) != 0) awaited = std::max(awaited, bytes);
   }
+  for (uint32_t n = 0; n < count; ++n) take_chain(near[n]);
 
+  w.budget.expect(static_cast<uint32_t>(std::min<uint64_t>(sum, rate)) + w.budget.answer_rate());
   w.unchained = 0;
   for (uint32_t n = 0; n < count; ++n) {
     const uint64_t bit = uint64_t{1} << near[n].i;
@@ -162,14 +184,16 @@ void InterestTable::plan(Watcher& w, uint32_t tick, bool reach) {
     ++counters_.cells_cut;
     be_patient(w);
   } else if (w.cut_steps != kNoCut) {
-    const bool plenty = sum < far_most / 4;
+    const bool plenty = steady < far_most / 4;
     if (w.cut_wait != 0) --w.cut_wait;
-    if (plenty || (w.cut_wait == 0 && sum + sum / std::max(1U, count) < far_most / 16 * 15)) {
+    const uint64_t another = steady / std::max(1U, count);
+    if (plenty || (w.cut_wait == 0 && steady + another < far_most / 16 * 15 &&
+                   least + another + largest < near_most)) {
       w.cut_steps += plenty ? scale_.cell_steps : scale_.cell_steps / 4;
       if (w.cut_steps > w.view_steps + scale_.cell_steps) w.cut_steps = kNoCut;
       w.cut_wait = 1;
     }
-  } else if (sum < far_most / 4 * 3) {
+  } else if (steady < far_most / 4 * 3) {
     w.cut_patience = 0;
   }
   if (w.unchained != before || cut >= 0) w.state |= kDecide;

@@ -310,6 +310,26 @@ ChunkSpan CellEncoder::packed_keyframe(const Cell& cell) {
   return builder_.finish();
 }
 
+// Behind the anchor of this tick. None: they do not fit one chunk.
+ChunkSpan CellEncoder::packed_tracks(const Cell& cell) {
+  const size_t mark = arena_.mark();
+  builder_.begin();
+  uint32_t count = 0;
+  cells_.for_each_member(
+      cell, [&](uint16_t slot, EntitySlot s) { members_[count++] = member_record(cell, slot, s); });
+  wire::CellFrameHeader h = header(cell, cell.frame);
+  h.tracks = true;
+  const uint32_t bytes = write_cell_frame(
+      [&](base::MutableBytes out) {
+        return wire::write_cell_tracks(out, h, {members_.data(), count});
+      },
+      0);
+  const ChunkSpan span = bytes != 0 ? builder_.finish() : ChunkSpan{};
+  if (bytes != 0 && !builder_.failed()) return span;
+  arena_.rewind(mark);
+  return {};
+}
+
 ChunkSpan CellEncoder::packed_drop(const Cell& cell) {
   builder_.begin();
   wire::CellFrameHeader h = header(cell, cell.frame);

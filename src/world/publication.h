@@ -35,11 +35,12 @@ struct ChunkSpan {
 
 // What readers may ask of a cell for this tick; bits of SubscribeCell.requests.
 enum Request : uint8_t {
-  kPackedKeyframe = 1,     // for a packed watcher that joins or takes up the chain; at an anchor
+  kPackedKeyframe = 1,     // for a packed watcher that joins; at an anchor
   kPackedDrop = 2,         // for a packed watcher that leaves
   kProtobufSpawns = 4,     // for a protobuf watcher that joins
   kProtobufWorld = 8,      // for a protobuf watcher's WORLD_STATE
   kProtobufDespawns = 16,  // for a protobuf watcher that leaves
+  kPackedTracks = 32,      // for a packed watcher that takes up the chain; at an anchor
 };
 
 enum class CrossingKind : uint8_t {
@@ -73,6 +74,7 @@ struct Publication {
   ChunkSpan packed_chain;       // next frame of the chain
   ChunkSpan packed_layer;       // the tick's frame of a layer
   ChunkSpan packed_keyframe;    // the whole cell as of the end of this tick
+  ChunkSpan packed_tracks;      // what the chain expects; none: the keyframe is for it
   ChunkSpan packed_drop;        // forget the cell
   ChunkSpan protobuf_events;    // who came and went: for every protobuf watcher of the cell
   ChunkSpan protobuf_chain;     // changes of this tick
@@ -83,7 +85,7 @@ struct Publication {
   const CrossingChunks* crossings = nullptr;
 };
 static_assert(std::is_trivially_copyable_v<Publication>);
-static_assert(sizeof(Publication) <= 192, "copied once for each reader shard and dirty cell");
+static_assert(sizeof(Publication) <= 208, "copied once for each reader shard and dirty cell");
 
 class PublicationSink {
  public:

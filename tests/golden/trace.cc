@@ -117,7 +117,11 @@ class Trace final : world::SliceEvents, world::InterestEvents, world::Publicatio
       const client::PictureCounters& c = w.picture->counters();
       result_.checksums += c.checksums;
       if (c.checksum_mismatches + c.chain_gaps + c.malformed + c.violations != 0) {
-        result_.failure = w.name + " has a picture that is not the world's";
+        result_.failure = w.name + " has a picture that is not the world's: checksums " +
+                          std::to_string(c.checksum_mismatches) + ", gaps " +
+                          std::to_string(c.chain_gaps) + ", malformed " +
+                          std::to_string(c.malformed) + ", violations " +
+                          std::to_string(c.violations);
       }
     }
     result_.pictures = pictures_.value();
@@ -341,7 +345,7 @@ class Trace final : world::SliceEvents, world::InterestEvents, world::Publicatio
       message_.clear();
     }
     if (chunks.count != 0 && w.packed) {
-      uint8_t head[8] = {2};
+      uint8_t head[8] = {wire::kCellLayout};
       wire::PbWriter out({head + 1, sizeof head - 1});
       out.raw_varint(tick_);
       message_.insert(message_.end(), head, head + 1 + out.size());

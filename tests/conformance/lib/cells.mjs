@@ -119,6 +119,26 @@ function follow(member, i, residual) {
   }
 }
 
+// What the chain expects of each member from here on.
+function readTracks(bits, cell, tick) {
+  const factor = bits.bits(4);
+  const order = bits.bits(3);
+  for (const [, member] of [...cell.members].sort(([a], [b]) => a - b)) {
+    member.told = tick - bits.bits(4);
+    member.speed = [0, 0, 0];
+    member.offset = [0, 0, 0];
+    const axis = (i) => {
+      member.speed[i] = bits.signedGolomb(order) + factor * member.pace[i];
+      const v = bits.bits(5);
+      member.offset[i] = v < 16 ? v : v - 32;
+    };
+    if (bits.bits(1) === 0) continue;
+    axis(0);
+    axis(2);
+    if (bits.bits(1) === 1) axis(1);
+  }
+}
+
 // The slots that change, ascending.
 function readSlots(bits, layer, members, tick, count) {
   const list = (n) => {
@@ -169,7 +189,7 @@ export class Cells {
     this.cells = new Map();
     this.breaches = [];
     this.checked = 0;
-    this.frames = { keyframe: 0, delta: 0, drop: 0 };
+    this.frames = { keyframe: 0, delta: 0, drop: 0, tracks: 0 };
     this.layers = [0, 0, 0, 0];  // deltas of each
     this.tick = 0;
   }
@@ -179,7 +199,7 @@ export class Cells {
     for (const payload of payloads) {
       try {
         const head = new ByteReader(payload);
-        if (head.u8() !== 2) throw new Error('a layout that is not 2');
+        if (head.u8() !== 3) throw new Error('a layout that is not 3');
         const tick = head.varint();
         while (head.at < payload.length) {
           const size = head.varint();
@@ -224,7 +244,8 @@ export class Cells {
     const header = new ByteReader(payload);
     const flags = header.u8();
     const whole = flags & (FLAG.keyframe | FLAG.drop);
-    if (whole === 3 || (whole && flags & (FLAG.part | FLAG.anchor | 24))) throw new Error(`flags ${flags}`);
+    const tracks = whole === 3;
+    if ((whole && flags & (FLAG.part | FLAG.anchor | 24))) throw new Error(`flags ${flags}`);
     const x = signed(header.varint());
     const z = signed(header.varint());
     const key = `${x},${z}`;
@@ -241,14 +262,20 @@ export class Cells {
     if (tick < this.tick) throw new Error(`tick ${tick} after ${this.tick}`);
     this.tick = tick;
     const sum = flags & FLAG.checksum ? header.u64() : null;
-    if (flags & FLAG.drop) {
+    if (whole === FLAG.drop) {
       this.frames.drop += 1;
       if (!this.cells.delete(key)) throw new Error(`drop of cell ${key}, which is not in view`);
       return;
     }
     const bits = new BitReader(payload.subarray(header.at));
     if (flags & FLAG.anchor && layer !== CHAIN) throw new Error('an anchor outside the chain');
-    if (flags & FLAG.keyframe) {
+    if (tracks) {
+      this.frames.tracks += 1;
+      const cell = this.cells.get(key);
+      if (cell?.epoch !== epoch || cell.frame !== frame || cell.kept[0].frame !== frame) throw new Error(`tracks of ${key} for frame ${frame}`);
+      readTracks(bits, cell, tick);
+      Object.assign(cell, { chained: true, layer: 0 });
+    } else if (flags & FLAG.keyframe) {
       this.frames.keyframe += 1;
       if (sum === null) throw new Error('a keyframe without a checksum');
       const members = new Map();

@@ -190,6 +190,117 @@ TEST(CellCodec, ImagesEqualTheModelThroughRandomEvolutions) {
   }
 }
 
+// Who has an anchor by the layers takes up the chain by tracks, and is then told like who was in
+// it.
+TEST(CellCodec, TracksOfAnAnchorBeginTheChain) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    base::Prng prng(seed);
+    Model model;
+    uint32_t next_id = 1;
+    CellFrameHeader head;
+    head.cell_x = 3;
+    head.epoch = static_cast<uint32_t>(seed % 2);
+    for (int i = 0; i < 20; ++i) {
+      model[static_cast<uint16_t>(prng.below(200))] = random_entity(prng, next_id++);
+    }
+    // Some rest, some climb, and most go as far in a period as the chain expects of several steps.
+    std::map<uint16_t, std::array<int32_t, 3>> paces;
+    for (auto& [slot, e] : model) {
+      const bool rests = slot % 5 == 0;
+      for (int a = 0; a < 3; ++a) {
+        const bool still = rests || (a == 1 && slot % 3 != 0);
+        if (still) e.track[a] = {};
+        paces[slot][a] = still ? 0 : e.track[a].speed / 6 + static_cast<int32_t>(prng.below(3));
+      }
+    }
+    CellImage chain;
+    CellImage layers;
+    ASSERT_EQ(chain.apply(keyframe(model, head), head.tick), CellStatus::kOk);
+    // The other one has them without what the chain expects: as layers leave it.
+    std::vector<CellMember> members;
+    for (const auto& [slot, e] : model) {
+      members.push_back(view(slot, e));
+      for (int a = 0; a < 3; ++a) {
+        members.back().pace[a] = paces[slot][a];
+        members.back().track[a] = {};
+      }
+    }
+    CellFrameHeader whole = head;
+    whole.keyframe = true;
+    std::vector<uint8_t> bytes(64 * 1024);
+    bytes.resize(write_cell_keyframe(bytes, whole, members));
+    ASSERT_EQ(layers.apply(bytes, head.tick), CellStatus::kOk);
+    CellFrameHeader layer = head;
+    layer.layer = 0;
+    layer.reference = head.frame++;
+    layer.frame = head.frame;
+    bytes.assign(64, 0);
+    bytes.resize(write_cell_delta(bytes, layer, {}, {}, {}));
+    ASSERT_EQ(layers.apply(bytes, head.tick), CellStatus::kOk);
+    CellFrameHeader own = head;
+    own.reference = head.frame - 1;
+    bytes.assign(64, 0);
+    bytes.resize(write_cell_delta(bytes, own, {}, {}, {}));
+    ASSERT_EQ(chain.apply(bytes, head.tick), CellStatus::kOk);
+
+    for (CellMember& m : members) {
+      for (int a = 0; a < 3; ++a) m.track[a] = model[m.slot].track[a];
+      m.age = static_cast<uint8_t>(m.slot % 16);
+    }
+    CellFrameHeader begin = head;
+    begin.tracks = true;
+    const auto tracks = [&](uint32_t frame, uint32_t epoch) {
+      CellFrameHeader h = begin;
+      h.frame = frame;
+      h.epoch = epoch;
+      std::vector<uint8_t> out(4096);
+      out.resize(write_cell_tracks(out, h, members));
+      return out;
+    };
+    CellFrameHeader read;
+    ASSERT_TRUE(CellImage::read_header(tracks(head.frame, head.epoch), &read));
+    EXPECT_TRUE(read.tracks && !read.keyframe && !read.drop);
+    EXPECT_EQ(layers.apply(tracks(head.frame - 1, head.epoch), head.tick),
+              CellStatus::kMissingReference);
+    EXPECT_EQ(layers.apply(tracks(head.frame, head.epoch + 1), head.tick),
+              CellStatus::kMissingReference);
+    // Without them there is no way into the chain.
+    CellFrameHeader next = head;
+    next.reference = next.frame++;
+    bytes.assign(64, 0);
+    bytes.resize(write_cell_delta(bytes, next, {}, {}, {}));
+    EXPECT_EQ(layers.apply(bytes, head.tick), CellStatus::kMissingReference);
+    const std::vector<uint8_t> good = tracks(head.frame, head.epoch);
+    EXPECT_LT(good.size(), 20 * 6 + 16u);
+    ASSERT_EQ(layers.apply(good, head.tick), CellStatus::kOk);
+    expect_equal(model, layers);
+    for (const auto& [slot, e] : model) {
+      EXPECT_EQ(layers.slots()[slot].told, head.tick - slot % 16);
+    }
+    for (int i = 0; i < 20; ++i) {
+      head.reference = head.frame++;
+      head.tick += 3;
+      const std::vector<uint8_t> delta = evolve(prng, &model, head, &next_id);
+      ASSERT_EQ(chain.apply(delta, head.tick), CellStatus::kOk) << i;
+      ASSERT_EQ(layers.apply(delta, head.tick), CellStatus::kOk) << i;
+      expect_equal(model, layers);
+      if (HasFatalFailure()) return;
+    }
+    // Only an anchor has tracks, and damaged ones leave an image that waits for a keyframe.
+    EXPECT_EQ(layers.apply(tracks(head.frame, head.epoch), head.tick),
+              CellStatus::kMissingReference);
+    CellImage other;
+    head.frame = whole.frame;
+    ASSERT_EQ(other.apply(keyframe(model, head), head.tick), CellStatus::kOk);
+    std::vector<uint8_t> of_other = tracks(head.frame, head.epoch);
+    of_other.resize(of_other.size() / 2);
+    EXPECT_EQ(other.apply(of_other, head.tick), CellStatus::kMalformed);
+    EXPECT_FALSE(other.has_frame());
+    EXPECT_EQ(other.apply(keyframe(model, head), head.tick), CellStatus::kOk);
+  }
+}
+
 // Members told of at a steady rate are left out of the list of slots; exceptions are not.
 TEST(CellCodec, WhoIsDueIsTakenForGrantedAndExceptionsAreListed) {
   base::Prng prng(12);

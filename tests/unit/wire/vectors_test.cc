@@ -309,6 +309,14 @@ Frame keyframe(const Model& model, CellFrameHeader head) {
   return out;
 }
 
+Frame tracks_of(const Model& model, const CellFrameHeader& head) {
+  std::vector<CellMember> members;
+  for (const auto& [slot, e] : model) members.push_back(view(slot, e, head.tick));
+  Frame out(64 * 1024);
+  out.resize(write_cell_tracks(out, head, members));
+  return out;
+}
+
 // The delta from one model to another; sets the steps of `now` as the decoder will have them.
 Frame delta(const Model& before, Model* now, CellFrameHeader head) {
   std::vector<CellLeave> leaves;
@@ -533,7 +541,7 @@ std::string chain_vectors() {
 }
 
 // Layers of four periods of eight ticks: layer 0 at 0, layer 1 at 4, layer 2 at 2 and 6; slots are
-// not used again.
+// not used again. Behind the last anchor the chain is taken up.
 std::string layer_vectors() {
   Rows rows;
   base::Prng prng(3);
@@ -594,6 +602,25 @@ std::string layer_vectors() {
     }
     anchor = model;
     anchor_frame = head.frame;
+  }
+  // Into the chain: tracks of another image are ignored, those of the anchor are not.
+  CellFrameHeader begin = head;
+  begin.layer = 0;
+  begin.tracks = true;
+  for (const uint32_t frame : {anchor_frame - 1, anchor_frame}) {
+    begin.frame = frame;
+    const Frame tracks = tracks_of(model, begin);
+    rows.add(row(name_of(image.apply(tracks, head.tick)), tracks, head.tick, model, true));
+  }
+  head.layer = kChainLayer;
+  for (int i = 0; i < 3; ++i) {
+    const Model before = model;
+    evolve(prng, &model, &next_id);
+    head.reference = head.frame++;
+    head.tick += 2;
+    const Frame frame = delta(before, &model, head);
+    EXPECT_EQ(image.apply(frame, head.tick), CellStatus::kOk) << i;
+    rows.add(row("ok", frame, head.tick, model, true));
   }
   return rows.list();
 }

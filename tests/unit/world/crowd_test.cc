@@ -170,6 +170,35 @@ TEST_F(NoCrowdRadius, IsOffWithoutALimit) {
   EXPECT_EQ(told(w), 0.0F);
 }
 
+// Who has a cell by its layers takes up the chain without a keyframe: all 60 members, of 36 bytes
+// and more in one, are told of in less.
+TEST_F(NoCrowdRadius, AChainIsTakenUpWithoutAKeyframe) {
+  const uint32_t w = watcher();
+  crowd(60, 0, 0);
+  seconds(2);
+  const auto follows = [&] { return table(w).follows(h.walkers[w].slot, {0, 0}); };
+  ASSERT_TRUE(follows());
+  for (int round = 0; round < 3; ++round) {
+    h.options().ceiling = 1;
+    seconds(1);
+    ASSERT_FALSE(follows());
+    const uint64_t before = h.bytes_sent;
+    h.options().ceiling = kFullLevel;
+    uint32_t ticks = 0;
+    for (; !follows() && ticks < 60; ++ticks) {
+      h.send(h.walkers[1], h.walkers[1].position, 0, ticks + 1);  // flags: somebody is told of
+      h.step();
+    }
+    EXPECT_LE(ticks, 2 * kLayerPeriod + 2);
+    EXPECT_LT(h.bytes_sent - before, 60 * 30u);
+    const uint64_t frames = h.walkers[w].client->frames;
+    seconds(1);  // in the chain: the client's model would see a wrong or missing reference
+    EXPECT_GT(h.walkers[w].client->frames - frames, 20u);
+  }
+  h.check();
+  h.check_levels();
+}
+
 // A budget that does not hold the crowd at full rate.
 class ShortBudget : public CrowdRadius {
  protected:

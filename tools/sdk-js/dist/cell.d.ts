@@ -27,6 +27,8 @@ export declare const Col: {
 export interface CellHeader {
     keyframe: boolean;
     drop: boolean;
+    /** Who holds the anchor of this number is in the chain from here on. */
+    tracks: boolean;
     /** Of the chain: layers refer to the image after this frame. */
     anchor: boolean;
     layer: number;
@@ -91,6 +93,7 @@ export declare class Cell {
     quiet(): boolean;
     /** Everybody leaves. */
     clear(listener: CellListener): void;
+    private reached;
     private find;
     private motion;
     private setPaces;

@@ -13,7 +13,7 @@ const CHAIN = 3;
 const SLOTS_MAX = 65536;
 const NAME_BYTES_MAX = 64;
 const UUID_NAME = 127;
-const LAYOUT = 2;
+const LAYOUT = 3;
 const ROW_BYTES = 24;
 const REPORT_MEMBERS_MOST = 512;
 const NOTHING = new Uint8Array(0);
@@ -31,6 +31,8 @@ const W = Col.WIDTH;
 export interface CellHeader {
   keyframe: boolean;
   drop: boolean;
+  /** Who holds the anchor of this number is in the chain from here on. */
+  tracks: boolean;
   /** Of the chain: layers refer to the image after this frame. */
   anchor: boolean;
   layer: number;
@@ -159,14 +161,14 @@ export function readCellHeader(data: Uint8Array, tick: number): CellHeader {
   const x = u32();
   const z = u32();
   const header: CellHeader = {
-    keyframe: (first & 1) !== 0, drop: (first & 2) !== 0, anchor: (first & 32) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
+    keyframe: (first & 3) === 1, drop: (first & 3) === 2, tracks: (first & 3) === 3, anchor: (first & 32) !== 0, layer: (first >> 3) & 3, cellX: unzigzag(x), cellZ: unzigzag(z),
     epoch: (first & 64) !== 0 ? u32() : 0, frame: 0, back: 0, tick, checksum: undefined, size: 0,
   };
   const delta = (first & 3) === 0;
   const part = (first & 128) !== 0;
   header.frame = delta ? byte() : u32();
   if (delta && !part) header.back = header.layer === CHAIN ? 1 : u32();
-  if ((first & 3) === 3 || (part && !delta) || (header.anchor && header.layer !== CHAIN) || x > 0xffff || z > 0xffff) {
+  if ((part && !delta) || (header.anchor && header.layer !== CHAIN) || x > 0xffff || z > 0xffff) {
     throw new WireError('a cell header out of range');
   }
   if ((first & 4) !== 0) {
@@ -296,6 +298,26 @@ function follow(rows: Int32Array, at: number, axis: number, residual: number): v
   rows[offset] = (differs >> 1) - differs;
 }
 
+// What the chain expects of each member of the image.
+function readTracks(bits: BitReader, draft: Draft, header: CellHeader): void {
+  const { rows } = draft;
+  const factor = bits.bits(4);
+  const order = bits.bits(3);
+  for (let at = 0; at < rows.length; at += W) {
+    if (rows[at] === 0) continue;
+    const axis = (i: number): void => {
+      rows[at + Col.SPEED_X + i] = (bits.signed(order) + Math.imul(rows[at + Col.PACE_X + i]!, factor)) | 0;
+      rows[at + Col.OFFSET_X + i] = (bits.bits(5) << 27) >> 27;
+    };
+    rows[at + Col.TOLD] = header.tick - bits.bits(4);
+    rows.fill(0, at + Col.SPEED_X, at + Col.OFFSET_Z + 1);
+    if (bits.bits(1) === 0) continue;
+    axis(0);
+    axis(2);
+    if (bits.bits(1) === 1) axis(1);
+  }
+}
+
 // Motion of a member that a layer expects, along one axis.
 const share = (pace: number, layer: number): number => (layer === 0 ? pace : ((pace + layer) | 0) >> layer);
 
@@ -399,8 +421,8 @@ export class Cell {
   /** Applies the frame `header` was read from. Only 'ok' and 'checksumMismatch' change the image. */
   apply(header: CellHeader, data: Uint8Array, listener: CellListener): CellStatus {
     // The number nearest to that of the image.
-    const number = header.keyframe ? header.frame : (this.image.frame + (((header.frame - this.image.frame) << 24) >> 24)) >>> 0;
-    const reference = header.keyframe ? EMPTY : this.find(header, number, (number - header.back) >>> 0);
+    const number = header.keyframe || header.tracks ? header.frame : (this.image.frame + (((header.frame - this.image.frame) << 24) >> 24)) >>> 0;
+    const reference = header.keyframe ? EMPTY : header.tracks ? this.reached(header) : this.find(header, number, (number - header.back) >>> 0);
     if (!reference) return 'missingReference';
     const draft: Draft = {
       rows: reference.rows.slice(), names: reference.names.slice(), left: [], targets: new Map(), entered: [], changed: [],
@@ -408,6 +430,7 @@ export class Cell {
     try {
       const bits = new BitReader(data, header.size);
       if (header.keyframe) slots(bits.golomb(4), () => bits.golomb(3), (slot) => readMember(bits, draft, slot, header.tick));
+      else if (header.tracks) readTracks(bits, draft, header);
       else readDelta(bits, draft, header, (slot, axis) => this.motion(slot, axis));
       bits.finish();
     } catch (error) {
@@ -417,10 +440,12 @@ export class Cell {
     }
     const before = this.image;
     const image: CellImage = { frame: number, rows: draft.rows, names: draft.names };
-    const layer = header.keyframe ? 0 : header.layer;
-    if (header.keyframe) this.chained = true;
+    const layer = header.keyframe || header.tracks ? 0 : header.layer;
+    if (header.keyframe || header.tracks) this.chained = true;
     else if (layer !== CHAIN) this.chained = false;
-    if (layer === 0 || header.anchor) {
+    if (header.tracks) {
+      this.anchor = image;
+    } else if (layer === 0 || header.anchor) {
       if (!header.keyframe) this.setPaces(image);
       this.anchor = image;
       this.half = undefined;
@@ -460,6 +485,13 @@ export class Cell {
     for (let slot = 0; slot * W < before.rows.length; slot += 1) {
       if (before.rows[slot * W] !== 0) listener.onLeave(this, before, slot);
     }
+  }
+
+  // The anchor that tracks are of, when it is what is shown.
+  private reached(header: CellHeader): CellImage | undefined {
+    const is = this.anchor !== undefined && header.epoch === this.epoch && header.frame === this.image.frame
+      && this.image.frame === this.anchor.frame;
+    return is ? this.image : undefined;
   }
 
   private find(header: CellHeader, frame: number, to: number): CellImage | undefined {
