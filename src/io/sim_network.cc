@@ -207,6 +207,8 @@ void SimNetwork::arrive(const Travel& travel) {
           static_cast<uint64_t>(travel.arrival) << 8 ^ static_cast<uint64_t>(travel.direction));
   if (link.torn) {
     if (travel.arrival == Arrival::kSyn) link.syn_travels = false;
+    // Not from the wire: a receive that starved reads what had come, and then the reset.
+    if (travel.arrival == Arrival::kResume && link.server_open) link.io->on_progress(link);
     return;
   }
   const bool to_server = travel.direction == Direction::kToServer;

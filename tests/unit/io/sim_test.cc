@@ -2,6 +2,7 @@
 // What only the simulation promises: same seed, same run; faults happen and stay within TCP.
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <map>
 #include <string>
 #include <vector>
@@ -134,6 +135,47 @@ Outcome run(uint64_t seed, double reset_probability) {
     network.release(client.socket);
   }
   return outcome;
+}
+
+TEST(SimIo, AStarvedReceiveReadsOnWhenTheLinkWasBroken) {
+  SimNetwork network(1, SimConfig{});
+  IoLimits limits;
+  limits.sockets = 4;
+  limits.buffers = 4;
+  limits.buffer_bytes = 256;
+  SimIo io(network, limits);
+  ListenSpec spec;
+  spec.address.sin6_port = htons(7000);
+  ASSERT_EQ(io.listen(spec, nullptr), IoStatus::kOk);
+  SimClientSocket* const client = network.connect(7000);
+  std::string received;
+  int32_t ended = 0;
+  const auto run_for = [&](int ms) {
+    for (int i = 0; i < ms; ++i) {
+      network.advance_to(network.now() + base::milliseconds(1));
+      for (const Completion& c : io.poll({})) {
+        if (c.event == Event::kAccepted) io.start_receive(c.slot, 1);
+        if (c.event == Event::kEnded) ended = c.result;
+        if (c.event != Event::kReceived) continue;
+        received.append(reinterpret_cast<char*>(c.data), static_cast<size_t>(c.result));
+        io.recycle(c.buffer);
+      }
+    }
+  };
+  run_for(50);
+  network.config().starvation_probability = 1;
+  client->send(base::as_bytes("hello"));
+  run_for(50);
+  EXPECT_EQ(received, "");
+  network.config().reset_probability = 1;
+  client->send(base::as_bytes(" and more"));
+  run_for(50);
+  EXPECT_EQ(ended, 0);
+  network.config().starvation_probability = 0;
+  run_for(50);
+  EXPECT_EQ(received, "hello");
+  EXPECT_EQ(ended, -ECONNRESET);
+  network.release(client);
 }
 
 TEST(Sim, SameSeedSameTrace) {
