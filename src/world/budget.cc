@@ -103,7 +103,8 @@ uint32_t Budget::fullest_to_come() const {
   for (uint32_t gone = 1; gone < kSlots; ++gone) {
     bytes -= slots_[oldest] * kUnit;
     oldest = oldest + 1 == kSlots ? 0 : oldest + 1;
-    most = std::max(most, bytes + expected_ * (gone * kSlotMs - phase) / 1000);
+    const uint64_t to_come = uint64_t{expected_} * (gone * kSlotMs - phase) / 1000;
+    most = std::max(most, bytes + static_cast<uint32_t>(to_come));
   }
   return most;
 }

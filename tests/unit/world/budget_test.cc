@@ -66,6 +66,18 @@ TEST(Budget, NoSecondTakesMoreThanTheRateHoweverFullTheBucketIs) {
   EXPECT_GT(all, 1000 * 16 * 40'000 / 1000 / 4 * 3);
 }
 
+TEST(Budget, KeepsRoomForWhatIsToCome) {
+  for (const uint32_t rate : {40'000u, 20'000'000u}) {
+    Link link;
+    link.config.bytes_per_second = rate;
+    link.budget.start(link.config, 0);
+    for (int i = 0; i < 200; ++i) link.tick(0);
+    link.budget.expect(rate / 4 * 3);
+    EXPECT_LE(link.budget.allowance(), static_cast<int32_t>(rate / 3));
+    EXPECT_GE(link.budget.allowance(), static_cast<int32_t>(rate / 5));
+  }
+}
+
 TEST(Budget, WhatIsAskedForIsCutToTheLargest) {
   Link link;
   link.budget.start(link.config, 1'000'000'000);
