@@ -19,6 +19,21 @@ const folder = temporaryFolder();
 const expectState = (...clients) => { for (const client of clients) client.beginsAnew = true; };
 
 describe('upgrade', () => {
+  test('who stands in line for the world stands in it there too', async () => {
+    const server = await startServer({ limits: { joins_per_second: 1 } }, { folder });
+    const pid = server.child.pid;
+    const line = [];
+    for (let i = 0; i < 6; i += 1) line.push(await Client.connect(server, `in-line-${i}`, { hello: { state_encoding: 1 } }));
+    const heir = await upgrade(server, pid);
+    for (const client of line) {
+      await client.next(Type.CELL_FRAME, () => true, { ms: long });
+      assert.equal(client.closed, null);
+      assert.deepEqual(client.all(Type.ERROR), []);
+    }
+    for (const client of line) await client.leave();
+    await finish(server, heir);
+  });
+
   test('five times in a row under moves, acknowledged messages and topics', async (t) => {
     const random = seeded(5);
     const server = await startServer({ world: { tick_rate: 20 }, listen: { deflate: true } }, { folder });
