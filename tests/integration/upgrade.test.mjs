@@ -24,6 +24,7 @@ describe('upgrade', () => {
     const pid = server.child.pid;
     const line = [];
     for (let i = 0; i < 6; i += 1) line.push(await Client.connect(server, `in-line-${i}`, { hello: { state_encoding: 1 } }));
+    await sleep(1500);  // nobody is waited for because of a CLIENT_HELLO any more
     const heir = await upgrade(server, pid);
     for (const client of line) {
       await client.next(Type.CELL_FRAME, () => true, { ms: long });
